@@ -1,4 +1,4 @@
-"""A broker that forgets is used for a demonstration only, and the service never says otherwise."""
+"""The demonstration broker, which loses its queue, is always reported as degraded."""
 
 import json
 import socket
@@ -19,46 +19,46 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.mark.soak
-def test_the_demo_broker_is_reported_as_degraded_also_after_a_kill(sqlite_url: str, tmp_path: Path) -> None:
+def test_demo_broker_is_reported_as_degraded_also_after_a_kill(sqlite_url: str, tmp_path: Path) -> None:
     broker_url = f"mqtt://127.0.0.1:{free_port()}"
     with Service(tmp_path, sqlite_url, broker_url, {"s": site_file({"G1": "A", "G2": "B"}, "1h")}) as service:
         service.config.write_text(service.config.read_text().replace('mode = "external"', 'mode = "demo"'))
         for start in range(2):
             service.start()
-            publish_311(broker_url, start)
-            wait_for(lambda start=start: rows(sqlite_url) == start + 1, 30, "the message to be stored")
-            # the supervisor notes the broker within a second of its start
-            wait_for(lambda: "broker not durable" in " ".join(health(service)["reasons"]), 10, "/health to say so")
-            assert health(service)["status"] == "degraded"
-            said = service.call("status", "--json")
-            assert said.returncode in {5, 6}, said.stdout + said.stderr  # 6 while a station has not been judged yet
-            assert "broker not durable" in said.stdout
+            publish_reading(broker_url, start)
+            wait_for(lambda start=start: count_readings(sqlite_url) == start + 1, 30, "the message to be stored")
+            # the supervisor records the kind of broker within a second of its start
+            wait_for(lambda: "broker not durable" in " ".join(load_health(service)["reasons"]), 10, "/health to say so")
+            assert load_health(service)["status"] == "degraded"
+            status = service.call("status", "--json")
+            assert status.returncode in {5, 6}, status.stdout + status.stderr  # 6 until every station was evaluated
+            assert "broker not durable" in status.stdout
             service.kill()
-            wait_for(lambda: not answers(broker_url), 15, "the orphan broker to end")
+            wait_for(lambda: not accepts_connections(broker_url), 15, "the orphan broker to end")
 
 
-def health(service: Service) -> Any:
-    with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=30) as answer:
-        return json.load(answer)
+def load_health(service: Service) -> Any:
+    with urlopen(f"http://127.0.0.1:{service.port}/health", timeout=30) as response:
+        return json.load(response)
 
 
-def answers(broker_url: str) -> bool:
+def accepts_connections(broker_url: str) -> bool:
     host, port = broker_url.removeprefix("mqtt://").split(":")
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((host, int(port))) == 0
 
 
-def rows(url: str) -> int:
-    db = Database(url)
+def count_readings(url: str) -> int:
+    database = Database(url)
     try:
-        with db.read() as c:
-            return int(c.execute(text("SELECT count(*) FROM observation")).scalar_one())
+        with database.read() as connection:
+            return int(connection.execute(text("SELECT count(*) FROM observation")).scalar_one())
     finally:
-        db.close()
+        database.close()
 
 
-def publish_311(broker_url: str, number: int) -> None:
-    """The demo broker speaks MQTT 3.1.1 only."""
-    at = (datetime.now(UTC) - timedelta(seconds=60 - number)).isoformat()
-    publish(broker_url, [("slopeward/v1/s/G1/obs", {"time": at, "displacement_mm": 1.0})], version=4)
+def publish_reading(broker_url: str, number: int) -> None:
+    """Publish a reading with MQTT 3.1.1, the only version that the demonstration broker supports."""
+    observed_at = (datetime.now(UTC) - timedelta(seconds=60 - number)).isoformat()
+    publish(broker_url, [("slopeward/v1/s/G1/obs", {"time": observed_at, "displacement_mm": 1.0})], version=4)

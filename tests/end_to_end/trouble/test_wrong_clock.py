@@ -1,4 +1,4 @@
-"""The clock of the machine is wrong while the slope fails: people hear of it, red is reached, nothing waits on."""
+"""The clock of the machine is wrong while the slope fails: recipients are notified of the clock and of red."""
 
 import os
 import threading
@@ -26,7 +26,14 @@ from monitor.storage.service_state import find_heartbeat, write_heartbeat
 from monitor.worker import compute
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
-from tests.end_to_end.trouble.test_cannot_decide import Receiver, Report, evaluated_at, move, receiver, report
+from tests.end_to_end.trouble.test_cannot_decide import (
+    Receiver,
+    Report,
+    load_evaluated_at,
+    publish_motion,
+    receiver,
+    report,
+)
 from tests.fixtures.databases import ON_SQLITE
 from tests.fixtures.mosquitto import MosquittoServer
 from tests.fixtures.waiting import free_port, wait_for
@@ -35,35 +42,35 @@ __all__ = ["receiver", "report"]
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-class Wall:
-    """The wall clock of a machine that can be set, and suspended."""
+class WallClock:
+    """Wall clock of a machine that can be set, and that can seem to have been suspended."""
 
     def __init__(self) -> None:
-        self.off, self._rested_s = timedelta(0), 0.0
+        self.offset, self._suspended_s = timedelta(0), 0.0
 
     def uptime(self) -> Uptime:
-        """Of this machine, with the time that it seems to have been suspended."""
+        """Return the uptime of this machine plus the time for which it seems to have been suspended."""
         awake_s = time.monotonic()
-        return Uptime(awake_s, awake_s + self._rested_s)
+        return Uptime(awake_s, awake_s + self._suspended_s)
 
     def suspend(self, seconds: float) -> None:
-        """Let it come back after so long."""
-        self.off += timedelta(seconds=seconds)
-        self._rested_s += seconds
+        """Simulate a suspension of the machine that ends now."""
+        self.offset += timedelta(seconds=seconds)
+        self._suspended_s += seconds
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.off
+        return datetime.now(UTC) + self.offset
 
 
 @contextmanager
-def core_running(
-    folder: Path, database_url: str, broker: str, wall: Wall, receiver: Receiver, escalate: str = ""
+def run_core(
+    folder: Path, database_url: str, broker: str, wall: WallClock, receiver: Receiver, escalate: str = ""
 ) -> Iterator[Core]:
-    """The core in this process, on a clock that can be set; its people are a webhook."""
-    text_ = site_file({"G1": "A", "G2": "B", "G3": "C"}, "1h")
-    text_ = text_.replace('channels = ["log"]', f'channels = ["webhook:HOOK"]\n{escalate}')
+    """Run the core in this process with a clock that can be set. Its only recipient is a webhook."""
+    site_text = site_file({"G1": "A", "G2": "B", "G3": "C"}, "1h")
+    site_text = site_text.replace('channels = ["log"]', f'channels = ["webhook:HOOK"]\n{escalate}')
     (folder / "sites").mkdir(exist_ok=True)
-    (folder / "sites/s.toml").write_text(text_)
+    (folder / "sites/s.toml").write_text(site_text)
     (folder / "slopeward.toml").write_text(
         f'[database]\nurl = "{database_url}"\n[broker]\nmode = "external"\nurl = "{broker}"\n'
         f'[paths]\nsites = "{folder}/sites"\ninbox = "{folder}/inbox"\nmodels = "{folder}/models"\n'
@@ -72,67 +79,67 @@ def core_running(
     os.environ["HOOK"] = f"{receiver.url}/duty"
     core = Core(load_service(str(folder / "slopeward.toml")), ServiceClock(wall, wall.uptime))
     core.start()
-    watching = threading.Thread(target=core.watch, daemon=True)
-    watching.start()
+    watch_thread = threading.Thread(target=core.watch, daemon=True)
+    watch_thread.start()
     try:
         wait_for(lambda: all(core.ingest.status()["connected"].values()), 20, "the broker")
         yield core
     finally:
         core.stopping.set()
-        watching.join(10)
+        watch_thread.join(10)
         core.stop()
-        compute.allow_jobs()  # this process runs the remaining tests
+        compute.allow_jobs()  # the remaining tests run in this process
         del os.environ["HOOK"]
 
 
-def level(database_url: str) -> int:
-    return int(state(database_url).get("level") or 0)
+def load_level(database_url: str) -> int:
+    return int(load_site_status(database_url).get("level") or 0)
 
 
-def state(database_url: str) -> dict[str, Any]:
-    """The row of the site."""
-    db = Database(database_url)
+def load_site_status(database_url: str) -> dict[str, Any]:
+    """Return the row of the site in the view `site_status`."""
+    database = Database(database_url)
     try:
-        with db.read() as c:
-            return dict(c.execute(text("SELECT * FROM site_status WHERE site = 's'")).mappings().first() or {})
+        with database.read() as connection:
+            return dict(connection.execute(text("SELECT * FROM site_status WHERE site = 's'")).mappings().first() or {})
     finally:
-        db.close()
+        database.close()
 
 
 @ON_SQLITE
-def test_an_hour_behind_while_the_slope_runs_to_red(database_url, mosquitto, tmp_path, receiver, monkeypatch):
+def test_clock_an_hour_behind_is_reported_and_red_is_reached(database_url, mosquitto, tmp_path, receiver, monkeypatch):
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: False)
-    wall = Wall()
-    wall.off = -timedelta(hours=1)
-    with core_running(tmp_path, database_url, mosquitto.url, wall, receiver):
-        began = time.monotonic()
-        move(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
+    wall = WallClock()
+    wall.offset = -timedelta(hours=1)
+    with run_core(tmp_path, database_url, mosquitto.url, wall, receiver):
+        started_at = time.monotonic()
+        publish_motion(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
         wait_for(lambda: receiver.find("our clock is behind"), 60, "a human to hear of it")
-        at, first = receiver.find("our clock is behind")[0]
-        name = make_url(database_url).get_backend_name()
-        print(f"{name}: clock an hour behind: first message after {at - began:.0f} s")
-        assert "cannot see: decide" in f"{first['subject']} {first['body']}"
-        assert "about 60 min ahead" in f"{first['subject']} {first['body']}"
-        move(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
+        notified_at, message = receiver.find("our clock is behind")[0]
+        backend = make_url(database_url).get_backend_name()
+        print(f"{backend}: clock an hour behind: first message after {notified_at - started_at:.0f} s")
+        assert "cannot see: decide" in f"{message['subject']} {message['body']}"
+        assert "about 60 min ahead" in f"{message['subject']} {message['body']}"
+        publish_motion(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
         wait_for(receiver.find_red, 60, "red")
-        assert level(database_url) == 3
-        # silence begins as it should: nothing that came lies in the future any more
-        wall.off = timedelta(0)  # somebody sets the clock
+        assert load_level(database_url) == 3
+        # No stored reading is in the future any more, so that silence is measured correctly.
+        wall.offset = timedelta(0)  # the clock is corrected
         time.sleep(3)
-        assert level(database_url) == 3
+        assert load_level(database_url) == 3
 
 
-def test_stations_that_all_lie_are_told_where_our_clock_follows_its_reference(
+def test_wrong_clocks_of_all_stations_are_reported_if_ours_is_synchronised(
     sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: True)
-    with core_running(tmp_path, sqlite_url, mosquitto.url, Wall(), receiver) as core:
-        move(mosquitto.url, 60.0, 1.0, datetime.now(UTC) + timedelta(hours=2))
+    with run_core(tmp_path, sqlite_url, mosquitto.url, WallClock(), receiver) as core:
+        publish_motion(mosquitto.url, 60.0, 1.0, datetime.now(UTC) + timedelta(hours=2))
         wait_for(lambda: receiver.find("check clocks and time zones of the loggers"), 60, "a human to hear of it")
-        assert (core.clock.correction_s, level(sqlite_url)) == (0.0, 0)
+        assert (core.clock.correction_s, load_level(sqlite_url)) == (0.0, 0)
 
 
-def test_one_gateway_an_hour_ahead_blinds_no_other_site(
+def test_gateway_an_hour_ahead_does_not_affect_other_sites(
     database_url: str,
     mosquitto: MosquittoServer,
     tmp_path: Path,
@@ -141,32 +148,35 @@ def test_one_gateway_an_hour_ahead_blinds_no_other_site(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: False)
-    far = site_file({"F1": "A", "F2": "B"}, "1h", site="far").replace('"G*"', '"F*"')
+    far_text = site_file({"F1": "A", "F2": "B"}, "1h", site="far").replace('"G*"', '"F*"')
     (tmp_path / "sites").mkdir()
-    (tmp_path / "sites/far.toml").write_text(far.replace('channels = ["log"]', 'channels = ["webhook:HOOK"]'))
-    with core_running(tmp_path, database_url, mosquitto.url, Wall(), receiver) as core:
+    (tmp_path / "sites/far.toml").write_text(far_text.replace('channels = ["log"]', 'channels = ["webhook:HOOK"]'))
+    with run_core(tmp_path, database_url, mosquitto.url, WallClock(), receiver) as core:
         now = datetime.now(UTC)
-        still = {"time": now.isoformat(), "displacement_mm": 0.0}
-        publish(mosquitto.url, [(f"slopeward/v1/far/{name}/obs", still) for name in ("F1", "F2")])
-        began = time.monotonic()
-        ahead = {"time": (now + timedelta(hours=1)).isoformat(), "displacement_mm": 0.0}
-        publish(mosquitto.url, [(f"slopeward/v1/s/X{k}/obs", ahead) for k in range(20)])
-        move(mosquitto.url, 0.0, 1.0, now + timedelta(hours=1))
+        still_body = {"time": now.isoformat(), "displacement_mm": 0.0}
+        publish(mosquitto.url, [(f"slopeward/v1/far/{name}/obs", still_body) for name in ("F1", "F2")])
+        started_at = time.monotonic()
+        future_body = {"time": (now + timedelta(hours=1)).isoformat(), "displacement_mm": 0.0}
+        publish(mosquitto.url, [(f"slopeward/v1/s/X{index}/obs", future_body) for index in range(20)])
+        publish_motion(mosquitto.url, 0.0, 1.0, now + timedelta(hours=1))
         wait_for(lambda: receiver.find("those of far fit our clock"), 60, "a human to hear of it")
-        at, _ = receiver.find("those of far fit our clock")[0]
-        report("one gateway with a wrong clock", database_url, at - began)
-        assert at - began < 60.0
+        notified_at, _ = receiver.find("those of far fit our clock")[0]
+        report("one gateway with a wrong clock", database_url, notified_at - started_at)
+        assert notified_at - started_at < 60.0
         assert core.clock.correction_s == 0.0  # type: ignore[attr-defined]
         steps = range(37)
-        slides = [
-            {"time": (now + timedelta(minutes=5 * (k - 36))).isoformat(), "displacement_mm": 5.0 * k} for k in steps
+        moving_bodies = [
+            {"time": (now + timedelta(minutes=5 * (index - 36))).isoformat(), "displacement_mm": 5.0 * index}
+            for index in steps
         ]
-        publish(mosquitto.url, [(f"slopeward/v1/far/{name}/obs", one) for one in slides for name in ("F1", "F2")])
+        publish(
+            mosquitto.url, [(f"slopeward/v1/far/{name}/obs", body) for body in moving_bodies for name in ("F1", "F2")]
+        )
         wait_for(receiver.find_red, 60, "red of the site whose clocks are sound")
 
 
 @pytest.mark.parametrize(("database_url", "hours"), [("postgresql", 24), ("sqlite", -24)], indirect=["database_url"])
-def test_a_clock_that_jumps_for_a_while_stops_no_escalation(
+def test_clock_jump_of_a_few_seconds_does_not_stop_the_escalation(
     database_url: str,
     mosquitto: MosquittoServer,
     tmp_path: Path,
@@ -175,92 +185,100 @@ def test_a_clock_that_jumps_for_a_while_stops_no_escalation(
     hours: int,
 ) -> None:
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: False)
-    wall = Wall()
-    with core_running(tmp_path, database_url, mosquitto.url, wall, receiver, 'escalate_after = "8s"'):
-        wall.off = timedelta(hours=hours)
-        jumped = time.monotonic()
+    wall = WallClock()
+    with run_core(tmp_path, database_url, mosquitto.url, wall, receiver, 'escalate_after = "8s"'):
+        wall.offset = timedelta(hours=hours)
+        jumped_at = time.monotonic()
         time.sleep(2)  # the clock is wrong before the slope moves
-        move(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
+        publish_motion(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
         wait_for(receiver.find_red, 30, "red")
-        name = make_url(database_url).get_backend_name()
-        print(f"{name}: {hours:+d} h: first human message {time.monotonic() - jumped:.0f} s after the jump")
-        began = time.monotonic()
+        backend = make_url(database_url).get_backend_name()
+        print(f"{backend}: {hours:+d} h: first human message {time.monotonic() - jumped_at:.0f} s after the jump")
+        set_back_from = time.monotonic()
         time.sleep(4)
-        wall.off = timedelta(0)
+        wall.offset = timedelta(0)
         wait_for(lambda: [m for m in receiver.find_red() if "open for" in m["subject"]], 25, "the escalation")
-        print(f"{name}: {hours:+d} h for some seconds: told again after {time.monotonic() - began:.0f} s")
+        print(f"{backend}: {hours:+d} h for some seconds: told again after {time.monotonic() - set_back_from:.0f} s")
 
 
 @pytest.mark.parametrize("way", ["suspended", "paused"])
-def test_a_machine_that_stood_still_goes_on_in_the_present(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way):
-    """Two hours, in which the slope runs to red. A paused virtual machine knows of them by its wall clock alone."""
+def test_halted_machine_continues_without_alarms_about_the_halt(
+    sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way
+):
+    """The slope reaches red in a halt of two hours. Only the wall clock shows the halt of a paused virtual machine."""
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: True)
-    wall = Wall()
-    wall.off = -timedelta(hours=2)
-    with core_running(tmp_path, sqlite_url, mosquitto.url, wall, receiver):
-        move(mosquitto.url, 0.01, 3.0, datetime.now(UTC) - timedelta(hours=2))
-        wait_for(lambda: state(sqlite_url).get("newest_at"), 20, "an evaluation")
+    wall = WallClock()
+    wall.offset = -timedelta(hours=2)
+    with run_core(tmp_path, sqlite_url, mosquitto.url, wall, receiver):
+        publish_motion(mosquitto.url, 0.01, 3.0, datetime.now(UTC) - timedelta(hours=2))
+        wait_for(lambda: load_site_status(sqlite_url).get("newest_at"), 20, "an evaluation")
         time.sleep(3)
-        said = len(receiver.messages)
+        message_count = len(receiver.messages)
         if way == "suspended":
             wall.suspend(7200.0)
         else:
-            wall.off += timedelta(hours=2)
-        back = time.monotonic()
-        time.sleep(4)  # loggers need a moment to reach us again
-        # that an alarm of the first seconds is over may be said at any time
-        paged = [f"{m['subject']} {m['body']}" for _, m in receiver.messages[said:] if "resolved" not in m["subject"]]
+            wall.offset += timedelta(hours=2)
+        resumed_at = time.monotonic()
+        time.sleep(4)  # loggers need a moment to connect again
+        # An alarm of the first seconds may end at any time.
+        message_texts = [
+            f"{m['subject']} {m['body']}"
+            for _, m in receiver.messages[message_count:]
+            if "resolved" not in m["subject"]
+        ]
         assert not [
-            one
-            for one in paged
-            if "the newest reading" in one or "cannot be raised" in one or "no valid readings" in one
-        ], paged
-        move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
+            message_text
+            for message_text in message_texts
+            if "the newest reading" in message_text
+            or "cannot be raised" in message_text
+            or "no valid readings" in message_text
+        ], message_texts
+        publish_motion(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
         wait_for(receiver.find_red, 40, "red")
-        print(f"{way}: red {time.monotonic() - back:.0f} s after it came back")
-        said_of_clock = [m["body"] for _, m in receiver.find("the clock of this machine")]
+        print(f"{way}: red {time.monotonic() - resumed_at:.0f} s after it came back")
+        clock_messages = [m["body"] for _, m in receiver.find("the clock of this machine")]
         assert not receiver.find("loggers"), "their clocks are right"
         if way == "suspended":
-            assert said_of_clock == []
+            assert clock_messages == []
             return
         wait_for(lambda: receiver.find("the clock of this machine"), 20, "the step")
-        (_, told), *_ = receiver.find("the clock of this machine")
-        assert "went forward by 7,200 s" in told["body"]
-        assert "the machine stood still (a paused virtual machine) and nobody watched from" in told["body"]
-        assert "or somebody set its clock" in told["body"]
-        db = Database(sqlite_url)
-        with db.read() as c:
-            kept_out = "SELECT count(*) FROM latest_observation WHERE flags LIKE '%future%'"
-            assert c.execute(text(kept_out)).scalar() == 0
-        db.close()
+        (_, message), *_ = receiver.find("the clock of this machine")
+        assert "went forward by 7,200 s" in message["body"]
+        assert "the machine stood still (a paused virtual machine) and nobody watched from" in message["body"]
+        assert "or somebody set its clock" in message["body"]
+        database = Database(sqlite_url)
+        with database.read() as connection:
+            future_count = "SELECT count(*) FROM latest_observation WHERE flags LIKE '%future%'"
+            assert connection.execute(text(future_count)).scalar() == 0
+        database.close()
 
 
-def test_what_a_wrong_clock_wrote_into_the_future_is_moved_back(
+def test_times_stored_by_a_clock_ahead_are_moved_back(
     database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock was an hour ahead for long; set right, waiting times and readings are where they belong."""
+    """The clock was an hour ahead for long. Times of receipt and due times are moved back when it is corrected."""
     monkeypatch.setattr(clock_watch, "is_synchronised", lambda: True)
-    wall = Wall()
-    wall.off = timedelta(hours=1)
-    with core_running(tmp_path, database_url, mosquitto.url, wall, receiver, 'escalate_after = "1h"'):
-        move(mosquitto.url, 60.0, 3.0, datetime.now(UTC) + timedelta(hours=1))
+    wall = WallClock()
+    wall.offset = timedelta(hours=1)
+    with run_core(tmp_path, database_url, mosquitto.url, wall, receiver, 'escalate_after = "1h"'):
+        publish_motion(mosquitto.url, 60.0, 3.0, datetime.now(UTC) + timedelta(hours=1))
         wait_for(receiver.find_red, 30, "red")
-    db = Database(database_url)
+    database = Database(database_url)
     try:
         now = datetime.now(UTC)
-        with db.write() as c:
-            moved = set_back(c, 3600.0, now)
-        assert {"observation", "notification", "series_latest", "site_state"} <= set(moved)
-        with db.read() as c:
-            assert all(at <= now for at in c.execute(select(notification.c.queued_at)).scalars())
-            assert all(at <= now for at in c.execute(select(observation.c.received_at)).scalars())
-        with db.write() as c:
-            assert set_back(c, 3600.0, now) == {}, "twice moves nothing"
+        with database.write() as connection:
+            moved_tables = set_back(connection, 3600.0, now)
+        assert {"observation", "notification", "series_latest", "site_state"} <= set(moved_tables)
+        with database.read() as connection:
+            assert all(time <= now for time in connection.execute(select(notification.c.queued_at)).scalars())
+            assert all(time <= now for time in connection.execute(select(observation.c.received_at)).scalars())
+        with database.write() as connection:
+            assert set_back(connection, 3600.0, now) == {}, "twice moves nothing"
     finally:
-        db.close()
+        database.close()
 
 
-# ---- the machine stands still for two hours under a running service -------------------------------------------------
+# ---- the machine halts for two hours while the service runs ---------------------------------------------------------
 SUSPENDED, PAUSED = "suspended", "paused"
 WAYS = {
     SUSPENDED: "The machine was suspended",
@@ -271,68 +289,72 @@ WAYS = {
 @pytest.mark.parametrize(
     ("way", "words"), [(SUSPENDED, WAYS[SUSPENDED]), pytest.param(PAUSED, WAYS[PAUSED], marks=pytest.mark.soak)]
 )
-def test_people_hear_that_nobody_watched(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way, words):
-    """The supervisor's clocks are ours to set: until now they were two hours behind, so that it comes back to today."""
+def test_recipients_are_notified_of_a_halt_of_the_machine(
+    sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way, words
+):
+    """The clock of the supervisor is two hours behind before the halt, so that it shows the present afterwards."""
     monkeypatch.setenv("HOOK", f"{receiver.url}/duty")
     monkeypatch.chdir(tmp_path)
-    text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
-    with Service(tmp_path, sqlite_url, mosquitto.url, {"s": text}) as service:
-        wall = Wall()
-        wall.off = -timedelta(hours=2)
+    site_text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
+    with Service(tmp_path, sqlite_url, mosquitto.url, {"s": site_text}) as service:
+        wall = WallClock()
+        wall.offset = -timedelta(hours=2)
         supervisor = Supervisor(
             load_service(str(service.config)),
             str(service.config),
             with_web=False,
             clock=ServiceClock(wall, wall.uptime),
         )
-        running = threading.Thread(target=supervisor.run)
-        running.start()
+        supervisor_thread = threading.Thread(target=supervisor.run)
+        supervisor_thread.start()
         try:
-            wait_for(lambda: evaluated_at(service), 60, "the first evaluation")
-            move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
+            wait_for(lambda: load_evaluated_at(service), 60, "the first evaluation")
+            publish_motion(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
             wait_for(receiver.find_red, 40, "red")
             if way == SUSPENDED:
                 wall.suspend(7200.0)
             else:
-                wall.off += timedelta(hours=2)
-            back = time.monotonic()
+                wall.offset += timedelta(hours=2)
+            resumed_at = time.monotonic()
             wait_for(lambda: receiver.find("nobody watched from"), 120, "the gap to be told")
-            at, told = receiver.find("nobody watched from")[0]
-            print(f"{way}: told {at - back:.0f} s after it came back: {told['body']}")
-            assert words in told["body"]
-            assert "s now red" in told["body"]
+            notified_at, message = receiver.find("nobody watched from")[0]
+            print(f"{way}: told {notified_at - resumed_at:.0f} s after it came back: {message['body']}")
+            assert words in message["body"]
+            assert "s now red" in message["body"]
             time.sleep(15)
             assert len(receiver.find("nobody watched from")) == 1, "once"
         finally:
             supervisor.stopping.set()
-            running.join(30)
+            supervisor_thread.join(30)
 
 
-def read_stamp(url: str) -> object:
-    with Database(url) as db, db.read() as c:
-        return find_heartbeat(c, "supervisor")
+def read_heartbeat(url: str) -> object:
+    with Database(url) as database, database.read() as connection:
+        return find_heartbeat(connection, "supervisor")
 
 
 @pytest.mark.soak
-def test_people_hear_that_the_service_did_not_run(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch):
+def test_recipients_are_notified_that_the_service_was_stopped(sqlite_url, mosquitto, tmp_path, receiver, monkeypatch):
     monkeypatch.setenv("HOOK", f"{receiver.url}/duty")
-    text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
-    with Service(tmp_path, sqlite_url, mosquitto.url, {"s": text}, page=False) as service:
+    site_text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
+    with Service(tmp_path, sqlite_url, mosquitto.url, {"s": site_text}, page=False) as service:
         service.start()
         wait_for(
-            lambda: evaluated_at(service) and read_stamp(sqlite_url), 60, "the first evaluation and the first stamp"
+            lambda: load_evaluated_at(service) and read_heartbeat(sqlite_url),
+            60,
+            "the first evaluation and the first stamp",
         )
         service.stop()
-        with Database(sqlite_url) as db, db.write() as c:
-            before = find_heartbeat(c, "supervisor")
-            assert before is not None
-            write_heartbeat(c, "supervisor", before[1], before[0] - timedelta(hours=5))
-        move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
-        begun = time.monotonic()
+        with Database(sqlite_url) as database, database.write() as connection:
+            heartbeat = find_heartbeat(connection, "supervisor")
+            assert heartbeat is not None
+            write_heartbeat(connection, "supervisor", heartbeat[1], heartbeat[0] - timedelta(hours=5))
+        publish_motion(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
+        started_at = time.monotonic()
         service.start()
         wait_for(lambda: receiver.find("nobody watched from"), 120, "the gap to be told")
-        at, told = receiver.find("nobody watched from")[0]
-        print(f"told {at - begun:.0f} s after the start: {told['body']}")
-        assert "The service was not running" in told["body"]
+        notified_at, message = receiver.find("nobody watched from")[0]
+        print(f"told {notified_at - started_at:.0f} s after the start: {message['body']}")
+        assert "The service was not running" in message["body"]
         time.sleep(15)
         assert len(receiver.find("nobody watched from")) == 1, "once"

@@ -18,7 +18,7 @@ from monitor.storage.service_state import load_heartbeats
 from tests.data.far.cable import Cable
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
-from tests.end_to_end.trouble.test_cannot_decide import Receiver, health, receiver
+from tests.end_to_end.trouble.test_cannot_decide import Receiver, load_health, receiver
 from tests.fixtures.waiting import wait_for
 
 __all__ = ["receiver"]
@@ -113,12 +113,12 @@ def test_standby_service_takes_over_from_the_active_one(postgresql, postgresql_u
         b.start()
         wait_for(lambda: "standby:b" in heartbeats.load(), description="the heartbeat of the standby service")
         wait_for(
-            lambda: print(state := health(b)[1]) or state["reasons"] == [],  # the output helps if this never ends
+            lambda: print(state := load_health(b)[1]) or state["reasons"] == [],  # the output helps if this never ends
             timeout_s=180.0,
             pause_s=1.0,
             description="the active service to have read the messages that the broker kept",
         )
-        state = health(b)[1]
+        state = load_health(b)[1]
         assert (state["active"]["name"], list(state["standby"]), state["status"]) == ("a", ["b"], "ok")
         with urlopen(f"http://127.0.0.1:{b.port}/", timeout=20) as answer:
             assert "a decides since" in answer.read().decode()
