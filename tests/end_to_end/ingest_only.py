@@ -1,6 +1,6 @@
-"""Ingest alone as a process: `python ingest_only.py DATABASE_URL BROKER [SITE_ID ...]`; prints its status.
+"""Run ingest alone as a process: `python ingest_only.py DATABASE_URL BROKER [SITE_ID ...]`.
 
-BROKER is the port of an open broker, or the folder of a managed one.
+BROKER is the port of an open broker or the folder of a managed broker. The process prints its status as lines of JSON.
 """
 
 import json
@@ -21,37 +21,42 @@ STATIONS = tuple(f"G{i}" for i in range(1, 9))
 def make_site(site_id):
     stations = tuple(
         Station(
-            s,
+            station,
             46.0,
             9.0,
-            series=(SeriesSpec(s, "displacement", "mm", 60.0, 600.0), SeriesSpec(s, "rain", "mm", 60.0, 600.0)),
+            series=(
+                SeriesSpec(station, "displacement", "mm", 60.0, 600.0),
+                SeriesSpec(station, "rain", "mm", 60.0, 600.0),
+            ),
         )
-        for s in STATIONS
+        for station in STATIONS
     )
-    levels = tuple(Level(i, n, False) for i, n in enumerate(("green", "yellow", "orange", "red")))
+    levels = tuple(Level(rank, name, False) for rank, name in enumerate(("green", "yellow", "orange", "red")))
     return Site(site_id, site_id, 46.0, 9.0, "UTC", levels, stations, ())
 
 
-def say(facts):
-    """One line in one piece: two threads say something."""
+def print_line(facts):
+    """Print one line in one write, because two threads print."""
     print(f"{json.dumps(facts)}\n", end="", flush=True)
 
 
 def main():
-    url, place, *names = sys.argv[1:]
+    url, broker_argument, *names = sys.argv[1:]
     sites = {name: make_site(name) for name in [n for n in names if n != "--quiet"] or ["north"]}
-    where = {"port": int(place)} if place.isdigit() else {"mode": "managed", "data": place}
-    broker = SimpleNamespace(host="127.0.0.1", client_id="slopeward", username="", password="", **where)
+    broker_settings = (
+        {"port": int(broker_argument)} if broker_argument.isdigit() else {"mode": "managed", "data": broker_argument}
+    )
+    broker = SimpleNamespace(host="127.0.0.1", client_id="slopeward", username="", password="", **broker_settings)
     stop = threading.Event()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, lambda *_: stop.set())
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
     ingest = Ingest(
         IngestContext(
             Database(url),
             SimpleNamespace(broker=broker),
             sites,
             lambda _: None,
-            lambda change: say({"alarm": change.key}),
+            lambda change: print_line({"alarm": change.key}),
             lambda: datetime.now(UTC),
         )
     )
@@ -59,7 +64,7 @@ def main():
     while not stop.wait(0.05 if "--quiet" not in sys.argv else 1.0):
         status = ingest.status()
         if "--quiet" not in sys.argv:
-            say({"at": time.monotonic(), "cpu_s": time.process_time(), **status})
+            print_line({"at": time.monotonic(), "cpu_s": time.process_time(), **status})
     ingest.stop()
 
 

@@ -1,4 +1,4 @@
-"""Every message that the broker acknowledged is stored exactly once, also when the service or its broker is killed."""
+"""Every message that the broker acknowledged is stored exactly once, also if the service or its broker is killed."""
 
 import json
 import random
@@ -40,8 +40,11 @@ class RememberingPublisher(threading.Thread):
 
     @property
     def acknowledged(self):
-        """Numbers of the messages that the broker acknowledged (info.is_published() refuses those queued offline)."""
-        return {n for n, info in enumerate(self._infos) if info._published}
+        """Return the numbers of the messages that the broker acknowledged.
+
+        `info.is_published()` raises for messages that were queued offline.
+        """
+        return {number for number, info in enumerate(self._infos) if info._published}
 
     @property
     def sent(self):
@@ -64,30 +67,30 @@ class RememberingPublisher(threading.Thread):
         """Stop sending and wait until the broker has acknowledged everything."""
         self._end.set()
         self.join()
-        deadline = time.monotonic() + 60
-        while self.acknowledged_count < self.sent and time.monotonic() < deadline:
+        deadline_s = time.monotonic() + 60
+        while self.acknowledged_count < self.sent and time.monotonic() < deadline_s:
             time.sleep(0.05)
         self._client.disconnect()
         self._client.loop_stop()
 
 
-def rows(database):
-    return ask(database, lambda c: c.execute(text("select count(*) from observation")).scalar())
+def count_readings(database):
+    return ask(database, lambda connection: connection.execute(text("select count(*) from observation")).scalar())
 
 
 def lock_database(database, seconds):
-    with database.engine.connect() as c, c.execution_options(slopeward_write=True).begin():
+    with database.engine.connect() as connection, connection.execution_options(slopeward_write=True).begin():
         if not database.is_sqlite:
-            c.execute(text("lock table observation in access exclusive mode"))
+            connection.execute(text("lock table observation in access exclusive mode"))
         time.sleep(seconds)
 
 
-# the number of a message is its value: the level climbs while processes are killed
-CLIMBS = {level: {"over": over} for level, over in (("yellow", 200.0), ("orange", 750.0), ("red", 1500.0))}
-CLIMBS |= {"author": "test", "reason": "it climbs"}
+# The value of a message is its number, so that the level rises while processes are killed.
+BOUNDS = {level: {"over": over} for level, over in (("yellow", 200.0), ("orange", 750.0), ("red", 1500.0))}
+BOUNDS |= {"author": "test", "reason": "it climbs"}
 SITE = (
     head("north", "Ledger", 46.2, 8.9, timezone="Asia/Shanghai", levels={"names": FOUR["names"]})
-    + criterion("level", stations=["G*"], quantity="displacement_east", **CLIMBS, dwell={"hits": 1, "of": 1})
+    + criterion("level", stations=["G*"], quantity="displacement_east", **BOUNDS, dwell={"hits": 1, "of": 1})
     + table("[fusion]", verify_within="1d")
     + table("[[recipient]]", name="duty", channels=["log"], levels=["yellow", "orange", "red"])
     + "".join(station(f"G{i}", series("displacement_east", "mm", "1s", max_silence="1d")) for i in range(1, 9))
@@ -104,7 +107,9 @@ SITE = (
         pytest.param("postgresql", 50, 60.0, 600, marks=pytest.mark.soak),
     ],
 )
-def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, rate, mosquitto, request, tmp_path):
+def test_acknowledged_messages_are_stored_once_and_lead_to_notifications(
+    kind, kills, lock_s, rate, mosquitto, request, tmp_path
+):
     """Kill the service, restart its broker and lock its database while messages arrive."""
     url = request.getfixturevalue(f"{kind}_url")
     chance = random.Random(20260301)
@@ -121,45 +126,45 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, rate, mosquit
             time.sleep(chance.uniform(0.0, 0.5))
             service.start()
             if kill == kills - 1:
-                before = rows(database)
-                wait_for(lambda: rows(database) > before, 240)  # noqa: B023
-                before = publisher.acknowledged_count
+                count_before = count_readings(database)
+                wait_for(lambda: count_readings(database) > count_before, 240)  # noqa: B023
+                count_before = publisher.acknowledged_count
                 lock_database(database, lock_s)
-                assert publisher.acknowledged_count - before > 0.5 * rate * lock_s, "the broker took no messages"
+                assert publisher.acknowledged_count - count_before > 0.5 * rate * lock_s, "the broker took no messages"
         time.sleep(0.5)
         publisher.finish()
         assert len(publisher.acknowledged) == publisher.sent > rate * 2
-        wait_for(lambda: rows(database) >= publisher.sent, 240)
-        untold = text(
+        wait_for(lambda: count_readings(database) >= publisher.sent, 240)
+        unnotified_query = text(
             "select count(*) from alert_event e join alert a on a.id = e.alert_id where a.ledger = 'hazard'"
             " and not exists (select 1 from notification n where n.event_id = e.id)"
         )
-        undelivered = text(
+        undelivered_query = text(
             "select count(*) from notification where state not in ('delivered', 'superseded', 'confirmed')"
         )
-        wait_for(lambda: database_says(database, text("select max(level) from alert where ledger = 'hazard'")) == 3)
-        wait_for(lambda: database_says(database, undelivered) == 0)
-        with database.read() as c:
-            stored = c.execute(text("select value_raw from observation")).scalars().all()
-            keys = c.execute(
+        wait_for(lambda: query_number(database, text("select max(level) from alert where ledger = 'hazard'")) == 3)
+        wait_for(lambda: query_number(database, undelivered_query) == 0)
+        with database.read() as connection:
+            stored_values = connection.execute(text("select value_raw from observation")).scalars().all()
+            key_count = connection.execute(
                 text("select count(*) from (select distinct series_id, observed_at from observation) as k")
             ).scalar()
-            gaps = c.execute(text("select count(*) from sequence_gap where filled_at is null")).scalar()
-            rejected = c.execute(text("select count(*) from rejected_message")).scalar()
-            hazards = c.execute(text("select count(*) from alert where ledger = 'hazard'")).scalar()
-        assert database_says(database, untold) == 0
-        figures = {"database": kind, "messages_per_s": rate, "acknowledged": publisher.sent, "rows": len(stored)}
-        figures |= {"keys": keys, "kills": kills, "database_locked_s": lock_s, "broker_restarts": 1}
-        figures |= {"hazard_alerts": hazards, "hazard_events_without_notification": 0}
-        figures |= {"open_gaps": gaps, "rejected": rejected}
+            gap_count = connection.execute(text("select count(*) from sequence_gap where filled_at is null")).scalar()
+            rejected_count = connection.execute(text("select count(*) from rejected_message")).scalar()
+            hazard_count = connection.execute(text("select count(*) from alert where ledger = 'hazard'")).scalar()
+        assert query_number(database, unnotified_query) == 0
+        figures = {"database": kind, "messages_per_s": rate, "acknowledged": publisher.sent, "rows": len(stored_values)}
+        figures |= {"keys": key_count, "kills": kills, "database_locked_s": lock_s, "broker_restarts": 1}
+        figures |= {"hazard_alerts": hazard_count, "hazard_events_without_notification": 0}
+        figures |= {"open_gaps": gap_count, "rejected": rejected_count}
         print("\nledger", json.dumps(figures))
         if kills == 50:
             SERVICE_RESULTS.store(f"ledger-{kind}", "make soak", figures)
-        assert {int(v) for v in stored} == publisher.acknowledged
-        assert len(stored) == keys == publisher.sent
-        assert (gaps, rejected) == (0, 0)
+        assert {int(value) for value in stored_values} == publisher.acknowledged
+        assert len(stored_values) == key_count == publisher.sent
+        assert (gap_count, rejected_count) == (0, 0)
     database.close()
 
 
-def database_says(database, statement):
-    return ask(database, lambda c: c.execute(statement).scalar())
+def query_number(database, statement):
+    return ask(database, lambda connection: connection.execute(statement).scalar())

@@ -1,4 +1,4 @@
-"""The same information gives the same alert history, whatever the order, doubles, revisions, zones or database."""
+"""The same information leads to the same alert history in any order, time zone and database."""
 
 import json
 import os
@@ -28,38 +28,42 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 STEP = timedelta(minutes=30)
-BLOCK = timedelta(hours=6)  # evaluated at its end only: there every order has brought the same information
+BLOCK = timedelta(hours=6)  # evaluated only at its end, where every order has delivered the same readings
 BLOCKS = 8
 Messages = list[tuple[str, bytes]]
 
-MOVES = series("displacement", "mm", "30m", max_silence="3h", noise_floor_mm=0.5)
-WHO = {"author": "test", "reason": "parity"}
-OVER = {"stations": ["G*"], "direction": "norm"} | bounds(yellow="10 6h", orange="40 6h", red="80 6h")
+DISPLACEMENT = series("displacement", "mm", "30m", max_silence="3h", noise_floor_mm=0.5)
+AUTHOR = {"author": "test", "reason": "parity"}
+BOUNDS = {"stations": ["G*"], "direction": "norm"} | bounds(yellow="10 6h", orange="40 6h", red="80 6h")
 SITE = (
     head("parity", "Parity", 46.2, 8.9, timezone="Europe/Zurich", levels=FOUR)
-    + criterion("velocity", **OVER, dwell={"hits": 2, "of": 3}, recover=0.6, valid_for="12h", **WHO)
-    + criterion("rain_sum", series="R1.rain", **bounds(yellow="60 24h"), **WHO)
+    + criterion("velocity", **BOUNDS, dwell={"hits": 2, "of": 3}, recover=0.6, valid_for="12h", **AUTHOR)
+    + criterion("rain_sum", series="R1.rain", **bounds(yellow="60 24h"), **AUTHOR)
     + table("[[recipient]]", name="duty", channels=["log"], levels=["yellow", "orange", "red"])
-    + "".join(station(f"G{i}", MOVES) for i in range(3))
+    + "".join(station(f"G{i}", DISPLACEMENT) for i in range(3))
     + station("R1", series("rain", "mm", "30m", max_silence="3h"))
 )
 
 
-def record(solution: str | None = None) -> list[Messages]:
-    """48 hours in blocks of six: creep, an acceleration of two stations from hour 18 on, and rain."""
-    noise = random.Random(5)
+def make_record(solution: str | None = None) -> list[Messages]:
+    """Return 48 hours in blocks of six: creep, an acceleration of two stations from hour 18 on, and rain."""
+    random_source = random.Random(5)
     blocks: list[Messages] = []
     for block in range(BLOCKS):
         messages: Messages = []
         for step in range(int(BLOCK / STEP)):
-            at = START + block * BLOCK + step * STEP
-            hours = (at - START) / timedelta(hours=1)
-            for i in range(3):
-                moved = 0.02 * hours + (0.12 * max(0.0, hours - 18.0) ** 2 if i < 2 else 0.0)
+            observed_at = START + block * BLOCK + step * STEP
+            hours = (observed_at - START) / timedelta(hours=1)
+            for station_number in range(3):
+                moved_mm = 0.02 * hours + (0.12 * max(0.0, hours - 18.0) ** 2 if station_number < 2 else 0.0)
                 body: dict[str, Any] = {
-                    "time": at.isoformat(),
+                    "time": observed_at.isoformat(),
                     "gnss": {
-                        "enu_mm": [moved + noise.gauss(0, 0.1), noise.gauss(0, 0.1), noise.gauss(0, 0.3)],
+                        "enu_mm": [
+                            moved_mm + random_source.gauss(0, 0.1),
+                            random_source.gauss(0, 0.1),
+                            random_source.gauss(0, 0.3),
+                        ],
                         "cov_mm2": [0.01, 0.01, 0.09, 0.0, 0.0, 0.0],
                         "epoch0": "2025-11-03T00:00:00Z",
                         "frame": "local",
@@ -67,39 +71,39 @@ def record(solution: str | None = None) -> list[Messages]:
                 }
                 if solution:
                     body["gnss"]["solution"] = solution
-                messages.append((f"slopeward/v1/parity/G{i}/obs", json.dumps(body).encode()))
-            rain = {"time": at.isoformat(), "rain_mm": 1.5 if 20 < hours < 46 else 0.0}
+                messages.append((f"slopeward/v1/parity/G{station_number}/obs", json.dumps(body).encode()))
+            rain = {"time": observed_at.isoformat(), "rain_mm": 1.5 if 20 < hours < 46 else 0.0}
             messages.append(("slopeward/v1/parity/R1/obs", json.dumps(rain).encode()))
         blocks.append(messages)
     return blocks
 
 
 def shuffled(blocks: Sequence[Messages]) -> list[Messages]:
-    mixed = [list(b) for b in blocks]
-    for b in mixed:
-        random.Random(1).shuffle(b)
-    return mixed
+    shuffled_blocks = [list(block) for block in blocks]
+    for block in shuffled_blocks:
+        random.Random(1).shuffle(block)
+    return shuffled_blocks
 
 
 def doubled(blocks: Sequence[Messages]) -> list[Messages]:
-    return [[m for m in b for _ in range(2)] for b in blocks]
+    return [[message for message in block for _ in range(2)] for block in blocks]
 
 
 def one_clock_ahead(blocks: Sequence[Messages]) -> list[Messages]:
-    """A fourth station whose clock runs 26 h ahead speaks as well: stored, flagged, never in a window."""
-    ahead: list[Messages] = []
+    """Add a fourth station whose clock is 26 h ahead. Its readings are stored and flagged, and never in a window."""
+    extended_blocks: list[Messages] = []
     for index, block in enumerate(blocks):
-        extra = []
+        extra_messages = []
         for step in range(int(BLOCK / STEP)):
-            at = START + index * BLOCK + step * STEP + timedelta(hours=26)
-            body = {"time": at.isoformat(), "displacement_mm": float(500 * step)}
-            extra.append(("slopeward/v1/parity/G9/obs", json.dumps(body).encode()))
-        ahead.append(list(block) + extra)
-    return ahead
+            observed_at = START + index * BLOCK + step * STEP + timedelta(hours=26)
+            body = {"time": observed_at.isoformat(), "displacement_mm": float(500 * step)}
+            extra_messages.append(("slopeward/v1/parity/G9/obs", json.dumps(body).encode()))
+        extended_blocks.append(list(block) + extra_messages)
+    return extended_blocks
 
 
 def rapid_then_final(_: Sequence[Messages]) -> list[Messages]:
-    return [a + b for a, b in zip(record("rapid"), record("final"), strict=True)]
+    return [rapid + final for rapid, final in zip(make_record("rapid"), make_record("final"), strict=True)]
 
 
 VARIANTS: dict[str, Callable[[Sequence[Messages]], list[Messages]]] = {
@@ -111,17 +115,17 @@ VARIANTS: dict[str, Callable[[Sequence[Messages]], list[Messages]]] = {
 
 
 @pytest.fixture
-def shanghai() -> Iterator[None]:
-    """The service's own process lives in another zone than its database and its site."""
-    before = os.environ.get("TZ")
+def process_in_shanghai() -> Iterator[None]:
+    """Run the process in another time zone than those of the database and the site."""
+    previous_zone = os.environ.get("TZ")
     os.environ["TZ"] = "Asia/Shanghai"
     time.tzset()
     yield
-    os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)
+    os.environ.pop("TZ") if previous_zone is None else os.environ.update(TZ=previous_zone)
     time.tzset()
 
 
-def run(database: Database, broker_url: str, blocks: Sequence[Messages], name: str) -> None:
+def run_service(database: Database, broker_url: str, blocks: Sequence[Messages], name: str) -> None:
     site: Site = parse_site(SITE, "parity.toml")
     site = replace(site, version="0" * 64) if not site.version else site
     clock = Clock(START)
@@ -133,37 +137,48 @@ def run(database: Database, broker_url: str, blocks: Sequence[Messages], name: s
             evaluate_site(database, site, clock.now, "data")
 
 
-def history(database: Database) -> list[tuple[Any, ...]]:
-    """What people were told: every change of every alert, without surrogate keys."""
-    a, e = alert.c, alert_event.c
+def load_history(database: Database) -> list[tuple[Any, ...]]:
+    """Return every change of every alert without surrogate keys."""
+    alert_column, event_column = alert.c, alert_event.c
     query = (
-        select(a.site, a.ledger, a.key, e.sequence, e.at, e.data_time, e.from_level, e.to_level, e.to_state, e.reason)
-        .join(alert, a.id == e.alert_id)
-        .order_by(e.at, a.ledger, a.key, e.sequence)
+        select(
+            alert_column.site,
+            alert_column.ledger,
+            alert_column.key,
+            event_column.sequence,
+            event_column.at,
+            event_column.data_time,
+            event_column.from_level,
+            event_column.to_level,
+            event_column.to_state,
+            event_column.reason,
+        )
+        .join(alert, alert_column.id == event_column.alert_id)
+        .order_by(event_column.at, alert_column.ledger, alert_column.key, event_column.sequence)
     )
-    return [tuple(row) for row in ask(database, lambda c: c.execute(query))]
+    return [tuple(row) for row in ask(database, lambda connection: connection.execute(query))]
 
 
-def views(database: Database) -> dict[str, list[str]]:
-    """Every public view as sorted canonical JSON."""
-    found = {}
-    with database.read() as c:
+def load_views(database: Database) -> dict[str, list[str]]:
+    """Return the rows of every public view as sorted canonical JSON."""
+    rows_by_view = {}
+    with database.read() as connection:
         for name in load_view_tables():
-            rows = c.execute(text(f"SELECT * FROM {name}")).mappings().all()
-            plain = [_without_clock({k: _plain(v) for k, v in row.items()}) for row in rows]
-            found[name] = sorted(json.dumps(row, sort_keys=True, default=str) for row in plain)
-    return found
+            rows = connection.execute(text(f"SELECT * FROM {name}")).mappings().all()
+            plain_rows = [_remove_machine_times({key: _to_plain(value) for key, value in row.items()}) for row in rows]
+            rows_by_view[name] = sorted(json.dumps(row, sort_keys=True, default=str) for row in plain_rows)
+    return rows_by_view
 
 
-def _without_clock(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without what the machine's own clock puts there: the instant of a seal, and every hash behind it."""
+def _remove_machine_times(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row without values that depend on the machine's clock: the time of a seal, and hashes."""
     if row.get("action") == SEAL:
         row.pop("at")
-    return {k: v for k, v in row.items() if k not in ("hash", "previous_hash")}
+    return {key: value for key, value in row.items() if key not in ("hash", "previous_hash")}
 
 
-def _plain(value: Any) -> Any:
-    # SQLite has no boolean of its own: 0 and 1 stand for it
+def _to_plain(value: Any) -> Any:
+    # SQLite stores booleans as 0 and 1.
     return int(value) if isinstance(value, bool) else value
 
 
@@ -181,31 +196,37 @@ def postgresql_database(postgresql_url: str) -> Iterator[Database]:
     opened.close()
 
 
-@pytest.mark.usefixtures("shanghai")
-def test_both_databases_show_the_same(sqlite_database: Database, postgresql_database: Database, mosquitto: Any) -> None:
-    blocks = record()
-    run(sqlite_database, mosquitto.url, blocks, "sqlite")
-    run(postgresql_database, mosquitto.url, blocks, "postgresql")
-    told = history(sqlite_database)
-    assert max(row[7] for row in told if row[1] == "hazard") == 3, "the record must reach the top, or it proves nothing"
-    assert told == history(postgresql_database)
-    left, right = views(sqlite_database), views(postgresql_database)
+@pytest.mark.usefixtures("process_in_shanghai")
+def test_both_databases_contain_the_same_history_and_views(
+    sqlite_database: Database, postgresql_database: Database, mosquitto: Any
+) -> None:
+    blocks = make_record()
+    run_service(sqlite_database, mosquitto.url, blocks, "sqlite")
+    run_service(postgresql_database, mosquitto.url, blocks, "postgresql")
+    history_rows = load_history(sqlite_database)
+    assert max(row[7] for row in history_rows if row[1] == "hazard") == 3, (
+        "the record must reach the top, or it proves nothing"
+    )
+    assert history_rows == load_history(postgresql_database)
+    sqlite_views, postgresql_views = load_views(sqlite_database), load_views(postgresql_database)
     for name in load_view_tables():
-        assert left[name] == right[name], name
-    assert len([name for name in load_view_tables() if left[name]]) >= 8
+        assert sqlite_views[name] == postgresql_views[name], name
+    assert len([name for name in load_view_tables() if sqlite_views[name]]) >= 8
 
 
 @pytest.fixture(scope="module")
-def told_in_order() -> list[list[tuple[Any, ...]]]:
-    """SQLite's history where everything came in order, once for all variants: empty before the first of them."""
+def ordered_history() -> list[list[tuple[Any, ...]]]:
+    """Return a list for the history on SQLite with readings in order. The first variant fills it."""
     return []
 
 
-@pytest.mark.usefixtures("shanghai")
+@pytest.mark.usefixtures("process_in_shanghai")
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
-def test_the_way_it_came_does_not_matter(sqlite_database, postgresql_database, mosquitto, variant, told_in_order):
-    if not told_in_order:
-        run(sqlite_database, mosquitto.url, record(), "reference")
-        told_in_order.append(history(sqlite_database))
-    run(postgresql_database, mosquitto.url, VARIANTS[variant](record()), variant)
-    assert told_in_order == [history(postgresql_database)]
+def test_order_and_repetition_of_messages_do_not_change_the_history(
+    sqlite_database, postgresql_database, mosquitto, variant, ordered_history
+):
+    if not ordered_history:
+        run_service(sqlite_database, mosquitto.url, make_record(), "reference")
+        ordered_history.append(load_history(sqlite_database))
+    run_service(postgresql_database, mosquitto.url, VARIANTS[variant](make_record()), variant)
+    assert ordered_history == [load_history(postgresql_database)]

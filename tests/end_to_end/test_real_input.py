@@ -1,4 +1,4 @@
-"""A measured scene through the inbox of the service: both dates become footprints, and what changed between them."""
+"""A measured scene passes through the inbox: both dates become footprints, and changes between them are marked."""
 
 import json
 import re
@@ -24,18 +24,18 @@ pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mar
 
 
 @pytest.mark.soak
-@pytest.mark.usefixtures("jobs_in_process", "one_torch_thread")  # it is about pixels
+@pytest.mark.usefixtures("jobs_in_process", "one_torch_thread")  # the test checks pixels, not the isolation of jobs
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_both_dates_of_the_hokkaido_scene_become_footprints(database, measured, tmp_path):
+def test_both_dates_of_the_hokkaido_scene_become_footprints_with_their_change(database, measured, tmp_path):
     folder = measured("hokkaido-2018-s2-scene")
-    declared = (SITES / "baijiabao.toml").read_text().replace('"baijiabao"', '"iburi"', 1)
+    site_text = (SITES / "baijiabao.toml").read_text().replace('"baijiabao"', '"iburi"', 1)
     for key, value in (("latitude", 42.73), ("longitude", 141.95)):
-        declared = re.sub(rf"^{key} = .*$", f"{key} = {value}", declared, flags=re.MULTILINE)
-    site = parse_site(declared + '\n[scenes]\nweights = "landslide4sense"\n', "iburi.toml")
+        site_text = re.sub(rf"^{key} = .*$", f"{key} = {value}", site_text, flags=re.MULTILINE)
+    site = parse_site(site_text + '\n[scenes]\nweights = "landslide4sense"\n', "iburi.toml")
     config = ServiceConfig.model_validate({"paths": {"inbox": str(tmp_path / "inbox")}})
     now = datetime.now(UTC)
-    with database.write() as c:
-        save_site(c, site, "test", "measured scene", now)
+    with database.write() as connection:
+        save_site(connection, site, "test", "measured scene", now)
     for role, day in (("pre", "2018-07-01"), ("post", "2018-10-01")):
         target = tmp_path / "inbox" / site.id / role
         target.mkdir(parents=True)
@@ -45,36 +45,51 @@ def test_both_dates_of_the_hokkaido_scene_become_footprints(database, measured, 
         bands = "\n".join(f'B{band} = "{role}_event_B{band}.tif"' for band in (2, 3, 4))
         manifest = f'acquired_at = "{day}T01:30:00Z"\nrole = "{role}"\ncomplete = true\n[bands]\n{bands}\n'
         (target / "scene.toml").write_text(manifest)
-    said = inbox.run(database, config, site, now)
-    with database.read() as c:
-        rows = {r.name: r for r in c.execute(select(scene)).all()}
+    result = inbox.run(database, config, site, now)
+    with database.read() as connection:
+        rows = {row.name: row for row in connection.execute(select(scene)).all()}
         counts = dict(
-            c.execute(select(scene_footprint.c.scene_hash, func.count()).group_by(scene_footprint.c.scene_hash)).all()
+            connection.execute(
+                select(scene_footprint.c.scene_hash, func.count()).group_by(scene_footprint.c.scene_hash)
+            ).all()
         )
-        shown = [dict(r) for r in c.execute(text("SELECT * FROM scene_polygons")).mappings()]
-    print(said)
-    assert {r.state for r in rows.values()} == {"done"}, said
+        footprints = [dict(row) for row in connection.execute(text("SELECT * FROM scene_polygons")).mappings()]
+    print(result)
+    assert {row.state for row in rows.values()} == {"done"}, result
     assert rows["pre"].pixel_area_m2 == pytest.approx(73.36, rel=0.002)  # geodesic against UTM
     assert rows["pre"].valid_share == pytest.approx(1 - 0.404, abs=0.005)
     assert rows["post"].valid_share > 0.99
-    assert len(shown) == sum(counts.values()) > 100
-    # the date before came in last, and is first all the same
-    assert {p["change"] for p in shown if p["scene"] == "pre"} == {"single"}
-    found = Counter(p["change"] for p in shown if p["scene"] == "post")
-    print(found)
-    assert found["new"] > 50 < found["single"]
-    assert not any(p["change"] == "new" and not p["caution"] for p in shown), "another season: advice only"
-    told = rows["post"].run["change"]
-    assert told["pixels"]["joint_share"] == pytest.approx(1 - 0.404, abs=0.005)
-    assert told["compared"][0]["registered_px"]["columns"] == pytest.approx(-0.7, abs=0.3)
-    assert abs(told["compared"][0]["shift_px"]["columns"]) < 0.3
-    assert any("season or radiometry differs" in w for w in plain_to_messages(told["warnings"]))
-    # nothing is said where the date before has nothing
-    with rasterio.open(told["outputs"]["change"]) as change, rasterio.open(folder / "pre_event_B4.tif") as before:
-        # The date before is moved by a pixel onto the newer one, and the edge of its values with it.
-        unseen = ndimage.binary_erosion(before.read(1) == 0, iterations=3)
-        assert (change.read(1)[unseen] == 255).all()
-        outlines = [json.loads(p["geometry"]) for p in shown if p["scene"] == "post" and p["change"] == "new"]
-        burnt = rasterize(outlines, out_shape=unseen.shape, transform=before.transform).astype(bool)
-    assert (burnt & unseen).sum() < 0.2 * burnt.sum(), "at most an edge of a new outline lies where nothing was seen"
-    assert sum(p["area_m2"] for p in shown if p["change"] == "new") == pytest.approx(burnt.sum() * 73.36, rel=0.05)
+    assert len(footprints) == sum(counts.values()) > 100
+    # The earlier date is the first date although the inbox reads it last.
+    assert {footprint["change"] for footprint in footprints if footprint["scene"] == "pre"} == {"single"}
+    change_counts = Counter(footprint["change"] for footprint in footprints if footprint["scene"] == "post")
+    print(change_counts)
+    assert change_counts["new"] > 50 < change_counts["single"]
+    assert not any(footprint["change"] == "new" and not footprint["caution"] for footprint in footprints), (
+        "another season: advice only"
+    )
+    change_report = rows["post"].run["change"]
+    assert change_report["pixels"]["joint_share"] == pytest.approx(1 - 0.404, abs=0.005)
+    assert change_report["compared"][0]["registered_px"]["columns"] == pytest.approx(-0.7, abs=0.3)
+    assert abs(change_report["compared"][0]["shift_px"]["columns"]) < 0.3
+    assert any("season or radiometry differs" in warning for warning in plain_to_messages(change_report["warnings"]))
+    # No change is reported where the earlier date has no values.
+    with (
+        rasterio.open(change_report["outputs"]["change"]) as change,
+        rasterio.open(folder / "pre_event_B4.tif") as before,
+    ):
+        # The earlier date is shifted by a pixel onto the later date, and the edge of its values with it.
+        masked = ndimage.binary_erosion(before.read(1) == 0, iterations=3)
+        assert (change.read(1)[masked] == 255).all()
+        outlines = [
+            json.loads(footprint["geometry"])
+            for footprint in footprints
+            if footprint["scene"] == "post" and footprint["change"] == "new"
+        ]
+        new_mask = rasterize(outlines, out_shape=masked.shape, transform=before.transform).astype(bool)
+    assert (new_mask & masked).sum() < 0.2 * new_mask.sum(), (
+        "at most an edge of a new outline lies where nothing was seen"
+    )
+    assert sum(footprint["area_m2"] for footprint in footprints if footprint["change"] == "new") == pytest.approx(
+        new_mask.sum() * 73.36, rel=0.05
+    )

@@ -1,4 +1,4 @@
-"""What becomes of a scene in the inbox of a running service, one site for each story."""
+"""Scenes in the inbox of a running service, with one site for each test."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 SCAR = (141.951, 42.7305)
 SITES = ("truncated", "cloudy", "dates", "again", "renamed", "growing", "killed")
-# The outline of its station crosses the antimeridian.
+# The outline of this station crosses the antimeridian.
 FIJI = (
     SITE.replace('id = "bench"', 'id = "fiji"')
     .replace(
@@ -35,7 +35,7 @@ FIJI = (
 
 
 class WatchedInbox:
-    """A running service, and the inbox of one of its sites."""
+    """A running service and the inbox of one of its sites."""
 
     def __init__(self, service: Service, site: str) -> None:
         self.service, self.site = service, site
@@ -77,14 +77,14 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("B4", "B3", "B2"):
         with rasterio.open(folder / "after" / f"{name}.tif") as source:
             bands.append(source.read(1))
-            place = {"crs": source.crs, "transform": source.transform, "nodata": source.nodata}
-    write_raster(folder / "20260512T100000.tif", np.stack(bands), COLOURS, **place)
+            georeference = {"crs": source.crs, "transform": source.transform, "nodata": source.nodata}
+    write_raster(folder / "20260512T100000.tif", np.stack(bands), COLOURS, **georeference)
     return folder
 
 
 @pytest.fixture(scope="module", params=with_soak("sqlite", "postgresql"))
 def service(request: Any, templates: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Run a service with one site for each story."""
+    """Run a service with one site for each test."""
     folder = tmp_path_factory.mktemp("service")
     template, _ = templates(request.param, fill_nothing)
     if request.param == "sqlite":
@@ -102,8 +102,8 @@ def service(request: Any, templates: Any, tmp_path_factory: pytest.TempPathFacto
             running.stop()
 
 
-def put(source: Path, target: Path) -> Path:
-    """Move a copy into the inbox at once, as `slopeward scenes add` and a download do."""
+def copy_into_inbox(source: Path, target: Path) -> Path:
+    """Copy into the inbox by renaming, as `slopeward scenes add` and a download do."""
     part = target.with_name(f".{target.name}.part")
     (shutil.copytree if source.is_dir() else shutil.copy2)(source, part)
     shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
@@ -111,37 +111,35 @@ def put(source: Path, target: Path) -> Path:
     return target
 
 
-def test_truncated_file_fails_with_a_reason_and_is_read_when_it_is_whole(service: Service, scenes: Path) -> None:
+def test_truncated_file_fails_with_a_reason_and_is_read_when_it_is_complete(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "truncated")
-    whole = scenes / "20260512T100000.tif"
-    target = inbox.folder / whole.name
-    target.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    complete_file = scenes / "20260512T100000.tif"
+    target = inbox.folder / complete_file.name
+    target.write_bytes(complete_file.read_bytes()[: complete_file.stat().st_size * 6 // 10])
     error = inbox.wait_for(target.name, "failed")
     assert error is not None
     assert target.name in error
     assert inbox.list_alerts() == {f"scene:{target.name}": "unacknowledged"}
     assert inbox.list_changes() == []
-    put(whole, target)
+    copy_into_inbox(complete_file, target)
     inbox.wait_for(target.name, "done")
     assert inbox.list_changes() == [(target.name, "single")]
     assert inbox.list_alerts() == {f"scene:{target.name}": "returned_unacknowledged"}
 
 
 @pytest.mark.soak
-def test_outlines_beside_clouds_carry_a_caution_and_a_scene_of_clouds_is_not_read(
-    service: Service, scenes: Path
-) -> None:
+def test_clouds_reduce_the_valid_share_and_a_scene_full_of_clouds_is_not_read(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "cloudy")
-    random = np.random.default_rng(1)
+    random_source = np.random.default_rng(1)
     with rasterio.open(scenes / "20260512T100000.tif") as source:
-        bands, place = source.read(), {"crs": source.crs, "transform": source.transform, "nodata": source.nodata}
-    bands[:, :, :48] = 7500 + random.integers(0, 200, (96, 48))
-    write_raster(inbox.folder / "20260512T100000.tif", bands, COLOURS, **place)
+        bands, georeference = source.read(), {"crs": source.crs, "transform": source.transform, "nodata": source.nodata}
+    bands[:, :, :48] = 7500 + random_source.integers(0, 200, (96, 48))
+    write_raster(inbox.folder / "20260512T100000.tif", bands, COLOURS, **georeference)
     inbox.wait_for("20260512T100000.tif", "done")
     ((share,),) = service.query("SELECT valid_share FROM scene WHERE site = 'cloudy'")
     assert share < 0.6
-    bands[:] = 7500 + random.integers(0, 200, (96, 96))
-    write_raster(inbox.folder / "20260513T100000.tif", bands, COLOURS, **place)
+    bands[:] = 7500 + random_source.integers(0, 200, (96, 96))
+    write_raster(inbox.folder / "20260513T100000.tif", bands, COLOURS, **georeference)
     error = inbox.wait_for("20260513T100000.tif", "failed")
     assert "cloud" in (error or "")
     assert inbox.list_alerts() == {"scene:20260513T100000.tif": "unacknowledged"}
@@ -151,14 +149,14 @@ def test_outlines_beside_clouds_carry_a_caution_and_a_scene_of_clouds_is_not_rea
 def test_second_date_of_the_same_ground_shows_what_is_new(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "dates")
     for name in ("before", "after"):
-        put(scenes / name, inbox.folder / name)
+        copy_into_inbox(scenes / name, inbox.folder / name)
         inbox.wait_for(name, "done")
     assert inbox.list_changes() == [("after", "new")]
 
 
-def test_scene_of_other_ground_is_set_aside_until_a_person_moves_or_confirms_it(service: Service, scenes: Path) -> None:
+def test_scene_of_another_place_waits_until_a_person_confirms_it(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "fiji")
-    put(scenes / "after", inbox.folder / "after")
+    copy_into_inbox(scenes / "after", inbox.folder / "after")
     error = inbox.wait_for("after", "waiting")
     assert error is not None
     assert "it lies 7,674 km from site fiji, so it was not read" in error
@@ -180,27 +178,27 @@ def test_scene_of_other_ground_is_set_aside_until_a_person_moves_or_confirms_it(
 @pytest.mark.soak
 def test_same_files_delivered_again_change_nothing(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "again")
-    put(scenes / "after", inbox.folder / "after")
+    copy_into_inbox(scenes / "after", inbox.folder / "after")
     inbox.wait_for("after", "done")
-    facts = "SELECT scene_hash, received_at FROM scene WHERE site = 'again'"
-    before = service.query(facts), inbox.list_changes()
-    target = put(scenes / "after", inbox.folder / "after")
+    facts_query = "SELECT scene_hash, received_at FROM scene WHERE site = 'again'"
+    before = service.query(facts_query), inbox.list_changes()
+    target = copy_into_inbox(scenes / "after", inbox.folder / "after")
     for path in target.iterdir():
         os.utime(path)
-    mark = service.query("SELECT run FROM scene WHERE site = 'again'")
+    run_before = service.query("SELECT run FROM scene WHERE site = 'again'")
     waiting.wait_for(
-        lambda: service.query("SELECT run FROM scene WHERE site = 'again'") != mark, description="second delivery"
+        lambda: service.query("SELECT run FROM scene WHERE site = 'again'") != run_before, description="second delivery"
     )
-    assert (service.query(facts), inbox.list_changes()) == before
+    assert (service.query(facts_query), inbox.list_changes()) == before
     assert inbox.list_alerts() == {}
 
 
 @pytest.mark.soak
 def test_same_files_by_another_name_are_one_scene(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "renamed")
-    put(scenes / "after", inbox.folder / "first")
+    copy_into_inbox(scenes / "after", inbox.folder / "first")
     inbox.wait_for("first", "done")
-    put(scenes / "after", inbox.folder / "second")
+    copy_into_inbox(scenes / "after", inbox.folder / "second")
     inbox.wait_for("second", "done")
     assert inbox.list_scenes() == {"second": ("done", None)}
     assert inbox.list_changes() == [("second", "single")]
@@ -211,8 +209,8 @@ def test_file_is_read_only_after_its_last_byte(service: Service, scenes: Path) -
     inbox = WatchedInbox(service, "growing")
     content = (scenes / "20260512T100000.tif").read_bytes()
     with (inbox.folder / "20260512T100000.tif").open("wb") as target:
-        for place in range(0, len(content), len(content) // 8):
-            target.write(content[place : place + len(content) // 8])
+        for position in range(0, len(content), len(content) // 8):
+            target.write(content[position : position + len(content) // 8])
             target.flush()
             assert inbox.list_scenes() == {}
             time.sleep(1.0)
@@ -222,9 +220,9 @@ def test_file_is_read_only_after_its_last_byte(service: Service, scenes: Path) -
 
 
 @pytest.mark.soak
-def test_scene_is_read_once_although_the_service_was_killed_while_it_was_read(service: Service, scenes: Path) -> None:
+def test_scene_is_read_once_although_the_service_was_killed_during_reading(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "killed")
-    put(scenes / "after", inbox.folder / "after")
+    copy_into_inbox(scenes / "after", inbox.folder / "after")
     results = service.folder / "scenes" / "killed"
     waiting.wait_for(results.is_dir, description="the worker", pause_s=0.005)
     time.sleep(0.5)
