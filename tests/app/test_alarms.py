@@ -1,4 +1,4 @@
-"""Test alarms of the service about itself: how they begin and end, and that none is lost before it is stored."""
+"""Test the alarms of the service about itself: how they start and end, and that each is stored."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -35,12 +35,12 @@ SESSION = "mqtt.session:slopeward"
 HEALTHY = {name: value for name, value in INTAKE_STATUS.items() if name != "drained"}
 
 
-class DeathError(BaseException):
-    """What `kill -9` is to the code: nothing after it runs."""
+class ProcessKilledError(BaseException):
+    """Simulates `kill -9`: no code after it runs."""
 
 
 def make_site(site_id="north", *recipients):
-    levels = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
+    levels = tuple(Level(rank, name, rank < 2) for rank, name in enumerate(("green", "yellow", "orange", "red")))
     return Site(site_id, site_id, 46.0, 9.0, "UTC", levels, (), (), recipients=recipients)
 
 
@@ -65,35 +65,35 @@ def make_ingest(db, on_alarm, sites=SITES):
 
 
 def open_keys(db):
-    return [a.key for a in ask(db, load_alerts, STATUS_SITE, open_only=True)]
+    return [row.key for row in ask(db, load_alerts, STATUS_SITE, open_only=True)]
 
 
 # ---- the lost session -------------------------------------------------------------------------------------------
-def test_a_process_killed_between_alarm_and_stamp_has_told_of_the_lost_session(db, monkeypatch):
+def test_alarm_of_a_lost_session_is_stored_before_its_heartbeat(db, monkeypatch):
     tell(db, write_heartbeat, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
     alarms = make_alarms(db)
-    lost = (Connected("live", "slopeward", False, NOW), None)
+    connected_event = (Connected("live", "slopeward", False, NOW), None)
     with monkeypatch.context() as patch:
 
-        def die(*_):
-            raise DeathError
+        def raise_killed(*_):
+            raise ProcessKilledError
 
-        patch.setattr("monitor.ingest.service.write_heartbeat", die)
-        with pytest.raises(DeathError):
-            make_ingest(db, alarms.write)._note_connection(lost)
+        patch.setattr("monitor.ingest.service.write_heartbeat", raise_killed)
+        with pytest.raises(ProcessKilledError):
+            make_ingest(db, alarms.write)._note_connection(connected_event)
     assert open_keys(db) == [SESSION_LOST]
-    with db.read() as c:
-        assert find_heartbeat(c, SESSION)[1] == {"session_present": True}
-        assert len(c.execute(select(notification)).all()) == 1
-    # after the restart the broker says it again: one alarm, told once
-    make_ingest(db, alarms.write)._note_connection(lost)
+    with db.read() as connection:
+        assert find_heartbeat(connection, SESSION)[1] == {"session_present": True}
+        assert len(connection.execute(select(notification)).all()) == 1
+    # After the restart the broker reports the loss again: still one alarm and one message.
+    make_ingest(db, alarms.write)._note_connection(connected_event)
     assert open_keys(db) == [SESSION_LOST]
-    with db.read() as c:
-        assert find_heartbeat(c, SESSION)[1] == {"session_present": False, "identity": ""}
-        assert len(c.execute(select(notification)).all()) == 1
+    with db.read() as connection:
+        assert find_heartbeat(connection, SESSION)[1] == {"session_present": False, "identity": ""}
+        assert len(connection.execute(select(notification)).all()) == 1
 
 
-def test_no_stamp_is_written_before_its_alarm_is_in_the_database(db):
+def test_heartbeat_is_not_written_before_its_alarm_is_stored(db):
     tell(db, write_heartbeat, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
     busy = [True, True, False]
 
@@ -108,25 +108,28 @@ def test_no_stamp_is_written_before_its_alarm_is_in_the_database(db):
     assert (open_keys(db), busy) == ([SESSION_LOST], [])
 
 
-def test_a_second_loss_is_told_though_nobody_closed_the_alarm_of_the_first(db):
-    alarms, told = make_alarms(db), []
+def test_second_loss_is_notified_although_the_first_alarm_is_open(db):
+    alarms, message_counts = make_alarms(db), []
     ingest = make_ingest(db, alarms.write)
-    for present in (True, False, True, False, False):
-        ingest._note_connection((Connected("live", "slopeward", present, NOW), None))
-        with db.read() as c:
-            told.append(len(c.execute(select(notification)).all()))
-    assert (told, open_keys(db)) == ([0, 1, 1, 2, 3], [SESSION_LOST])
-    # the session of what was missed has an alarm of its own
-    for present in (True, False, False):
-        ingest._note_connection((Connected("backfill", "slopeward-backfill", present, NOW), None))
+    for is_session_present in (True, False, True, False, False):
+        ingest._note_connection((Connected("live", "slopeward", is_session_present, NOW), None))
+        with db.read() as connection:
+            message_counts.append(len(connection.execute(select(notification)).all()))
+    assert (message_counts, open_keys(db)) == ([0, 1, 1, 2, 3], [SESSION_LOST])
+    # the backfill session has its own alarm
+    for is_session_present in (True, False, False):
+        ingest._note_connection((Connected("backfill", "slopeward-backfill", is_session_present, NOW), None))
     assert sorted(open_keys(db)) == [SESSION_LOST, f"{SESSION_LOST}:backfill"]
-    assert len(ask(db, lambda c: c.execute(select(notification)).all())) == 5
+    assert len(ask(db, lambda connection: connection.execute(select(notification)).all())) == 5
 
 
-# ---- the writer stumbles ----------------------------------------------------------------------------------------
+# ---- transient errors of the writer -----------------------------------------------------------------------------
 @pytest.fixture
 def writer(db):
-    """Ingest whose writer runs without a broker; `stored` are the topics and payloads in the order of storing."""
+    """Ingest whose writer runs without a broker.
+
+    `told` collects the alarms, and `acknowledged` the numbers of the acknowledged messages.
+    """
     told, acknowledged = [], []
     ingest = make_ingest(db, told.append)
     for session in ingest._sessions.values():
@@ -138,54 +141,58 @@ def writer(db):
     ingest._thread.join(60.0)
 
 
-def message(mid):
+def make_message(mid):
     payload = b'{"time":"2026-03-01T05:%02d:00Z","rain_mm":1}' % mid
     return BrokerMessage("slopeward/v1/north/G1/obs", payload, NOW, "live", mid, 1)
 
 
 @pytest.mark.parametrize("faulty", ["_request_gaps", "_on_stored", "_store_batch"])
-def test_a_transient_fault_of_the_writer_stalls_no_message_and_keeps_the_order(writer, monkeypatch, faulty):
-    real, faults = getattr(writer, faulty), [1, 2, 3]
+def test_writer_keeps_the_order_and_loses_no_message_after_transient_errors(writer, monkeypatch, faulty):
+    original, remaining_errors = getattr(writer, faulty), [1, 2, 3]
 
-    def stumble(*words):
-        if faults:
-            faults.pop()
+    def fail_three_times(*arguments):
+        if remaining_errors:
+            remaining_errors.pop()
             raise ZeroDivisionError
-        return real(*words)
+        return original(*arguments)
 
-    monkeypatch.setattr(writer, faulty, stumble)
+    monkeypatch.setattr(writer, faulty, fail_three_times)
     writer._live.connected = True
     writer._thread.start()
-    for mid in range(1, 6):  # the next one comes when this one has met a fault, or is through
-        left = len(faults)
-        writer._inbox.put(message(mid))
-        wait_for(lambda left=left, mid=mid: len(faults) < left or mid in writer.acknowledged)
+    for mid in range(1, 6):  # the next message follows when this one failed once or was acknowledged
+        errors_before = len(remaining_errors)
+        writer._inbox.put(make_message(mid))
+        wait_for(
+            lambda errors_before=errors_before, mid=mid: (
+                len(remaining_errors) < errors_before or mid in writer.acknowledged
+            )
+        )
     wait_for(lambda: writer.acknowledged == [1, 2, 3, 4, 5])
-    wait_for(lambda: not faults and writer.status()["stumbles"] == 0)
+    wait_for(lambda: not remaining_errors and writer.status()["stumbles"] == 0)
 
 
-def test_a_fault_while_a_connection_is_noted_holds_up_no_message_and_is_tried_again(db, writer, monkeypatch):
+def test_failed_record_of_a_connection_delays_no_message_and_is_retried(db, writer, monkeypatch):
     monkeypatch.setattr("monitor.ingest.service._NOTE_AGAIN_S", 0.2)
-    faults = [1, 2, 3]
+    remaining_errors = [1, 2, 3]
 
-    def find(*words):
-        if faults:
-            faults.pop()
+    def fail_three_times(*arguments):
+        if remaining_errors:
+            remaining_errors.pop()
             raise ZeroDivisionError
-        return find_heartbeat(*words)
+        return find_heartbeat(*arguments)
 
-    monkeypatch.setattr("monitor.ingest.service.find_heartbeat", find)
+    monkeypatch.setattr("monitor.ingest.service.find_heartbeat", fail_three_times)
     writer._note_connected(Connected("live", "slopeward", False, NOW))
-    writer._inbox.put(message(1))
+    writer._inbox.put(make_message(1))
     writer._thread.start()
     wait_for(lambda: writer.acknowledged == [1])
-    assert faults
+    assert remaining_errors
     wait_for(lambda: writer._connections == [])
     assert ask(db, find_heartbeat, SESSION) is not None
 
 
-# ---- what waits to be written -----------------------------------------------------------------------------------
-def test_alarms_wait_for_a_database_that_is_away_and_come_in_order(db, monkeypatch):
+# ---- pending alarms ----------------------------------------------------------------------------------------------
+def test_pending_alarms_are_stored_in_order_when_the_database_returns(db, monkeypatch):
     alarms = make_alarms(db)
     alarms.open("x", "x is sick", 2)
     alarms.clear("x", "x is well")
@@ -199,48 +206,48 @@ def test_alarms_wait_for_a_database_that_is_away_and_come_in_order(db, monkeypat
         with pytest.raises(StoreBusyError):
             alarms.write_pending()
     alarms.write_pending()
-    states = {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}
+    states = {row.key: row.state for row in ask(db, load_alerts, STATUS_SITE)}
     assert states == {"health:x": "returned_unacknowledged", "health:y": "unacknowledged"}
 
 
-def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkeypatch):
+def test_alarm_that_cannot_be_stored_is_retried_and_affects_no_other(db, monkeypatch):
     alarms = make_alarms(db)
-    real, faulty = service_alarms.apply_changes, [True]
+    original, is_faulty = service_alarms.apply_changes, [True]
 
-    def apply(c, changes, context):
-        if faulty[0] and any(change.key == "health:bad" for change in changes):
+    def fail_for_one_alarm(connection, changes, context):
+        if is_faulty[0] and any(change.key == "health:bad" for change in changes):
             raise ZeroDivisionError
-        return real(c, changes, context)
+        return original(connection, changes, context)
 
-    monkeypatch.setattr(service_alarms, "apply_changes", apply)
+    monkeypatch.setattr(service_alarms, "apply_changes", fail_for_one_alarm)
     for key in ("good", "bad", "other"):
         alarms.open(key, f"{key} is sick", 1)
     alarms.clear("bad", "bad is well")
     alarms.write_pending()
     assert sorted(open_keys(db)) == ["health:good", "health:other"]
-    faulty[0] = False
+    is_faulty[0] = False
     alarms.write_pending()
-    assert {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}["health:bad"] == "returned_unacknowledged"
+    assert {row.key: row.state for row in ask(db, load_alerts, STATUS_SITE)}["health:bad"] == "returned_unacknowledged"
 
 
-# ---- what was put on the shelf ----------------------------------------------------------------------------------
-def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
+# ---- shelved alarms ----------------------------------------------------------------------------------------------
+def test_shelved_alarm_of_the_service_returns_after_its_time(db, monkeypatch):
     monkeypatch.setattr("monitor.app.self_monitoring.loop.UNSHELVE_EVERY_S", 0.3)
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"))
     monitoring = make_monitoring(core)
     core.alarms.write(make_alarm("x", 1, "x is sick", is_open=True))
     now = datetime.now(UTC)
-    with db.write() as c:
-        (alert,) = load_alerts(c, STATUS_SITE)
-        shelve(c, alert.id, Actor("anna", "person"), "known", now + timedelta(seconds=1), now)
+    with db.write() as connection:
+        (alert,) = load_alerts(connection, STATUS_SITE)
+        shelve(connection, alert.id, Actor("anna", "person"), "known", now + timedelta(seconds=1), now)
     monitoring.start()
 
-    def state():
+    def load_state():
         return ask(db, load_alerts, STATUS_SITE)[0].state
 
     try:
-        assert state() == "shelved"
-        wait_for(lambda: state() == "unacknowledged")
+        assert load_state() == "shelved"
+        wait_for(lambda: load_state() == "unacknowledged")
         assert datetime.now(UTC) >= now + timedelta(seconds=1)
     finally:
         monitoring.stop()
@@ -249,15 +256,15 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
         core.db.close()
 
 
-# ---- who is told ------------------------------------------------------------------------------------------------
-def test_everybody_is_told_once_and_by_all_channels_that_any_site_names():
+# ---- recipients of alarms of the service -------------------------------------------------------------------------
+def test_recipient_of_several_sites_is_notified_once_by_all_named_channels():
     duty, anna = Recipient("duty", ("log",), (1, 2), ("hazard",)), Recipient("anna", ("email:a@x",), (3,))
-    again = Recipient("duty", ("webhook:X", "log"), (3,), ("health",), 60.0)
-    found = gather_recipients([make_site("a", duty), make_site("b", anna, again)])
-    assert found == (Recipient("duty", ("log", "webhook:X"), (1, 2, 3), ("hazard", "health"), 60.0), anna)
+    duty_of_other_site = Recipient("duty", ("webhook:X", "log"), (3,), ("health",), 60.0)
+    recipients = gather_recipients([make_site("a", duty), make_site("b", anna, duty_of_other_site)])
+    assert recipients == (Recipient("duty", ("log", "webhook:X"), (1, 2, 3), ("hazard", "health"), 60.0), anna)
 
 
-# ---- what is wrong at the moment ----------------------------------------------------------------------------------
+# ---- current conditions ------------------------------------------------------------------------------------------
 AWAY = {"connected": {"live": False, "backfill": True}, "problems": {"live": "does not answer"}}
 REFUSED = {**AWAY, "refused": {"live": "the broker refused the subscription to a/b: Not authorized"}}
 
@@ -274,27 +281,30 @@ REFUSED = {**AWAY, "refused": {"live": "the broker refused the subscription to a
         ({"unkept": 7}, "health:ingest:quarantine", "7 unreadable messages", 0),
     ],
 )
-def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, words, after_s):
+def test_problem_of_ingest_is_an_alarm_until_it_ends(db, trouble, key, words, after_s):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
 
-    def follow(status, at_s):
+    def update_and_load(status, at_s):
         conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
         alarms.write_pending()
-        return {a.key: (a.state, a.reason) for a in ask(db, load_alerts, STATUS_SITE)}
+        return {row.key: (row.state, row.reason) for row in ask(db, load_alerts, STATUS_SITE)}
 
-    assert follow(HEALTHY, 0.0) == {}
+    assert update_and_load(HEALTHY, 0.0) == {}
     if after_s:
-        assert follow({**HEALTHY, **trouble}, 1.0) == {}
-    found = follow({**HEALTHY, **trouble}, after_s + 1.0)
-    assert (list(found), found[key][0]) == ([key], "unacknowledged")
-    assert words in found[key][1]
-    # a count stays where it is, the others become well: over after ten minutes at the latest
-    healed = {**HEALTHY, **{k: v for k, v in trouble.items() if k in ("lost", "dropped_qos0", "unkept")}}
-    assert follow(healed, after_s + 700.0)[key][0] == "returned_unacknowledged"
+        assert update_and_load({**HEALTHY, **trouble}, 1.0) == {}
+    rows_by_key = update_and_load({**HEALTHY, **trouble}, after_s + 1.0)
+    assert (list(rows_by_key), rows_by_key[key][0]) == ([key], "unacknowledged")
+    assert words in rows_by_key[key][1]
+    # A count keeps its value, every other field becomes healthy: the alarm ends after ten minutes at the latest.
+    healthy_status = {
+        **HEALTHY,
+        **{field: value for field, value in trouble.items() if field in ("lost", "dropped_qos0", "unkept")},
+    }
+    assert update_and_load(healthy_status, after_s + 700.0)[key][0] == "returned_unacknowledged"
 
 
-def test_an_alarm_of_one_session_ends_when_another_session_is_away(db):
+def test_alarm_of_a_session_ends_although_another_session_is_disconnected(db):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
     live = {**HEALTHY, "connected": {"live": False, "backfill": True}, "problems": {"live": "the connection ended"}}
@@ -302,63 +312,76 @@ def test_an_alarm_of_one_session_ends_when_another_session_is_away(db):
     for status, at_s, named in ((live, 0.0, ["(live session)"]), (backfill, 100.0, ["(backfill session)"])):
         conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
         conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s + 60.0)
-        told = list(conditions.degraded())
-        assert len(told) == len(named)
-        assert all(name in line for name, line in zip(named, told, strict=True))
-    ends = {alarm.key: alarm.open for alarm in alarms.pending()}
-    assert ends["health:mqtt:live:away"] is False
-    assert ends["health:mqtt:backfill:away"] is True
+        degraded_lines = list(conditions.degraded())
+        assert len(degraded_lines) == len(named)
+        assert all(name in line for name, line in zip(named, degraded_lines, strict=True))
+    is_open_by_key = {alarm.key: alarm.open for alarm in alarms.pending()}
+    assert is_open_by_key["health:mqtt:live:away"] is False
+    assert is_open_by_key["health:mqtt:backfill:away"] is True
 
 
-def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
+def test_end_of_an_alarm_repeats_its_reason(db):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
     busy = {**HEALTHY, "database_busy_since": NOW}
     for status, at_s in ((HEALTHY, 0.0), (busy, 1.0), (busy, 100.0), (HEALTHY, 200.0)):
         conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
-    of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
-    said = f"the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker"
-    assert of_key == ["resolved: what was found before the service was started", said, f"resolved: {said}"]
+    reasons = [alarm.reason for alarm in alarms.pending() if alarm.key.endswith("ingest:database")]
+    reason = f"the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker"
+    assert reasons == ["resolved: what was found before the service was started", reason, f"resolved: {reason}"]
 
 
-def follow_all(db, key, look, *steps):
-    """What each step (given, at_s) of a story tells of one alarm, as (open, level); and all that was told."""
+def record_alarm_changes(db, key, run_checks_of, *steps):
+    """Return the changes of one alarm as (open, level) for each step (facts, at_s), and all pending alarms."""
     alarms = make_alarms(db)
-    conditions, told = AlarmConditions(alarms), []
-    for given, at_s in steps:
-        before = len(alarms.pending())
-        conditions.update(look(given, conditions), at_s)
-        told.append([(a.open, a.level) for a in alarms.pending()[before:] if a.key == key])
-    return told, alarms.pending()
+    conditions, changes_by_step = AlarmConditions(alarms), []
+    for facts, at_s in steps:
+        count_before = len(alarms.pending())
+        conditions.update(run_checks_of(facts, conditions), at_s)
+        changes_by_step.append(
+            [(alarm.open, alarm.level) for alarm in alarms.pending()[count_before:] if alarm.key == key]
+        )
+    return changes_by_step, alarms.pending()
 
 
-def test_disks_that_are_full_are_one_alarm(db):
+def test_several_full_disks_are_one_alarm(db):
     names = ("broker", "state")
-    full, free = (tuple(CheckRow(f"disk.{n}", s, f"0.4 GiB free at /{n}") for n in names) for s in (BAD, OK))
+    full, free = (
+        tuple(CheckRow(f"disk.{name}", state, f"0.4 GiB free at /{name}") for name in names) for state in (BAD, OK)
+    )
     steps = ((free, 0.0), (full, 5.0), (full, 70.0), ((*full[:1], *free[1:]), 100.0), (free, 130.0))
-    told, pending = follow_all(db, "health:check:disk", lambda rows, _: read_rows(rows), *steps)
-    assert (told, len(pending)) == ([[(False, 0)], [], [(True, 1)], [], [(False, 0)]], 3)
-    (reason,) = {a.reason for a in pending if a.open}
+    changes, pending = record_alarm_changes(db, "health:check:disk", lambda rows, _: read_rows(rows), *steps)
+    assert (changes, len(pending)) == ([[(False, 0)], [], [(True, 1)], [], [(False, 0)]], 3)
+    (reason,) = {alarm.reason for alarm in pending if alarm.open}
     assert reason.endswith(": 0.4 GiB free at /broker; 0.4 GiB free at /state"), "where room has to be made"
 
 
-def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
-    gone = "no worker for 60 s"
-    steps = (("", 0.0), (gone, 5.0), ("", 30.0), (gone, 40.0), ("no scheduler", 101.0), ("", 130.0))
-    told, _ = follow_all(db, "health:compute:away", lambda t, _: run_checks(PartTroubles(compute=t)), *steps)
-    assert told == [[(False, 0)], [], [], [], [(True, 1)], [(False, 0)]]
+def test_unreachable_cluster_is_one_alarm_after_a_minute(db):
+    no_worker = "no worker for 60 s"
+    steps = (("", 0.0), (no_worker, 5.0), ("", 30.0), (no_worker, 40.0), ("no scheduler", 101.0), ("", 130.0))
+    changes, _ = record_alarm_changes(
+        db, "health:compute:away", lambda trouble, _: run_checks(PartTroubles(compute=trouble)), *steps
+    )
+    assert changes == [[(False, 0)], [], [], [], [(True, 1)], [(False, 0)]]
 
 
-def test_a_count_that_grew_is_told_for_ten_minutes(db):
-    def look(lost, conditions):
+def test_alarm_of_a_growing_count_lasts_ten_minutes(db):
+    def check_lost_messages(lost, conditions):
         return run_checks(IntakeStatus({**HEALTHY, "lost": lost}, conditions.has_grown))
 
     steps = ((0, 0), (2, 3), (2, 300), (5, 500), (5, 900), (5, 1101))
-    told, _ = follow_all(db, "health:ingest:lost", look, *steps)
-    assert [[is_open for is_open, _ in one] for one in told] == [[False], [True], [], [], [], [False]]
+    changes, _ = record_alarm_changes(db, "health:ingest:lost", check_lost_messages, *steps)
+    assert [[is_open for is_open, _ in step_changes] for step_changes in changes] == [
+        [False],
+        [True],
+        [],
+        [],
+        [],
+        [False],
+    ]
 
 
-def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
+def test_problem_of_ingest_or_evaluation_degrades_the_service(db):
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"), lambda: NOW)
     core.sites.update(SITES)
     monitoring = make_monitoring(
@@ -374,24 +397,27 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     assert "evaluation of north takes 40 s" in degraded[1]
 
 
-def test_an_alarm_that_a_process_before_left_open_is_ended(db):
+def test_alarm_left_open_by_a_previous_process_ends(db):
     alarms = make_alarms(db)
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
     AlarmConditions(alarms).update(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
     alarms.write_pending()
-    found = {a.key: (a.state, a.reason) for a in ask(db, load_alerts, STATUS_SITE)}
-    assert found["health:slow:north"][0] == "returned_unacknowledged"
-    assert found["health:slow:south"][0] == "unacknowledged"
-    assert "evaluation of south takes 45 s" in found["health:slow:south"][1]
+    rows_by_key = {row.key: (row.state, row.reason) for row in ask(db, load_alerts, STATUS_SITE)}
+    assert rows_by_key["health:slow:north"][0] == "returned_unacknowledged"
+    assert rows_by_key["health:slow:south"][0] == "unacknowledged"
+    assert "evaluation of south takes 45 s" in rows_by_key["health:slow:south"][1]
 
 
-def test_ingest_says_all_that_the_conditions_ask(db):
+def test_status_of_ingest_contains_every_field_of_the_checks(db):
     conditions = AlarmConditions(make_alarms(db))
-    found = run_checks(IntakeStatus(make_ingest(db, None).status(), conditions.has_grown))
-    assert [c.key for c in found if c.check.alarm and c.is_wrong] == ["mqtt:live:away", "mqtt:backfill:away"]
+    results = run_checks(IntakeStatus(make_ingest(db, None).status(), conditions.has_grown))
+    assert [result.key for result in results if result.check.alarm and result.is_wrong] == [
+        "mqtt:live:away",
+        "mqtt:backfill:away",
+    ]
 
 
-def test_a_refused_subscription_stays_told_until_it_is_granted(db):
+def test_refused_subscription_is_reported_until_it_is_granted(db):
     session = make_ingest(db, None)._live
     session.connected = True
     refusal, grant = SimpleNamespace(is_failure=True), SimpleNamespace(is_failure=False)

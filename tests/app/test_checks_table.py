@@ -1,4 +1,4 @@
-"""A finding is one entry of the table of checks: with it alone, all who say what is wrong say it."""
+"""A check is one entry of the table of checks. Every place that reports problems reads this table."""
 
 import json
 from datetime import datetime
@@ -25,13 +25,13 @@ from tests.data.healthy_core import make_monitoring
 from tests.fixtures.waiting import wait_for
 from tests.web.served import NOW, serving
 
-FLOOD = "the cellar of the service stands {cm} cm under water"
-SAID = FLOOD.format(cm=7)
+FLOOD_TEXT = "the cellar of the service stands {cm} cm under water"
+FLOOD_MESSAGE = FLOOD_TEXT.format(cm=7)
 
 
-def add(monkeypatch, fact_type, **more):
-    one = Check("cellar", fact_type, BAD, FLOOD, lambda _: make_state(cm=7.0), "pump it out", **more)
-    checks = (*table.list_checks(), one)
+def add_check(monkeypatch, fact_type, **options):
+    flood_check = Check("cellar", fact_type, BAD, FLOOD_TEXT, lambda _: make_state(cm=7.0), "pump it out", **options)
+    checks = (*table.list_checks(), flood_check)
     monkeypatch.setattr(table, "list_checks", lambda: checks)
 
 
@@ -46,88 +46,96 @@ def service(database, tmp_path, monkeypatch):
     return load_service(tmp_path / "slopeward.toml")
 
 
-def doctor(capsys, verb="doctor"):
-    status = run_verb([verb, "--json", "--config", "slopeward.toml"])
+def run_json_command(capsys, command="doctor"):
+    status = run_verb([command, "--json", "--config", "slopeward.toml"])
     return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_what_the_service_stands_on_is_said_by_alarm_doctor_status_page_and_view(
+def test_problem_of_the_machine_is_reported_by_alarm_doctor_status_page_and_view(
     database, service, monkeypatch, capsys
 ):
     monkeypatch.setattr("monitor.app.self_monitoring.conditions.AlarmConditions.has_grown", lambda *_: False)
-    add(monkeypatch, DatabaseFacts, alarm=2, degrades=True)
+    add_check(monkeypatch, DatabaseFacts, alarm=2, degrades=True)
     core = Core(service, lambda: NOW)
     monitoring = make_monitoring(core)
     monitoring.check_machine()
     core.alarms.write_pending()
     monitoring.write_heartbeat("running")
     core.db.close()
-    with database.read() as c:
-        (alarm,) = [one for one in load_alerts(c, "status", open_only=True) if one.key == "health:cellar"]
-        rows = {row["name"]: row for row in load_view(c, "service_checks")}
-    assert (alarm.level, alarm.reason) == (2, SAID)
-    assert (rows["cellar"]["state"], rows["cellar"]["found"], rows["cellar"]["remedy"]) == (BAD, SAID, "pump it out")
+    with database.read() as connection:
+        (alarm,) = [
+            listed_alert
+            for listed_alert in load_alerts(connection, "status", open_only=True)
+            if listed_alert.key == "health:cellar"
+        ]
+        rows = {row["name"]: row for row in load_view(connection, "service_checks")}
+    assert (alarm.level, alarm.reason) == (2, FLOOD_MESSAGE)
+    assert (rows["cellar"]["state"], rows["cellar"]["found"], rows["cellar"]["remedy"]) == (
+        BAD,
+        FLOOD_MESSAGE,
+        "pump it out",
+    )
     with serving(database, NOW, service) as client:
-        assert SAID in client.get("/health").json()["reasons"]
-    for verb in ("status", "doctor"):
-        monkeypatch.setattr(f"monitor.cli.service.{verb}.datetime", Clock)
-        _, said = doctor(capsys, verb)
-        assert SAID in str(said), verb
+        assert FLOOD_MESSAGE in client.get("/health").json()["reasons"]
+    for command in ("status", "doctor"):
+        monkeypatch.setattr(f"monitor.cli.service.{command}.datetime", FixedDatetime)
+        _, lines = run_json_command(capsys, command)
+        assert FLOOD_MESSAGE in str(lines), command
 
 
-class Clock(datetime):
-    """The present of the command line is that of the test."""
+class FixedDatetime(datetime):
+    """Replaces the clock of the command line by the time of the test."""
 
     @classmethod
     def now(cls, _=None):
         return NOW
 
 
-def test_what_is_wrong_with_site_files_is_said_by_check_and_doctor(service, monkeypatch, capsys):
-    assert doctor(capsys, "check")[0] == 0
-    add(monkeypatch, SiteFolder)
-    status, said = doctor(capsys, "check")
-    assert (status, [one["state"] for one in said if one["text"] == SAID]) == (1, ["wrong"])
-    status, said = doctor(capsys)
-    assert (status, [one["remedy"] for one in said if one["found"] == SAID]) == (1, ["pump it out"])
+def test_problem_of_site_files_is_reported_by_check_and_doctor(service, monkeypatch, capsys):
+    assert run_json_command(capsys, "check")[0] == 0
+    add_check(monkeypatch, SiteFolder)
+    status, lines = run_json_command(capsys, "check")
+    assert (status, [line["state"] for line in lines if line["text"] == FLOOD_MESSAGE]) == (1, ["wrong"])
+    status, lines = run_json_command(capsys)
+    assert (status, [line["remedy"] for line in lines if line["found"] == FLOOD_MESSAGE]) == (1, ["pump it out"])
 
 
-def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the_banner(
+def test_problem_that_prevents_decisions_is_sent_without_the_outbox_and_shown_on_the_page(
     database, service, monkeypatch, tmp_path
 ):
-    sent = []
-    channel = SimpleNamespace(deliver=lambda one: sent.append(one.body))
+    sent_bodies = []
+    channel = SimpleNamespace(deliver=lambda notification: sent_bodies.append(notification.body))
     monkeypatch.setattr("monitor.app.self_monitoring.emergency.open_notifier", lambda *_: channel)
     core = Core(service, lambda: NOW)
     assert core.commits.trouble() == ""
-    add(monkeypatch, CoreProgress)
+    add_check(monkeypatch, CoreProgress)
     trouble = core.commits.trouble()
     core.db.close()
-    assert trouble == SAID
+    assert trouble == FLOOD_MESSAGE
     assert read_line(encode_line(trouble).decode()).values == trouble.values, "whole to the page"
     state_file = StateFile(tmp_path / "state", "sqlite:///x.db")
     addresses = [ChannelAddress("ada", "log:a")]
     emergency = EmergencyNotifier(lambda: addresses, list, {}, lambda: NOW, lambda *_: None, state_file)
     emergency.update(trouble, 0.0)
     emergency.update(trouble, NOTIFY_AFTER_S)
-    wait_for(lambda: sent)
-    assert sent[0].startswith(f"Slopeward cannot decide: {SAID}.")
+    wait_for(lambda: sent_bodies)
+    assert sent_bodies[0].startswith(f"Slopeward cannot decide: {FLOOD_MESSAGE}.")
 
 
-def test_a_missing_table_is_named_by_doctor_check_upgrade_and_the_log(database, service, capsys, caplog):
-    status, lines = doctor(capsys)
+def test_missing_table_is_named_by_doctor_check_upgrade_and_the_log(database, service, capsys, caplog):
+    status, lines = run_json_command(capsys)
     backend = database.url.get_backend_name()
     assert f"{backend}, schema is current" in [line["found"] for line in lines]
-    with database.write() as c:
-        c.exec_driver_sql("DROP TABLE known_device")
-        c.exec_driver_sql("ALTER TABLE recovery_code DROP COLUMN used_at")
-    status, lines = doctor(capsys)
-    lacks = f"it is at revision {head()}, but it lacks known_device, recovery_code.used_at"
-    (line,) = [line for line in lines if line["found"] == lacks]
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE known_device")
+        connection.exec_driver_sql("ALTER TABLE recovery_code DROP COLUMN used_at")
+    status, lines = run_json_command(capsys)
+    message = f"it is at revision {head()}, but it lacks known_device, recovery_code.used_at"
+    (line,) = [line for line in lines if line["found"] == message]
     assert (status, line["subject"], line["state"], line["remedy"]) == (1, "database", "bad", RESTORE)
     assert not [line for line in lines if "schema is current" in line["found"]]
-    for words in (["db", "upgrade"], ["db", "current"], ["check", "--connect"]):
-        assert run_verb([*words, "--config", "slopeward.toml"]) == 1
+    for command in (["db", "upgrade"], ["db", "current"], ["check", "--connect"]):
+        assert run_verb([*command, "--config", "slopeward.toml"]) == 1
         assert "lacks known_device, recovery_code.used_at; restore a copy" in capsys.readouterr().err
     core = Core(service, lambda: NOW)
     core._open_database()
@@ -136,7 +144,7 @@ def test_a_missing_table_is_named_by_doctor_check_upgrade_and_the_log(database, 
 
 def test_doctor_names_the_tables_of_an_absent_feature(database, service, capsys, monkeypatch):
     monkeypatch.setattr("monitor.storage.migrate.list_tables_of_absent_features", lambda _db: ["drill", "photo"])
-    _, lines = doctor(capsys)
+    _, lines = run_json_command(capsys)
     (line,) = [line for line in lines if "drill, photo" in line["found"]]
     assert (line["subject"], line["state"]) == ("database", "warn")
     assert line["found"] == "no installed feature uses these tables; they are left as they are: drill, photo"

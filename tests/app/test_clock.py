@@ -1,4 +1,4 @@
-"""The service's clock: a step that is taken back has never happened, one that lasts is followed and told."""
+"""The clock of the service ignores a reversed step of the wall clock, and follows and reports a lasting step."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,86 +25,88 @@ class Machine:
         return ServiceClock(lambda: self.wall, lambda: Uptime(self.monotonic_s, self.monotonic_s + self.suspended_s))
 
     def suspend(self, seconds: float) -> None:
-        """The lid is closed for so long: only what counts the time of a machine at rest goes on."""
+        """Suspend the machine: only the clock that includes suspensions advances."""
         self.wall += timedelta(seconds=seconds)
         self.suspended_s += seconds
 
     def pass_time(self, seconds: float, every_s: float = 1.0, drift: float = 0.0) -> None:
-        """Time goes by, and somebody looks at the clock now and then."""
+        """Let time pass and read the service clock every `every_s` seconds."""
         for _ in range(round(seconds / every_s)):
             self.monotonic_s += every_s
             self.wall += timedelta(seconds=every_s * (1 + drift))
             self.clock()
 
-    def true(self) -> datetime:
+    def true_time(self) -> datetime:
         return START + timedelta(seconds=self.monotonic_s + self.suspended_s - 1000.0)
 
 
 @pytest.mark.parametrize("step_s", STEPS)
-def test_a_step_that_is_taken_back_has_never_happened(step_s: float) -> None:
-    m = Machine()
-    m.pass_time(30)
-    m.wall += timedelta(seconds=step_s)
-    m.pass_time(10)
-    assert abs((m.clock() - m.true()).total_seconds()) < 0.01
-    m.wall -= timedelta(seconds=step_s)
-    m.pass_time(120)
-    assert m.clock() == m.true()
-    assert m.clock.take_steps() == []
+def test_reversed_step_of_the_clock_has_no_effect(step_s: float) -> None:
+    machine = Machine()
+    machine.pass_time(30)
+    machine.wall += timedelta(seconds=step_s)
+    machine.pass_time(10)
+    assert abs((machine.clock() - machine.true_time()).total_seconds()) < 0.01
+    machine.wall -= timedelta(seconds=step_s)
+    machine.pass_time(120)
+    assert machine.clock() == machine.true_time()
+    assert machine.clock.take_steps() == []
 
 
 @pytest.mark.parametrize("step_s", STEPS)
-def test_a_step_that_lasts_is_followed_once(step_s: float) -> None:
-    m = Machine()
-    m.wall += timedelta(seconds=step_s)
-    m.pass_time(PROBATION_S - 2)
-    assert abs((m.clock() - m.true()).total_seconds()) < 0.01
-    m.pass_time(5)
-    assert m.clock() == m.wall
-    (step,) = m.clock.take_steps()
+def test_lasting_step_of_the_clock_is_followed_once(step_s: float) -> None:
+    machine = Machine()
+    machine.wall += timedelta(seconds=step_s)
+    machine.pass_time(PROBATION_S - 2)
+    assert abs((machine.clock() - machine.true_time()).total_seconds()) < 0.01
+    machine.pass_time(5)
+    assert machine.clock() == machine.wall
+    (step,) = machine.clock.take_steps()
     assert step.seconds == pytest.approx(step_s)
-    m.pass_time(100)
-    assert m.clock.take_steps() == []
+    machine.pass_time(100)
+    assert machine.clock.take_steps() == []
 
 
-def test_a_clock_that_stations_set_right_stays_so_when_somebody_sets_the_machine() -> None:
-    m = Machine()
-    m.wall -= timedelta(hours=1)
-    m.clock = m.start_clock()
-    m.clock.correct(3600.0)
-    m.clock.take_steps()
-    m.pass_time(30)
-    assert m.clock() == m.true()
-    m.wall += timedelta(seconds=3603.0)  # a person sets the clock, a little better than the stations did
-    m.pass_time(5)
-    assert abs((m.clock() - m.wall).total_seconds()) < 0.01
-    assert m.clock.correction_s == 0.0
-    assert [round(s.seconds) for s in m.clock.take_steps()] == [3]
+def test_correction_by_stations_ends_when_the_machine_clock_is_set() -> None:
+    machine = Machine()
+    machine.wall -= timedelta(hours=1)
+    machine.clock = machine.start_clock()
+    machine.clock.correct(3600.0)
+    machine.clock.take_steps()
+    machine.pass_time(30)
+    assert machine.clock() == machine.true_time()
+    machine.wall += timedelta(
+        seconds=3603.0
+    )  # a person sets the clock, slightly more exactly than the correction by the stations
+    machine.pass_time(5)
+    assert abs((machine.clock() - machine.wall).total_seconds()) < 0.01
+    assert machine.clock.correction_s == 0.0
+    assert [round(step.seconds) for step in machine.clock.take_steps()] == [3]
 
 
-def test_a_machine_that_is_suspended_and_set_has_both() -> None:
-    m = Machine()
-    m.suspend(600.0)
-    m.wall += timedelta(seconds=3600.0)
-    m.pass_time(PROBATION_S - 2)
-    assert abs((m.clock() - m.true()).total_seconds()) < 0.01
-    m.pass_time(5)
-    assert m.clock() == m.wall
-    (step,) = m.clock.take_steps()
+def test_suspension_and_step_at_the_same_time_are_both_reported() -> None:
+    machine = Machine()
+    machine.suspend(600.0)
+    machine.wall += timedelta(seconds=3600.0)
+    machine.pass_time(PROBATION_S - 2)
+    assert abs((machine.clock() - machine.true_time()).total_seconds()) < 0.01
+    machine.pass_time(5)
+    assert machine.clock() == machine.wall
+    (step,) = machine.clock.take_steps()
     assert step.seconds == pytest.approx(3600.0)
-    assert len(m.clock.take_suspensions()) == 1
+    assert len(machine.clock.take_suspensions()) == 1
 
 
-def test_a_paused_machine_whose_uptime_stood_still_says_what_its_clock_jumped_over() -> None:
-    m = Machine()
-    m.pass_time(30)
-    m.wall += timedelta(seconds=7200.0)
-    m.pass_time(PROBATION_S + 5)
-    (step,) = m.clock.take_steps()
+def test_jump_of_a_paused_machine_contains_the_skipped_period() -> None:
+    machine = Machine()
+    machine.pass_time(30)
+    machine.wall += timedelta(seconds=7200.0)
+    machine.pass_time(PROBATION_S + 5)
+    (step,) = machine.clock.take_steps()
     begin, end = step.jumped_over
     assert abs((begin - START).total_seconds() - 30) <= 1
     assert (end - begin).total_seconds() == pytest.approx(7200.0)
-    assert m.clock.take_suspensions() == []
+    assert machine.clock.take_suspensions() == []
 
 
 @tabulated(
@@ -112,48 +114,53 @@ def test_a_paused_machine_whose_uptime_stood_still_says_what_its_clock_jumped_ov
     [
         ([3600.0, 3605.0, 3590.0], False, True),
         ([3600.0, 3605.0, 3590.0], None, True),
-        ([3600.0, 3605.0, 3590.0], True, False),  # they, or their time zones
+        ([3600.0, 3605.0, 3590.0], True, False),  # the clocks or time zones of the stations are wrong
         ([3600.0, 3600.0, -5.0], False, True),
-        ([3600.0], False, None),  # one station is that station's clock
+        ([3600.0], False, None),  # a single station cannot prove that our clock is wrong
         ([3600.0, -5.0, -5.0], False, None),
-        ([3600.0, 90000.0], False, None),  # they agree on nothing
+        ([3600.0, 90000.0], False, None),  # the stations disagree
         ([200.0, 250.0, 299.0], False, None),
         ([], False, None),
     ],
 )
-def test_many_stations_in_the_future_are_our_clock(
+def test_our_clock_is_behind_if_many_stations_agree_on_a_time_ahead(
     ahead: list[float], synchronised: bool | None, ours: bool | None
 ) -> None:
-    word = estimate_offset({"a": ahead} if ahead else {}, synchronised)
-    assert (None if word is None else word.is_ours) == ours
+    offset = estimate_offset({"a": ahead} if ahead else {}, synchronised)
+    assert (None if offset is None else offset.is_ours) == ours
 
 
 @tabulated("stations", [2, 10, 60])
 @tabulated("synchronised", [False, None])
-def test_one_gateway_moves_no_clock_while_another_site_fits_it(stations: int, synchronised: bool | None) -> None:
-    wrong, sound = [3600.0 + k % 5 for k in range(stations)], [-3.0, -5.0]
-    for heard, before in (({"a": wrong, "b": sound}, None), ({"a": wrong}, {"a": wrong, "b": sound})):
-        word = estimate_offset(heard, synchronised, before)  # type: ignore[arg-type]
-        assert word is not None
-        assert not word.is_ours
-        first, then = word.text.index("gateway"), word.text.index("clock of this machine")
-        assert first < then
-        assert "at a, while those of b fit our clock" in word.text
+def test_gateway_does_not_move_our_clock_while_another_site_agrees_with_it(
+    stations: int, synchronised: bool | None
+) -> None:
+    gateway_offsets_s, other_offsets_s = [3600.0 + index % 5 for index in range(stations)], [-3.0, -5.0]
+    for offsets_by_site, before in (
+        ({"a": gateway_offsets_s, "b": other_offsets_s}, None),
+        ({"a": gateway_offsets_s}, {"a": gateway_offsets_s, "b": other_offsets_s}),
+    ):
+        offset = estimate_offset(offsets_by_site, synchronised, before)  # type: ignore[arg-type]
+        assert offset is not None
+        assert not offset.is_ours
+        gateway_position, machine_position = offset.text.index("gateway"), offset.text.index("clock of this machine")
+        assert gateway_position < machine_position
+        assert "at a, while those of b fit our clock" in offset.text
 
 
-def test_sites_of_one_station_have_a_voice_each_and_must_agree() -> None:
-    word = estimate_offset({"a": [3600.0], "b": [3602.0], "c": [3590.0]}, False)
-    assert word is not None
-    assert word.is_ours
-    assert word.text.index("gateway") < word.text.index("clock of this machine")
+def test_sites_with_one_station_must_agree() -> None:
+    offset = estimate_offset({"a": [3600.0], "b": [3602.0], "c": [3590.0]}, False)
+    assert offset is not None
+    assert offset.is_ours
+    assert offset.text.index("gateway") < offset.text.index("clock of this machine")
     assert estimate_offset({"a": [3600.0, 3600.0], "b": [9000.0, 9000.0]}, False) is None
 
 
 HOUR_S = 3600.0
 
 
-class Watch(Machine):
-    """A supervisor's look, once a second, at a core that beats or does not."""
+class WatchedMachine(Machine):
+    """Supervisor that checks once a second whether the core sends heartbeats."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,14 +181,14 @@ class Watch(Machine):
         return facts | {"evaluated_at": format_iso(self.clock())}
 
 
-def test_a_suspended_machine_and_a_service_that_did_not_run_say_from_when_to_when() -> None:
-    watch = Watch()
+def test_suspension_and_stop_of_the_service_are_reported_with_their_period() -> None:
+    watch = WatchedMachine()
     watch.run(30)
-    before = watch.row()
+    row_before = watch.row()
     watch.suspend(HOUR_S)
     watch.run(2)
-    assert watch.gap.take([before]) is None, "nothing was decided since"
-    assert watch.gap.take([watch.row(), before]) is None, "one site was not"
+    assert watch.gap.take([row_before]) is None, "nothing was decided since"
+    assert watch.gap.take([watch.row(), row_before]) is None, "one site was not"
     assert watch.take(catching_up=True) is None, "what waits may change the level"
     gap = watch.take()
     assert gap is not None
@@ -190,21 +197,24 @@ def test_a_suspended_machine_and_a_service_that_did_not_run_say_from_when_to_whe
     assert "suspended" in gap.cause
     watch.run(200)
     assert watch.take() is None, "once"
-    watch = Watch()
+    watch = WatchedMachine()
     watch.gap.note_start(None)
     watch.gap.note_start(watch.clock() - timedelta(seconds=90))
     assert watch.take() is None, "a first start, or a restart by hand"
     watch.gap.note_start(watch.clock() - timedelta(hours=5))
-    begun = watch.row()
+    row_after_start = watch.row()
     watch.run(1)
     gap = watch.take()
     assert gap is not None
-    assert gap.describe([begun]) == "nobody watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
+    assert (
+        gap.describe([row_after_start])
+        == "nobody watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
+    )
     assert "not running" in gap.cause
 
 
-def test_a_jump_over_hours_is_told_with_both_things_that_it_may_be() -> None:
-    watch = Watch()
+def test_jump_of_hours_is_reported_with_both_possible_causes() -> None:
+    watch = WatchedMachine()
     watch.run(30)
     watch.wall += timedelta(seconds=HOUR_S)
     watch.run(PROBATION_S - 5)
@@ -219,8 +229,8 @@ def test_a_jump_over_hours_is_told_with_both_things_that_it_may_be() -> None:
 
 
 @pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S, 20.0])
-def test_a_clock_that_comes_back_or_goes_back_is_no_gap(step_s: float) -> None:
-    watch = Watch()
+def test_reversed_or_backward_step_of_the_clock_is_no_gap(step_s: float) -> None:
+    watch = WatchedMachine()
     watch.wall += timedelta(seconds=step_s)
     watch.run(10)
     if step_s > 0:
@@ -229,12 +239,12 @@ def test_a_clock_that_comes_back_or_goes_back_is_no_gap(step_s: float) -> None:
     assert watch.take() is None
 
 
-def test_a_nap_is_no_gap_and_gaps_before_anything_is_decided_are_one() -> None:
-    watch = Watch()
+def test_short_suspension_is_no_gap_and_gaps_without_a_decision_between_them_are_merged() -> None:
+    watch = WatchedMachine()
     watch.suspend(20.0)
     watch.run(5)
     assert watch.take() is None
-    watch = Watch()
+    watch = WatchedMachine()
     watch.suspend(HOUR_S)
     watch.run(5)
     watch.suspend(HOUR_S)
@@ -245,8 +255,8 @@ def test_a_nap_is_no_gap_and_gaps_before_anything_is_decided_are_one() -> None:
 
 
 @pytest.mark.parametrize(("silent_s", "told"), [(20, False), (50, True)])
-def test_a_core_that_was_silent_for_long_is_a_gap(silent_s: int, told: bool) -> None:
-    watch = Watch()
+def test_long_silence_of_the_core_is_a_gap(silent_s: int, told: bool) -> None:
+    watch = WatchedMachine()
     watch.run(30)
     watch.run(silent_s, beats=False)
     watch.run(5)

@@ -1,4 +1,4 @@
-"""Every timer of the table in docs/explanation/clocks.md, under a clock that is wrong by an hour or a day."""
+"""Test every timer of the table in docs/explanation/clocks.md with a clock that is wrong by an hour or a day."""
 
 import re
 from contextlib import nullcontext
@@ -32,146 +32,169 @@ from tests.delivery.outbox import add_alert, add_message, add_site
 TABLE = Path(__file__).parents[2] / "docs/explanation/clocks.md"
 WAIT_S = 300.0
 WAIT = timedelta(seconds=WAIT_S)
-POST = Recipient("duty", ("log",), (3,), escalate_after_s=WAIT_S)
+DUTY = Recipient("duty", ("log",), (3,), escalate_after_s=WAIT_S)
 
 
 class Timers:
-    """One of each timer that goes by the service's clock, begun at one instant, each with what it waits for."""
+    """One timer of each kind that uses the clock of the service, all started at the same time."""
 
-    def __init__(self, c, now):
+    def __init__(self, connection, now):
         self.circuit = Circuit()
         for _ in range(3):
             self.circuit.fail(now, WAIT_S)
-        add_site(c)
-        told = {"state": "delivered", "sent_at": now}
-        add_message(c, add_alert(c, "escalation", at=now), "log", at=now, **told)
-        add_message(c, add_alert(c, "try", at=now), "log:try", at=now, state="failed_retry", next_attempt_at=now + WAIT)
-        add_message(c, add_alert(c, "lease", at=now), "log:own", at=now, state="claimed", lease_until=now + WAIT)
-        self.shelved = add_alert(c, "shelf", "advice", 1, at=now)
-        shelve(c, self.shelved, Actor("ada"), "known", now + WAIT, now)
-        save_memory(c, "north", Memory(asked={"alone:G1": epoch_s(now)}), "v", now)
+        add_site(connection)
+        delivery = {"state": "delivered", "sent_at": now}
+        add_message(connection, add_alert(connection, "escalation", at=now), "log", at=now, **delivery)
+        add_message(
+            connection,
+            add_alert(connection, "try", at=now),
+            "log:try",
+            at=now,
+            state="failed_retry",
+            next_attempt_at=now + WAIT,
+        )
+        add_message(
+            connection,
+            add_alert(connection, "lease", at=now),
+            "log:own",
+            at=now,
+            state="claimed",
+            lease_until=now + WAIT,
+        )
+        self.shelved = add_alert(connection, "shelf", "advice", 1, at=now)
+        shelve(connection, self.shelved, Actor("ada"), "known", now + WAIT, now)
+        save_memory(connection, "north", Memory(asked={"alone:G1": epoch_s(now)}), "v", now)
 
-    def find_due(self, c, now):
-        """Names of the timers whose time has come."""
-        asked_s = Memory.read(find_state(c, "north").state).asked["alone:G1"]
-        waiting = [a for a in load_unacknowledged(c) if any(t.state == "delivered" for t in a.sent)]
-        (end,) = [e.until_at for e in load_alert_events(c, self.shelved) if e.until_at is not None]
-        found = {
-            "escalation": any(find_due_rows(a, [[POST]], (), now, DeliveryLimits()) for a in waiting),
-            "next try": "log:try" in load_due_channels(c, now),
-            "lease": has_expired_leases(c, now),
+    def find_due(self, connection, now):
+        """Return the names of the timers that are due."""
+        asked_s = Memory.read(find_state(connection, "north").state).asked["alone:G1"]
+        waiting = [
+            alert
+            for alert in load_unacknowledged(connection)
+            if any(sent_message.state == "delivered" for sent_message in alert.sent)
+        ]
+        (end,) = [event.until_at for event in load_alert_events(connection, self.shelved) if event.until_at is not None]
+        is_due_by_timer = {
+            "escalation": any(find_due_rows(alert, [[DUTY]], (), now, DeliveryLimits()) for alert in waiting),
+            "next try": "log:try" in load_due_channels(connection, now),
+            "lease": has_expired_leases(connection, now),
             "rest": not self.circuit.is_open(now),
             "shelving": end <= now,
             "question": epoch_s(now) - asked_s >= WAIT_S,
         }
-        return {name for name, is_due in found.items() if is_due}
+        return {name for name, is_due in is_due_by_timer.items() if is_due}
 
 
-ALL = {"escalation", "next try", "lease", "rest", "shelving", "question"}
-
-
-@pytest.mark.parametrize("step_s", STEPS)
-def test_timers_under_a_clock_that_is_wrong_for_a_while(database, step_s):
-    m = Machine()
-    m.wall += timedelta(seconds=step_s)
-    m.pass_time(5)
-    timers = tell(database, Timers, m.clock())
-    m.pass_time(5)
-    m.wall -= timedelta(seconds=step_s)
-    m.pass_time(WAIT_S - 10)
-    with database.read() as c:
-        assert timers.find_due(c, m.clock()) == set()
-        m.pass_time(10)
-        assert timers.find_due(c, m.clock()) == ALL
+ALL_TIMERS = {"escalation", "next try", "lease", "rest", "shelving", "question"}
 
 
 @pytest.mark.parametrize("step_s", STEPS)
-def test_timers_that_began_under_a_wrong_clock_end_no_later_once_it_is_right(database, step_s):
-    m = Machine()
-    m.wall += timedelta(seconds=step_s)
-    m.clock = m.start_clock()  # started in the wrong time
-    timers = tell(database, Timers, m.clock())
-    m.pass_time(10)
-    m.wall -= timedelta(seconds=step_s)
-    m.pass_time(100)  # longer than a step must last before it is followed
-    for step in m.clock.take_steps():
+def test_timers_are_due_on_time_after_a_temporary_clock_error(database, step_s):
+    machine = Machine()
+    machine.wall += timedelta(seconds=step_s)
+    machine.pass_time(5)
+    timers = tell(database, Timers, machine.clock())
+    machine.pass_time(5)
+    machine.wall -= timedelta(seconds=step_s)
+    machine.pass_time(WAIT_S - 10)
+    with database.read() as connection:
+        assert timers.find_due(connection, machine.clock()) == set()
+        machine.pass_time(10)
+        assert timers.find_due(connection, machine.clock()) == ALL_TIMERS
+
+
+@pytest.mark.parametrize("step_s", STEPS)
+def test_timers_started_by_a_wrong_clock_are_not_late_after_its_correction(database, step_s):
+    machine = Machine()
+    machine.wall += timedelta(seconds=step_s)
+    machine.clock = machine.start_clock()  # the service starts while the clock is wrong
+    timers = tell(database, Timers, machine.clock())
+    machine.pass_time(10)
+    machine.wall -= timedelta(seconds=step_s)
+    machine.pass_time(100)  # longer than the probation of a step
+    for step in machine.clock.take_steps():
         timers.circuit.end_pause()
         if step.seconds < 0:
-            tell(database, set_back, -step.seconds, m.clock())
-    assert m.clock() == m.wall
-    with database.read() as c:
-        early = timers.find_due(c, m.clock())
-        assert early == ({"rest"} if step_s > 0 else ALL)  # late never; at once where the wrong time lay in the past
-        m.pass_time(WAIT_S - 120)
-        assert timers.find_due(c, m.clock()) == early
-        m.pass_time(20)
-        later = {"shelving"} if step_s > 0 else set()  # by at most the step, as the table says
-        assert timers.find_due(c, m.clock()) == ALL - later
-        assert timers.find_due(c, m.clock() + timedelta(seconds=max(step_s, 0.0))) == ALL
-    assert len(tell(database, unshelve_due, "north", Actor("slopeward", "service"), m.clock() + timedelta(days=1))) == 1
+            tell(database, set_back, -step.seconds, machine.clock())
+    assert machine.clock() == machine.wall
+    with database.read() as connection:
+        due_after_step = timers.find_due(connection, machine.clock())
+        assert due_after_step == (
+            {"rest"} if step_s > 0 else ALL_TIMERS
+        )  # Never late. Due at once if the wrong clock was behind.
+        machine.pass_time(WAIT_S - 120)
+        assert timers.find_due(connection, machine.clock()) == due_after_step
+        machine.pass_time(20)
+        delayed = {"shelving"} if step_s > 0 else set()  # late by at most the step, as the table says
+        assert timers.find_due(connection, machine.clock()) == ALL_TIMERS - delayed
+        assert timers.find_due(connection, machine.clock() + timedelta(seconds=max(step_s, 0.0))) == ALL_TIMERS
+    assert (
+        len(tell(database, unshelve_due, "north", Actor("slopeward", "service"), machine.clock() + timedelta(days=1)))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("step_s", STEPS)
-def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
-    acts = []
-    monkeypatch.setattr(clock_watch, "set_back", lambda _, back_s, __: acts.append(back_s))
-    monkeypatch.setattr(clock_watch, "withdraw_future", lambda *_: acts.append("readings") or 0)
+def test_step_of_the_clock_restarts_pauses_of_channels_and_jobs(monkeypatch, step_s):
+    actions = []
+    monkeypatch.setattr(clock_watch, "set_back", lambda _, back_s, __: actions.append(back_s))
+    monkeypatch.setattr(clock_watch, "withdraw_future", lambda *_: actions.append("readings") or 0)
     core = SimpleNamespace(
         clock=lambda: START,
         sites={},
-        evaluation=SimpleNamespace(mark=lambda _: acts.append("sites")),
-        ingest=SimpleNamespace(forget_last_readings=lambda: acts.append("heard")),
+        evaluation=SimpleNamespace(mark=lambda _: actions.append("sites")),
+        ingest=SimpleNamespace(forget_last_readings=lambda: actions.append("heard")),
         db=SimpleNamespace(write=nullcontext),
-        dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
-        schedule=SimpleNamespace(restart_pauses=lambda: acts.append("jobs")),
-        alarms=SimpleNamespace(open=lambda *_, **__: acts.append("told"), put=lambda _: None),
+        dispatcher=SimpleNamespace(forget_times=lambda: actions.append("channels")),
+        schedule=SimpleNamespace(restart_pauses=lambda: actions.append("jobs")),
+        alarms=SimpleNamespace(open=lambda *_, **__: actions.append("told"), put=lambda _: None),
     )
     clock_watch.ClockWatch._handle_step(core, ClockStep(step_s, START))
-    assert acts == ["readings" if step_s > 0 else -step_s, "heard", "sites", "channels", "jobs", "told"]
+    assert actions == ["readings" if step_s > 0 else -step_s, "heard", "sites", "channels", "jobs", "told"]
 
 
-def test_a_suspension_is_followed_by_everything_that_came_due():
-    m, acts = Machine(), []
+def test_everything_due_runs_after_a_suspension():
+    machine, actions = Machine(), []
     core = SimpleNamespace(
-        clock=m.clock,
+        clock=machine.clock,
         sites={"north": None},
-        ingest=SimpleNamespace(expect_more=lambda seconds: acts.append(seconds)),
-        evaluation=SimpleNamespace(mark=lambda sites: acts.append(sites)),
-        dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
-        schedule=SimpleNamespace(run_overdue=lambda: acts.append("jobs")),
+        ingest=SimpleNamespace(expect_more=lambda seconds: actions.append(seconds)),
+        evaluation=SimpleNamespace(mark=lambda sites: actions.append(sites)),
+        dispatcher=SimpleNamespace(forget_times=lambda: actions.append("channels")),
+        schedule=SimpleNamespace(run_overdue=lambda: actions.append("jobs")),
     )
-    m.suspend(3600.0)
-    m.pass_time(5)
+    machine.suspend(3600.0)
+    machine.pass_time(5)
     for _ in range(2):
         clock_watch.ClockWatch.handle_suspensions(core)
-    assert acts == [clock_watch.WAKING_S, frozenset({"north"}), "channels", "jobs"]
+    assert actions == [clock_watch.WAKING_S, frozenset({"north"}), "channels", "jobs"]
 
 
-def test_timers_of_the_service_clock_end_while_the_machine_is_suspended(database):
-    m = Machine()
-    timers = tell(database, Timers, m.clock())
-    m.suspend(WAIT_S - 10)
-    with database.read() as c:
-        assert timers.find_due(c, m.clock()) == set()
-        m.pass_time(10)
-        assert timers.find_due(c, m.clock()) == ALL
+def test_timers_of_the_service_clock_run_during_a_suspension(database):
+    machine = Machine()
+    timers = tell(database, Timers, machine.clock())
+    machine.suspend(WAIT_S - 10)
+    with database.read() as connection:
+        assert timers.find_due(connection, machine.clock()) == set()
+        machine.pass_time(10)
+        assert timers.find_due(connection, machine.clock()) == ALL_TIMERS
 
 
 @pytest.mark.parametrize(("after_s", "state"), [(-60.0, "ok"), (60.0, "silent")])
-def test_a_station_whose_clock_runs_ahead_is_silent_since_its_last_reception(database, after_s, state):
+def test_station_with_a_clock_ahead_is_silent_since_its_last_received_reading(database, after_s, state):
     slope = WatchedSlope(database)
     slope.live(3, looks=1)
-    ahead = slope.now + FUTURE_TOLERANCE
-    slope.publish("G1", 0.0, ahead)
+    future_time = slope.now + FUTURE_TOLERANCE
+    slope.publish("G1", 0.0, future_time)
     slope.now += timedelta(hours=6, seconds=after_s)
     slope.publish("G2", 0.0, slope.now)
     evaluate_site(database, slope.site, slope.now, "tick")
-    (found,) = ask(database, load_view, "station_health", site="bench", station="G1")
-    assert found["state"] == state
+    (row,) = ask(database, load_view, "station_health", site="bench", station="G1")
+    assert row["state"] == state
 
 
 @pytest.mark.parametrize("module", [evaluation_loop, supervisor, core_watch, commits], ids=lambda m: m.__name__)
-def test_monotonic_timers_compare_no_wall_time(module):
+def test_modules_with_monotonic_timers_do_not_compare_wall_times(module):
     source = Path(module.__file__).read_text()
     assert "time.monotonic" in source
     assert not re.findall(r"(?:datetime\.now\(UTC\)|clock\(\)) *[-<>]", source)
@@ -186,8 +209,8 @@ def test_every_timer_of_the_table_has_a_test():
             break
         rows.append([cell.strip() for cell in line.strip("|").split("|")])
     assert len(rows) >= 9
-    known = (Path(__file__), Path(__file__).with_name("test_clock.py"))
-    names = {name for file in known for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
+    test_files = (Path(__file__), Path(__file__).with_name("test_clock.py"))
+    names = {name for file in test_files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
     for row in rows:
         tests = re.findall(r"`(test_\w+)`", row[4]) if len(row) == 5 else []
         assert tests, f"no test is named for: {row[0]}"

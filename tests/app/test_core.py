@@ -65,20 +65,26 @@ def test_thread_without_progress_ends_the_process(tmp_path, part):
 
 
 def is_at_rest(thread):
-    """Whether it waits, and not for the database: an exit thrown into its calls is lost, or keeps a transaction."""
+    """Return whether the thread waits outside the database.
+
+    An exit that is raised inside a database call can be lost, or leave a transaction open.
+    """
     if not thread.is_alive():
         return True
     frame, files = sys._current_frames().get(thread.ident), []
     while frame is not None:
         files.append(frame.f_code.co_filename)
         frame = frame.f_back
-    waits = bool(files) and Path(files[0]).name in {"threading.py", "client.py"}  # the latter of paho, in `select`
-    return waits and not any(part in one for one in files for part in ("/monitor/storage/", "/queries"))
+    waits = bool(files) and Path(files[0]).name in {
+        "threading.py",
+        "client.py",
+    }  # client.py is paho, which waits in `select`
+    return waits and not any(folder in path for path in files for folder in ("/monitor/storage/", "/queries"))
 
 
 def kill(core, thread):
-    """End a thread as a call to exit or an error that nobody foresaw would."""
-    for _ in range(9):  # one that woke at this very moment may lose it in a call of the database after all
+    """End a thread as a call of exit or an unexpected error would."""
+    for _ in range(9):  # a thread that wakes at this moment can still lose the exit in a database call
         wait_for(lambda: is_at_rest(thread), 60.0, f"{thread.name} to wait for something", 0.001)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
         core.schedule.run_overdue()
@@ -91,12 +97,14 @@ def kill(core, thread):
     pytest.fail(f"{thread.name} does not end")
 
 
-def alarms_of_threads(core):
-    found = ask(core.db, load_view, "active_alerts")
-    return {one["key"].removeprefix("health:thread:"): one["reason"] for one in found if "thread:" in one["key"]}
+def load_thread_alarms(core):
+    rows = ask(core.db, load_view, "active_alerts")
+    return {row["key"].removeprefix("health:thread:"): row["reason"] for row in rows if "thread:" in row["key"]}
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # there one thread more keeps the turn
+@pytest.mark.parametrize(
+    "database_url", ["postgresql"], indirect=True
+)  # with PostgreSQL one more thread renews the lease
 @pytest.mark.server
 @pytest.mark.timeout(600)
 def test_ended_thread_is_an_alarm_and_ended_vital_thread_ends_the_process(
@@ -111,27 +119,33 @@ def test_ended_thread_is_an_alarm_and_ended_vital_thread_ends_the_process(
         f'[paths]\nsites = "{tmp_path}"\nstate = "{tmp_path}/state"\ninbox = "{tmp_path}/inbox"\n',
         "x",
     )
-    before = {one.ident for one in threading.enumerate()}
+    threads_before = {listed.ident for listed in threading.enumerate()}
     core = Core(config, lambda: datetime.now(UTC), f"test {os.getpid()}")
     if not core.db.is_sqlite:
         core.hold(CoreLease(core.db, "x"))
     core.start()
     try:
-        core.dispatcher._find_worker("log")  # as the first message makes one
-        wait_for(lambda: {"watch-folders", "evaluate", "APScheduler"} <= {one.name for one in threading.enumerate()})
-        time.sleep(1.0)  # it has looked once: an exception thrown into a thread that writes would keep its transaction
-        lasting = [one for one in threading.enumerate() if one.ident not in before and one.name != "beat"]
-        names = {one.name for one in lasting}
+        core.dispatcher._find_worker("log")  # the first message would start this worker
+        wait_for(
+            lambda: {"watch-folders", "evaluate", "APScheduler"} <= {listed.name for listed in threading.enumerate()}
+        )
+        time.sleep(
+            1.0
+        )  # By now each thread has run once. An exception raised in a writing thread would leave its transaction open.
+        lasting = [
+            listed for listed in threading.enumerate() if listed.ident not in threads_before and listed.name != "beat"
+        ]
+        names = {listed.name for listed in lasting}
         assert {"watch-folders", "status-publisher", "APScheduler", "channel-log"} <= names
         assert VITAL & names >= {"self-monitoring", "dispatcher", "evaluate", "ingest-writer"}
-        for thread in sorted(lasting, key=lambda one: one.name in VITAL):
+        for thread in sorted(lasting, key=lambda listed: listed.name in VITAL):
             if thread.name.startswith("ThreadPool"):
-                continue  # of jobs: what they raise is their result
+                continue  # threads of jobs: an exception is the result of the job
             kill(core, thread)
             if thread.name in VITAL:
                 assert core.watch() == EXIT_OVERDUE
-            wait_for(lambda name=thread.name[:56]: name in alarms_of_threads(core), 30.0, f"alarm of {thread.name}")
-        assert "ended" in alarms_of_threads(core)["watch-folders"]
+            wait_for(lambda name=thread.name[:56]: name in load_thread_alarms(core), 30.0, f"alarm of {thread.name}")
+        assert "ended" in load_thread_alarms(core)["watch-folders"]
     finally:
         core.stop()
 
@@ -163,7 +177,7 @@ def test_start_retries_while_the_database_is_locked(tmp_path, monkeypatch):
     core._open_database()
     blocker = sqlite3.connect(tmp_path / "x.db", isolation_level=None, check_same_thread=False)
     blocker.execute("BEGIN IMMEDIATE")
-    threading.Timer(1.0, blocker.rollback).start()  # while it waits to try again
+    threading.Timer(1.0, blocker.rollback).start()  # during the pause before the next attempt
 
     def write():
         tell(core.db, lambda c: c.execute(service_state.insert().values(name="x", at=NOW, detail={})))
@@ -200,32 +214,35 @@ def test_server_database_has_no_file_to_watch():
         assert [watch.check().is_lost for _ in range(2)] == [False, False]
 
 
-def samples(count, step_s=1.0):
-    return [OutgoingMessage(NOW + timedelta(seconds=i * step_s), "t/x", b"%d" % i, str(i)) for i in range(count)]
+def make_messages(count, step_s=1.0):
+    return [
+        OutgoingMessage(NOW + timedelta(seconds=index * step_s), "t/x", b"%d" % index, str(index))
+        for index in range(count)
+    ]
 
 
 @pytest.mark.server
-def test_every_acknowledged_message_is_known_by_its_key(mosquitto):
+def test_publisher_reports_the_key_of_every_acknowledged_message(mosquitto):
     keys = []
     with Publisher(mosquitto.url, in_flight=20, on_acknowledged=keys.append) as publisher:
-        for one in samples(500):
-            publisher.publish(one.topic, one.payload, one.key)
+        for message in make_messages(500):
+            publisher.publish(message.topic, message.payload, message.key)
         publisher.wait(20)
-    assert (sorted(keys, key=int), publisher.count) == ([str(i) for i in range(500)], 500)
+    assert (sorted(keys, key=int), publisher.count) == ([str(number) for number in range(500)], 500)
 
 
 @pytest.mark.server
-def test_history_at_once_then_in_time_and_never_the_future(mosquitto):
+def test_history_is_published_at_once_and_later_messages_at_their_time(mosquitto):
     end = NOW + timedelta(seconds=90)
-    told = []
+    progress = []
     with Publisher(mosquitto.url) as publisher:
-        heard = {"on_history": told.append, "on_present": lambda: told.append("present")}
+        callbacks = {"on_history": progress.append, "on_present": lambda: progress.append("present")}
         pace, stop = PlayPace(NOW + timedelta(seconds=50), 1000.0), threading.Event()
-        played = play(samples(200), publisher, pace, clock=lambda: end, stop=stop, **heard)
-    assert (played.history, played.live, played.until, told, publisher.count) == (50, 41, end, [50, "present"], 91)
+        played = play(make_messages(200), publisher, pace, clock=lambda: end, stop=stop, **callbacks)
+    assert (played.history, played.live, played.until, progress, publisher.count) == (50, 41, end, [50, "present"], 91)
 
 
-def test_a_broker_that_does_not_answer_is_one_line():
+def test_unreachable_broker_and_wrong_url_raise_a_readable_error():
     with pytest.raises(BrokerError, match="does not answer"), Publisher("mqtt://127.0.0.1:1"):
         pass
     with pytest.raises(BrokerError, match="expected mqtt://"):
@@ -233,37 +250,39 @@ def test_a_broker_that_does_not_answer_is_one_line():
 
 
 @pytest.mark.server
-def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosquitto, tmp_path, monkeypatch, capsys):
+def test_simulate_publishes_and_writes_truth_and_site_file(mosquitto, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
-    def simulate(*words):
-        asked = "--days 2 --step 2h --live 4h --speed 100000".split()
-        return run_verb(["demo", "simulate", "--broker", mosquitto.url, *asked, *words])
+    def simulate(*options):
+        common_options = "--days 2 --step 2h --live 4h --speed 100000".split()
+        return run_verb(["demo", "simulate", "--broker", mosquitto.url, *common_options, *options])
 
     assert simulate("--site-file", "sim.toml") == 0
     site = load_site(tmp_path / "sim.toml")
     assert find_weaknesses(site) == []
     capsys.readouterr()
     assert simulate("--truth", "truth.json") == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["acknowledged"] == said["history"] + said["live"]
-    assert said["live"] >= 2 * len(site.stations)
-    assert set(json.loads((tmp_path / "truth.json").read_text())["factors"]) == {s.id for s in site.stations}
+    report = json.loads(capsys.readouterr().out)
+    assert report["acknowledged"] == report["history"] + report["live"]
+    assert report["live"] >= 2 * len(site.stations)
+    assert set(json.loads((tmp_path / "truth.json").read_text())["factors"]) == {
+        station.id for station in site.stations
+    }
     assert (simulate("--step", "soon"), simulate("--live", "9d")) == (2, 1)
 
 
 @pytest.mark.server
-def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
+def test_broker_probe_measures_how_many_messages_the_broker_keeps(mosquitto, tmp_path):
     facts = probe_broker(parse_access(mosquitto.url))
     assert facts.session_present
     assert facts.kept_messages == probe.PROBE_MESSAGES
-    # a limit in bytes is met by messages of the usual size alone
+    # only messages of the usual size reach a limit in bytes
     mosquitto.configure("max_queued_bytes", 100_000)
     mosquitto.restart()
     assert 100 < probe_broker(parse_access(mosquitto.url)).kept_messages < 500
 
 
-def test_a_slow_link_is_no_broker_that_loses_messages(monkeypatch):
+def test_slow_connection_does_not_look_like_lost_messages(monkeypatch):
     monkeypatch.setattr(probe, "QUIET_S", 0.05)
     received = [b"x"] * 700
 
@@ -274,15 +293,15 @@ def test_a_slow_link_is_no_broker_that_loses_messages(monkeypatch):
     assert len(received) == probe.PROBE_MESSAGES
 
 
-def test_start_on_another_database_is_one_alarm_and_a_copy_is_the_same_database(tmp_path):
+def test_start_on_another_database_is_one_alarm_and_a_copy_is_accepted(tmp_path):
     def start(name):
         """Return the alarms of a service that starts on this database."""
         with Database(f"sqlite:///{tmp_path / name}") as db:
             upgrade(db)
-            told = ServiceAlarms(db, {}, lambda: NOW, lambda: None)
+            alarms = ServiceAlarms(db, {}, lambda: NOW, lambda: None)
             tell(db, add_audit, Actor("ada"), "site.start", name, {}, NOW)
-            check_identity(db, StateFile(tmp_path / "state", str(db.url)), told)
-            return [(a["key"], a["reason"]) for a in ask(db, load_view, "active_alerts")]
+            check_identity(db, StateFile(tmp_path / "state", str(db.url)), alarms)
+            return [(row["key"], row["reason"]) for row in ask(db, load_view, "active_alerts")]
 
     assert start("a.db") == []
     shutil.copy(tmp_path / "a.db", tmp_path / "copy.db")

@@ -1,4 +1,4 @@
-"""The disk fills up, by readings or by another program: decisions and alarms are written still."""
+"""Decisions and alarms are stored while readings or another program fill the disk."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ DISK_MB = 40
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of its own, small enough to be filled."""
+    """Mount a small file system."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)]
@@ -39,54 +39,54 @@ def disk(tmp_path):
 @pytest.fixture
 def db(disk, sqlite_url):
     shutil.copy(sqlite_url.removeprefix("sqlite:///"), disk / "slopeward.db")
-    opened = Database(f"sqlite:///{disk}/slopeward.db")
-    yield opened
-    opened.close()
+    database = Database(f"sqlite:///{disk}/slopeward.db")
+    yield database
+    database.close()
 
 
-def reserve_of(db, settings):
+def make_reserve(db, settings):
     limits = parse_service(settings, "test").limits
     return DiskReserve.of(db, limits.reserve_mb, limits.disk)
 
 
 def fill(disk, leave_bytes=0):
-    """What another program does to the disk."""
-    with (disk / "other").open("ab") as out:
+    """Fill the disk as another program could."""
+    with (disk / "other").open("ab") as file:
         try:
-            while (left := shutil.disk_usage(disk).free - leave_bytes) > 0:
-                out.write(b"\0" * min(left, 65536))
-                out.flush()
+            while (remaining_bytes := shutil.disk_usage(disk).free - leave_bytes) > 0:
+                file.write(b"\0" * min(remaining_bytes, 65536))
+                file.flush()
         except OSError:
             pass
 
 
-def decide(db, count=20):
-    for n in range(count):
-        tell(db, add_audit, SERVICE_ACTOR, "test", f"decision:{n}", {"text": "x" * 2000}, NOW)
+def store_decisions(db, count=20):
+    for number in range(count):
+        tell(db, add_audit, SERVICE_ACTOR, "test", f"decision:{number}", {"text": "x" * 2000}, NOW)
 
 
-def test_when_another_program_fills_the_disk_decisions_are_written_still(disk, db):
-    reserve = reserve_of(db, LIMITS)
+def test_decisions_are_stored_after_another_program_fills_the_disk(disk, db):
+    reserve = make_reserve(db, LIMITS)
     reserve.follow()
     file = disk / "slopeward.db.reserve"
     assert (file.stat().st_size, file.stat().st_mode & 0o777, reserve.trouble) == (8 * MEGABYTE, 0o600, "")
     fill(disk)
-    with pytest.raises(StoreBusyError):  # as it was for good before
-        decide(db, 200)
+    with pytest.raises(StoreBusyError):  # without a reserve this error would be permanent
+        store_decisions(db, 200)
     reserve.follow()
     assert not file.exists()
-    decide(db)
+    store_decisions(db)
     assert (ask(db, verify_chain), "readings wait with the broker" in reserve.trouble) == ([], True)
-    (told,) = (one for one in run_checks(PartTroubles(reserve.trouble)) if one.is_wrong)
-    assert (told.key, told.check.alarm) == ("disk:reserve", 2)
+    (problem,) = (result for result in run_checks(PartTroubles(reserve.trouble)) if result.is_wrong)
+    assert (problem.key, problem.check.alarm) == ("disk:reserve", 2)
     (disk / "other").unlink()
     reserve.follow()
     assert (file.stat().st_size, reserve.trouble) == (8 * MEGABYTE, "")
 
 
-def test_readings_wait_before_the_reserve_is_touched(disk, db):
+def test_readings_are_refused_before_the_reserve_is_released(disk, db):
     config = parse_service(LIMITS, "test")
-    reserve = reserve_of(db, LIMITS)
+    reserve = make_reserve(db, LIMITS)
     ingest = Ingest(IngestContext(db, config, {}, lambda _: None, lambda _: None, lambda: NOW, reserve.hold))
     assert ingest._store([]).rejected == 0
     fill(disk, leave_bytes=3 * MEGABYTE)
@@ -94,9 +94,9 @@ def test_readings_wait_before_the_reserve_is_touched(disk, db):
     with pytest.raises(StoreBusyError, match=r"[23] MB are free"):
         ingest._store([])
     assert (disk / "slopeward.db.reserve").exists()
-    decide(db)
+    store_decisions(db)
     (disk / "other").unlink()
-    fill(disk, leave_bytes=6 * MEGABYTE)  # not yet a whole reserve: it must not flutter
+    fill(disk, leave_bytes=6 * MEGABYTE)  # less than a whole reserve is free: the state must not flutter
     reserve.follow()
     assert reserve.trouble
     (disk / "other").unlink()
@@ -108,20 +108,20 @@ def test_readings_wait_before_the_reserve_is_touched(disk, db):
     ("free_mb", "reserve_mb", "is_taken"),
     [(300, 64, True), (128, 64, True), (96, 48, True), (64, 32, True), (40, 20, True), (12, 0, False), (0, 0, False)],
 )
-def test_the_reserve_is_as_large_as_the_disk_allows_and_readings_are_refused_below_it(
+def test_reserve_shrinks_with_the_disk_and_readings_are_refused_below_half_of_it(
     tmp_path, monkeypatch, free_mb, reserve_mb, is_taken
 ):
     disk = SmallDisk(tmp_path, monkeypatch, free_mb)
     disk.reserve.follow()
     assert (disk.laid_mb, not disk.reserve.trouble) == (reserve_mb, is_taken)
-    if is_taken:  # as readings come
-        least = next(left for left in range(free_mb - reserve_mb, -1, -1) if disk.leave(left))
+    if is_taken:  # readings fill the disk step by step
+        least = next(free for free in range(free_mb - reserve_mb, -1, -1) if disk.leave(free))
         assert (least, disk.laid_mb) == (-(-reserve_mb // 2) - 1, reserve_mb)
         assert disk.leave(reserve_mb - 1), "it must not flutter"
         assert not disk.leave(reserve_mb)
 
 
-def test_a_disk_that_was_full_takes_readings_once_somebody_made_room(tmp_path, monkeypatch):
+def test_readings_are_accepted_again_after_space_was_freed(tmp_path, monkeypatch):
     disk = SmallDisk(tmp_path, monkeypatch, 300)
     disk.reserve.follow()
     assert disk.leave(4)
@@ -134,7 +134,7 @@ def test_a_disk_that_was_full_takes_readings_once_somebody_made_room(tmp_path, m
     assert disk.laid_mb == 64
 
 
-def test_a_reserve_that_another_setting_laid_is_brought_to_its_size(tmp_path, monkeypatch):
+def test_reserve_is_resized_after_its_setting_changed(tmp_path, monkeypatch):
     disk = SmallDisk(tmp_path, monkeypatch, 300)
     disk.reserve.follow()
     DiskReserve(tmp_path, disk.file, 8 * MEGABYTE).follow()
@@ -142,7 +142,7 @@ def test_a_reserve_that_another_setting_laid_is_brought_to_its_size(tmp_path, mo
 
 
 class SmallDisk:
-    """A disk with so many MB free beside what the reserve takes."""
+    """A disk that reports a given free space besides the size of the reserve file."""
 
     def __init__(self, folder, monkeypatch, free_mb):
         self.file = folder / "s.db.reserve"
@@ -160,20 +160,20 @@ class SmallDisk:
         return self._room_mb - self.laid_mb
 
     def leave(self, free_mb):
-        """Leave so much free beside the reserve; why readings wait then."""
+        """Set the free space besides the reserve and return why readings are refused then."""
         self._room_mb = free_mb + self.laid_mb
         self.reserve.follow()
         return self.reserve.trouble
 
 
-def test_a_postgresql_is_watched_by_the_folder_that_is_named_and_not_at_all_without(disk):
-    db = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
-    watched = reserve_of(db, f'{LIMITS}disk = "{disk}"\n')
-    unknown = reserve_of(db, LIMITS)
-    none = reserve_of(db, f'[limits]\nreserve_mb = 0\ndisk = "{disk}"\n')
+def test_postgresql_is_watched_only_by_the_folder_of_the_setting(disk):
+    database = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    watched = make_reserve(database, f'{LIMITS}disk = "{disk}"\n')
+    without_folder = make_reserve(database, LIMITS)
+    without_reserve = make_reserve(database, f'[limits]\nreserve_mb = 0\ndisk = "{disk}"\n')
     fill(disk)
-    for reserve in (watched, unknown, none):
+    for reserve in (watched, without_folder, without_reserve):
         reserve.follow()
-    assert (bool(watched.trouble), unknown.trouble, none.trouble) == (True, "", "")
-    assert {p.name for p in Path(disk).iterdir()} == {"other"}
-    db.close()
+    assert (bool(watched.trouble), without_folder.trouble, without_reserve.trouble) == (True, "", "")
+    assert {path.name for path in Path(disk).iterdir()} == {"other"}
+    database.close()

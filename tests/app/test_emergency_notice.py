@@ -1,4 +1,4 @@
-"""Test messages without the database: over restarts, each outage and its end are sent once."""
+"""Messages without the database: an outage and its end are each sent once, also across restarts."""
 
 import subprocess
 import sys
@@ -29,19 +29,24 @@ def open_state(folder: Path, database_url: str = "sqlite:///x.db") -> StateFile:
     return StateFile(folder, database_url)
 
 
-class World:
-    """Channels that accept messages, except those in `away`, and the notifier of a service that can be restarted."""
+class Recorder:
+    """Accepts messages for all channels except those in `away`, and holds a notifier that can be restarted."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self.sent, self.away = folder / "var" / FILE_NAME, [], set()  # type: ignore[var-annotated]
         self.now_s, self.ledger = 1000.0, []  # type: ignore[var-annotated]
         self.foreign = set(threading.enumerate())
-        self.begin()
+        self.start_notifier()
 
-    def begin(self) -> None:
-        found = (lambda: [ADA, BEN]), (lambda: ["s: green"]), {}, (lambda: NOW + timedelta(seconds=self.now_s - 1000.0))
-        note = lambda *told: self.ledger.append(told)  # noqa: E731
-        self.emergency = EmergencyNotifier(*found, note, open_state(self.path.parent))
+    def start_notifier(self) -> None:
+        arguments = (
+            (lambda: [ADA, BEN]),
+            (lambda: ["s: green"]),
+            {},
+            (lambda: NOW + timedelta(seconds=self.now_s - 1000.0)),
+        )
+        record_notice = lambda *details: self.ledger.append(details)  # noqa: E731
+        self.emergency = EmergencyNotifier(*arguments, record_notice, open_state(self.path.parent))
 
     def pass_time(self, seconds: float, trouble: str, *, has_decided: bool = True) -> None:
         for _ in range(round(seconds)):
@@ -49,7 +54,7 @@ class World:
             self.emergency.update(trouble, self.now_s, has_decided=has_decided)
         self.settle(len(self.away))
 
-    def open(self, channel: str, _: object) -> "World":
+    def open(self, channel: str, _: object) -> "Recorder":
         self.opened = channel
         return self
 
@@ -59,49 +64,49 @@ class World:
         self.sent.append((notification.recipient, notification.subject, notification.body))
 
     def subjects(self, recipient: str) -> list[str]:
-        return [subject for who, subject, *_ in self.sent if who == recipient]
+        return [subject for name, subject, *_ in self.sent if name == recipient]
 
     def settle(self, trying: int = 0) -> None:
-        """Wait for the deliveries, but for so many that try again and again."""
+        """Wait until the deliveries have ended, except `trying` that are repeated."""
 
         def count() -> int:
-            mine = set(threading.enumerate()) - self.foreign
-            return sum(thread.name in {DELIVERY_THREAD, "state-file"} for thread in mine)
+            new_threads = set(threading.enumerate()) - self.foreign
+            return sum(thread.name in {DELIVERY_THREAD, "state-file"} for thread in new_threads)
 
         wait_for(lambda: count() <= trying, description="the deliveries")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    one = World(tmp_path)
-    monkeypatch.setattr(emergency, "open_notifier", one.open)
+def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    created = Recorder(tmp_path)
+    monkeypatch.setattr(emergency, "open_notifier", created.open)
     monkeypatch.setattr(emergency, "RETRY_S", 0.02)
-    return one
+    return created
 
 
 FIRST, LAST = "cannot decide: disk full", "over: decides again"
 
 
-def test_an_outage_over_two_restarts_is_told_once_and_its_end_once(world: World) -> None:
-    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+def test_outage_across_two_restarts_and_its_end_are_each_sent_once(recorder: Recorder) -> None:
+    recorder.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     for _ in range(2):
-        world.begin()
-        world.pass_time(15, "", has_decided=False)  # a fresh core has found nothing yet
-        world.pass_time(NOTIFY_AFTER_S + 20, "disk full, as the fresh core says")
-    assert [world.subjects(who) for who in ("ada", "ben")] == [[FIRST], [FIRST]]
-    world.pass_time(OVER_AFTER_S + 2, "")
-    assert [world.subjects(who) for who in ("ada", "ben")] == [[FIRST, LAST], [FIRST, LAST]]
-    assert "It was: disk full." in world.sent[-1][2]
-    assert world.ledger == [("disk full", 2, 2)]
-    assert not world.path.exists()
-    world.begin()
-    world.pass_time(100, "")
-    assert len(world.sent) == 4
+        recorder.start_notifier()
+        recorder.pass_time(15, "", has_decided=False)  # a restarted core has not detected the outage yet
+        recorder.pass_time(NOTIFY_AFTER_S + 20, "disk full, as the fresh core says")
+    assert [recorder.subjects(name) for name in ("ada", "ben")] == [[FIRST], [FIRST]]
+    recorder.pass_time(OVER_AFTER_S + 2, "")
+    assert [recorder.subjects(name) for name in ("ada", "ben")] == [[FIRST, LAST], [FIRST, LAST]]
+    assert "It was: disk full." in recorder.sent[-1][2]
+    assert recorder.ledger == [("disk full", 2, 2)]
+    assert not recorder.path.exists()
+    recorder.start_notifier()
+    recorder.pass_time(100, "")
+    assert len(recorder.sent) == 4
 
 
-def test_person_whose_channel_accepts_the_message_after_the_end_is_notified_of_the_end(world: World) -> None:
+def test_person_whose_channel_accepts_the_message_after_the_end_is_notified_of_the_end(recorder: Recorder) -> None:
     is_away, accepts = threading.Event(), threading.Event()
-    deliver = world.deliver
+    deliver = recorder.deliver
 
     def deliver_slowly(notification: Notification) -> None:
         if notification.recipient == "ben" and notification.subject == FIRST:
@@ -109,71 +114,71 @@ def test_person_whose_channel_accepts_the_message_after_the_end_is_notified_of_t
             accepts.wait(60)
         deliver(notification)
 
-    world.deliver = deliver_slowly  # type: ignore[method-assign]
-    world.away = {BEN.channel}  # `pass_time` does not wait for this delivery
-    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+    recorder.deliver = deliver_slowly  # type: ignore[method-assign]
+    recorder.away = {BEN.channel}  # `pass_time` does not wait for this delivery
+    recorder.pass_time(NOTIFY_AFTER_S + 2, "disk full")
     assert is_away.wait(60)
-    world.pass_time(OVER_AFTER_S + 2, "")
-    assert world.subjects("ada") == [FIRST, LAST]
-    world.away = set()
+    recorder.pass_time(OVER_AFTER_S + 2, "")
+    assert recorder.subjects("ada") == [FIRST, LAST]
+    recorder.away = set()
     accepts.set()
-    wait_for(lambda: world.subjects("ben") == [FIRST, LAST], description="the end for the slow channel")
-    wait_for(lambda: not world.path.exists(), description="an empty state file")
+    wait_for(lambda: recorder.subjects("ben") == [FIRST, LAST], description="the end for the slow channel")
+    wait_for(lambda: not recorder.path.exists(), description="an empty state file")
 
 
-def test_an_outage_that_ended_while_no_service_ran_is_over_at_the_first_decision(world: World) -> None:
-    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
-    world.begin()
-    world.pass_time(100, "", has_decided=False)
-    assert world.subjects("ada") == [FIRST]
-    world.pass_time(OVER_AFTER_S + 2, "")
-    assert world.subjects("ada") == [FIRST, LAST]
+def test_outage_that_ended_without_a_running_service_is_over_at_the_first_decision(recorder: Recorder) -> None:
+    recorder.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+    recorder.start_notifier()
+    recorder.pass_time(100, "", has_decided=False)
+    assert recorder.subjects("ada") == [FIRST]
+    recorder.pass_time(OVER_AFTER_S + 2, "")
+    assert recorder.subjects("ada") == [FIRST, LAST]
 
 
-def test_a_core_that_is_replaced_in_an_outage_does_not_end_it(world: World) -> None:
-    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
-    world.pass_time(15, "", has_decided=False)
-    world.pass_time(NOTIFY_AFTER_S + 20, "disk full")
-    assert world.subjects("ada") == [FIRST]
+def test_replacement_of_the_core_does_not_end_an_outage(recorder: Recorder) -> None:
+    recorder.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+    recorder.pass_time(15, "", has_decided=False)
+    recorder.pass_time(NOTIFY_AFTER_S + 20, "disk full")
+    assert recorder.subjects("ada") == [FIRST]
 
 
-def test_trouble_that_only_a_restart_of_core_interrupts_is_told(world: World) -> None:
+def test_problem_interrupted_only_by_restarts_of_the_core_is_sent(recorder: Recorder) -> None:
     for _ in range(3):
-        world.pass_time(8, "the core process stands still")
-        world.pass_time(8, "", has_decided=False)
-    assert world.subjects("ada") == ["cannot decide: the core process stands still"]
+        recorder.pass_time(8, "the core process stands still")
+        recorder.pass_time(8, "", has_decided=False)
+    assert recorder.subjects("ada") == ["cannot decide: the core process stands still"]
 
 
-def test_who_was_not_reached_before_the_kill_is_reached_by_the_next_service(world: World) -> None:
-    world.away = {BEN.channel}
-    world.pass_time(NOTIFY_AFTER_S + 2, "disk full")
-    wait_for(lambda: "ada" in world.path.read_text(), 5, "the file")
-    world.emergency._over.set()  # the old service's tries end with it
-    world.settle()
-    assert (world.subjects("ada"), world.subjects("ben")) == ([FIRST], [])
-    world.away = set()
-    world.begin()
-    world.pass_time(1, "disk full")
-    assert (world.subjects("ada"), world.subjects("ben")) == ([FIRST], [FIRST])
-    assert world.sent[-1][2].splitlines()[2] == "s: green"
+def test_recipient_not_reached_before_a_kill_is_notified_after_the_restart(recorder: Recorder) -> None:
+    recorder.away = {BEN.channel}
+    recorder.pass_time(NOTIFY_AFTER_S + 2, "disk full")
+    wait_for(lambda: "ada" in recorder.path.read_text(), 5, "the file")
+    recorder.emergency._over.set()  # the attempts of the killed service end
+    recorder.settle()
+    assert (recorder.subjects("ada"), recorder.subjects("ben")) == ([FIRST], [])
+    recorder.away = set()
+    recorder.start_notifier()
+    recorder.pass_time(1, "disk full")
+    assert (recorder.subjects("ada"), recorder.subjects("ben")) == ([FIRST], [FIRST])
+    assert recorder.sent[-1][2].splitlines()[2] == "s: green"
 
 
-def test_a_service_killed_while_it_tells_the_end_goes_on_with_it(world: World) -> None:
-    open_state(world.path.parent).keep_notice(
+def test_sending_of_the_end_continues_after_a_kill(recorder: Recorder) -> None:
+    open_state(recorder.path.parent).keep_notice(
         replace(TOLD, taken=frozenset({ADA, BEN}), over_at=NOW, settled=frozenset({ADA}))
     )
-    world.begin()
-    world.pass_time(1, "", has_decided=False)
-    assert (world.subjects("ada"), world.subjects("ben")) == ([], [LAST])
-    wait_for(lambda: not world.path.exists(), 5, "nothing is left to tell")
+    recorder.start_notifier()
+    recorder.pass_time(1, "", has_decided=False)
+    assert (recorder.subjects("ada"), recorder.subjects("ben")) == ([], [LAST])
+    wait_for(lambda: not recorder.path.exists(), 5, "nothing is left to tell")
 
 
 @pytest.mark.parametrize("told", [TOLD, replace(TOLD, over_at=NOW, settled=frozenset({ADA}))])
-def test_the_file_holds_what_was_told_for_its_owner_alone(tmp_path: Path, told: NoticeState) -> None:
+def test_state_file_keeps_the_notice_and_is_readable_only_by_its_owner(tmp_path: Path, told: NoticeState) -> None:
     folder = tmp_path / "var"
     path = folder / FILE_NAME
     folder.mkdir()
-    path.with_name(f"{FILE_NAME}.next").touch(0o644)  # a spare file with too wide a mode
+    path.with_name(f"{FILE_NAME}.next").touch(0o644)  # a spare file with permissions for everybody
     open_state(folder).keep_notice(TOLD)
     open_state(folder).keep_notice(told)
     assert open_state(folder).read_notice() == told
@@ -206,7 +211,7 @@ for number in range(100):
 """
 
 
-def test_processes_that_write_the_state_file_together_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_writes_to_the_state_file_lose_nothing(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", KEEP_ENTRIES, str(tmp_path)])
     state_file = open_state(tmp_path)
     writes = 0
@@ -244,7 +249,7 @@ def test_unreadable_state_file_is_as_an_empty_one(
     assert state_file.read_notice() == TOLD
 
 
-FULL = """
+WRITE_ON_FULL_DISK = """
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -276,17 +281,17 @@ def fill(folder: Path) -> None:
         pass
 
 
-def test_a_full_disk_holds_it_as_well(tmp_path: Path) -> None:
+def test_state_file_can_be_replaced_on_a_full_disk(tmp_path: Path) -> None:
     script = tmp_path / "full.py"
-    script.write_text(FULL)
+    script.write_text(WRITE_ON_FULL_DISK)
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = f'mount -t tmpfs -o size=512k none "{disk}" || exit 99; exec "$@"'
     for unshare in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
-        done = run([*unshare, "sh", "-c", mount, "sh", sys.executable, str(script), str(disk)])
-        if done is not None and done.returncode != 99 and "unshare failed" not in done.stderr:
-            assert done.stdout == "held\n", done.stderr
-            assert "a restart during an outage repeats its notice" in done.stderr
+        result = run([*unshare, "sh", "-c", mount, "sh", sys.executable, str(script), str(disk)])
+        if result is not None and result.returncode != 99 and "unshare failed" not in result.stderr:
+            assert result.stdout == "held\n", result.stderr
+            assert "a restart during an outage repeats its notice" in result.stderr
             return
     pytest.skip("this machine allows no small disk of our own")
 
@@ -298,13 +303,13 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
         return None
 
 
-def test_each_is_told_in_the_own_language(world: World) -> None:
-    ids = {"ada": "it", "ben": "zh"}
-    last = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
+def test_each_recipient_is_notified_in_their_language(recorder: Recorder) -> None:
+    language_by_recipient = {"ada": "it", "ben": "zh"}
+    last_level = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
     mails = [ChannelAddress("ada", "email:a@example.org"), ChannelAddress("ben", "email:b@example.org")]
-    found = (lambda: mails), (lambda: [last]), {}, (lambda: NOW), (lambda *_: None)
-    other = open_state(world.path.parent / "other")
-    world.emergency = EmergencyNotifier(*found, other, ids.__getitem__)
+    arguments = (lambda: mails), (lambda: [last_level]), {}, (lambda: NOW), (lambda *_: None)
+    state_file = open_state(recorder.path.parent / "other")
+    recorder.emergency = EmergencyNotifier(*arguments, state_file, language_by_recipient.__getitem__)
     progress = CoreProgress(
         seconds_since_write=1e9,
         written_at=NOW,
@@ -313,13 +318,15 @@ def test_each_is_told_in_the_own_language(world: World) -> None:
         evaluated_at=NOW,
         is_evaluation_expected=False,
     )
-    trouble = next(one.text for one in run_checks(progress) if one.is_wrong)
-    world.pass_time(NOTIFY_AFTER_S + 2, trouble)
-    world.pass_time(OVER_AFTER_S + 2, "")
-    world.settle()
-    said = {(who, subject): body for who, subject, body in world.sent}
-    [told] = [body for (who, subject), body in said.items() if who == "ada" and subject.startswith("decisione")]
-    assert "il database non accetta scritture dal 2026-03-01 06:00 UTC" in told
-    assert "pit: livello arancione salvato l'ultima volta il 2026-03-01 05:59 UTC" in told.splitlines()
-    assert ("ada", "finita: decide di nuovo") in said
-    assert any("2026-03-01 06:00 UTC" in subject and "\u65e0\u6cd5\u5224\u5b9a" in subject for _, subject in said)
+    trouble = next(result.text for result in run_checks(progress) if result.is_wrong)
+    recorder.pass_time(NOTIFY_AFTER_S + 2, trouble)
+    recorder.pass_time(OVER_AFTER_S + 2, "")
+    recorder.settle()
+    bodies = {(name, subject): body for name, subject, body in recorder.sent}
+    [italian_body] = [
+        body for (name, subject), body in bodies.items() if name == "ada" and subject.startswith("decisione")
+    ]
+    assert "il database non accetta scritture dal 2026-03-01 06:00 UTC" in italian_body
+    assert "pit: livello arancione salvato l'ultima volta il 2026-03-01 05:59 UTC" in italian_body.splitlines()
+    assert ("ada", "finita: decide di nuovo") in bodies
+    assert any("2026-03-01 06:00 UTC" in subject and "\u65e0\u6cd5\u5224\u5b9a" in subject for _, subject in bodies)

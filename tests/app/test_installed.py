@@ -1,4 +1,4 @@
-"""What an installation is told of others in its packages, and what it hands on to the processes that it starts."""
+"""Report distributions that wrote into our packages, and the environment passed to child processes."""
 
 import shutil
 import subprocess
@@ -8,18 +8,21 @@ from monitor.app.checks import installation
 from tests.fixtures.waiting import REPOSITORY
 
 
-def test_a_distribution_that_wrote_into_our_packages_is_named(monkeypatch):
-    brought = {"monitor": ["slopeward", "monitor"], "detection": ["slopeward"], "numpy": ["numpy"]}
-    monkeypatch.setattr(installation, "packages_distributions", lambda: brought)
-    (check,) = [one for one in installation.CHECKS if one.id == "packages.others"]
-    seen = list(check.find(installation.Installation(None)))
-    assert [one.values for one in seen] == [{"name": "monitor", "package": "monitor"}]
+def test_distribution_that_wrote_into_our_packages_is_reported(monkeypatch):
+    distributions_by_package = {"monitor": ["slopeward", "monitor"], "detection": ["slopeward"], "numpy": ["numpy"]}
+    monkeypatch.setattr(installation, "packages_distributions", lambda: distributions_by_package)
+    (check,) = [message for message in installation.CHECKS if message.id == "packages.others"]
+    messages = list(check.find(installation.Installation(None)))
+    assert [message.values for message in messages] == [{"name": "monitor", "package": "monitor"}]
     monkeypatch.setattr(installation, "packages_distributions", dict)
     assert not list(check.find(installation.Installation(None)))
 
 
-def test_what_an_installed_program_starts_knows_no_pythonpath(tmp_path):
-    """As in a wheel, `_migrations` lies in the package; in a checkout the path is how it is found."""
+def test_child_processes_of_an_installed_program_get_no_pythonpath(tmp_path):
+    """An installed package contains `_migrations`.
+
+    In a checkout child processes need PYTHONPATH to find the packages.
+    """
     code = (
         "import os; from monitor.cli import main\n"
         "main.run_verb = lambda words: print(os.environ.get('PYTHONPATH')) or 0\n"
@@ -30,11 +33,11 @@ def test_what_an_installed_program_starts_knows_no_pythonpath(tmp_path):
             REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("vendor", "weights", "static")
         )
 
-    def tell():
+    def print_pythonpath():
         return subprocess.run(
             [sys.executable, "-P", "-c", code], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
         ).stdout.strip()
 
-    assert tell() == str(tmp_path)
+    assert print_pythonpath() == str(tmp_path)
     (tmp_path / "monitor/_migrations").mkdir()
-    assert tell() == "None"
+    assert print_pythonpath() == "None"

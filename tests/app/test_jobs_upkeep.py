@@ -1,4 +1,4 @@
-"""What jobs do when things go wrong around them: a stop in the middle, a broken audit chain."""
+"""Jobs that are interrupted by a stop of the service, and the job that verifies the audit chain."""
 
 import logging
 from datetime import UTC, datetime
@@ -48,10 +48,10 @@ def test_scene_interrupted_by_a_stop_is_read_again_without_an_alarm(database, co
     folder.mkdir(parents=True)
     (folder / "scene.toml").write_text("", encoding="utf-8")
 
-    def run(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise JobError("killed, the service is stopping" if stopping else "killed at its limit of 900 s")
 
-    monkeypatch.setattr(compute, "run", run)
+    monkeypatch.setattr(compute, "run", fail)
     monkeypatch.setattr(compute, "is_stopping", lambda: stopping)
     tell(database, save_site, site, "test", "loaded", NOW)
     if stopping:
@@ -59,25 +59,30 @@ def test_scene_interrupted_by_a_stop_is_read_again_without_an_alarm(database, co
             inbox.run(database, config, site, NOW)
     else:
         assert "failed" in inbox.run(database, config, site, NOW)
-    with database.read() as c:
-        kept = [r.state for r in c.execute(select(scene))]
-        told = [r.key for r in c.execute(select(alert))]
-    assert (kept, told) == (([], []) if stopping else (["failed"], ["scene:scene-1"]))
+    with database.read() as connection:
+        stored_states = [row.state for row in connection.execute(select(scene))]
+        alert_keys = [row.key for row in connection.execute(select(alert))]
+    assert (stored_states, alert_keys) == (([], []) if stopping else (["failed"], ["scene:scene-1"]))
 
 
 def test_broken_audit_chain_is_an_alarm_for_all_recipients_while_it_is_broken(database: Database, config):
-    with database.write() as c:
-        for n in range(3):
-            add_audit(c, Actor("ada"), "level.set", "site:north-bench", {"n": n}, NOW)
+    with database.write() as connection:
+        for number in range(3):
+            add_audit(connection, Actor("ada"), "level.set", "site:north-bench", {"n": number}, NOW)
     assert "holds" in housekeeping.run(database, config, None, NOW)
-    tell(database, lambda c: c.execute(update(audit_entry).where(audit_entry.c.id == 2).values(detail='{"n":9}')))
+    tell(
+        database,
+        lambda connection: connection.execute(
+            update(audit_entry).where(audit_entry.c.id == 2).values(detail='{"n":9}')
+        ),
+    )
     assert "BROKEN" in housekeeping.run(database, config, None, NOW)
-    with database.read() as c:
-        found = c.execute(select(alert.c.site, alert.c.ledger, alert.c.key, alert.c.level)).one()
-        told = {r.recipient for r in c.execute(select(notification.c.recipient))}
-    assert tuple(found) == ("status", "health", "health:audit:chain", 2)
-    assert told == {r.name for r in load_site(SITE_FILE).recipients if "health" in r.ledgers}
-    assert told
+    with database.read() as connection:
+        alarm = connection.execute(select(alert.c.site, alert.c.ledger, alert.c.key, alert.c.level)).one()
+        notified = {row.recipient for row in connection.execute(select(notification.c.recipient))}
+    assert tuple(alarm) == ("status", "health", "health:audit:chain", 2)
+    assert notified == {row.name for row in load_site(SITE_FILE).recipients if "health" in row.ledgers}
+    assert notified
 
 
 # ---- the log of a job ----
@@ -86,11 +91,11 @@ def test_broken_audit_chain_is_an_alarm_for_all_recipients_while_it_is_broken(da
 def test_repeated_text_of_a_job_is_logged_at_debug(database, caplog, monkeypatch):
     slope = WatchedSlope(database)
     schedule = Schedule(database, ServiceConfig(), [slope.site], lambda: datetime.now(UTC), lambda *_: None)
-    told = iter(["no team", "no team", "Ada, until 20:00"])
-    monkeypatch.setattr(schedule, "_call", lambda _: _RunResult("done", next(told)))
+    results = iter(["no team", "no team", "Ada, until 20:00"])
+    monkeypatch.setattr(schedule, "_call", lambda _: _RunResult("done", next(results)))
     key = next(key for key in schedule._entries if key.startswith("duty"))
     caplog.set_level(logging.DEBUG, "monitor.app.schedule")
     for _ in range(3):
         schedule._run(key)
-    levels = [r.levelno for r in caplog.records if "job duty" in r.getMessage()]
+    levels = [record.levelno for record in caplog.records if "job duty" in record.getMessage()]
     assert levels == [logging.INFO, logging.DEBUG, logging.INFO]

@@ -1,4 +1,4 @@
-"""Test the evaluation loop, the schedule of jobs, health and the restarter, without processes."""
+"""Test the evaluation loop, the schedule of jobs, health and the restart of processes, without processes."""
 
 import logging
 import math
@@ -45,12 +45,12 @@ from tests.tables import tabulated
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 
-def clock():
+def now_utc():
     return datetime.now(UTC)
 
 
 class Decisions:
-    """A decision that notes its calls; sites named in `faults` raise what they are given."""
+    """Replaces the evaluation and records its calls. Sites in `faults` raise the given exception."""
 
     def __init__(self):
         self.calls, self.faults, self.next_due_s = [], {}, None
@@ -63,21 +63,21 @@ class Decisions:
         return SimpleNamespace(changes=(), next_due_at=due)
 
     def of(self, site, trigger=None):
-        return [c for c in self.calls if c[0] == site and trigger in (None, c[1])]
+        return [call for call in self.calls if call[0] == site and trigger in (None, call[1])]
 
 
 @pytest.fixture
 def make_loop():
     loops = []
 
-    def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), clock=clock, **more):
-        told = []
-        more |= {"on_changed": lambda _: None, "on_poisoned": lambda site, reason: told.append((site, reason))}
-        given = {"is_drained": drained, "clock": clock, "evaluate": decide}
-        loop = EvaluationLoop(None, {s: s for s in sites}, tick_s, **given, **more)
+    def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), clock=now_utc, **options):
+        reports = []
+        options |= {"on_changed": lambda _: None, "on_poisoned": lambda site, reason: reports.append((site, reason))}
+        arguments = {"is_drained": drained, "clock": clock, "evaluate": decide}
+        loop = EvaluationLoop(None, {site_id: site_id for site_id in sites}, tick_s, **arguments, **options)
         loop.start()
         loops.append(loop)
-        return loop, told
+        return loop, reports
 
     yield make
     for loop in loops:
@@ -98,34 +98,34 @@ def test_burst_of_data_is_one_evaluation_of_its_site_before_the_tick(make_loop):
 
 
 class HeldDecisions(Decisions):
-    """The first evaluation on data waits until it is let go: what is marked meanwhile waits for its turn."""
+    """The first evaluation of data waits for `go`, so that all sites marked meanwhile are queued."""
 
     def __init__(self):
         super().__init__()
-        self.begun, self.go = threading.Event(), threading.Event()
+        self.started, self.go = threading.Event(), threading.Event()
 
     def __call__(self, db, site, now, trigger, *, draining):
-        if trigger == "data" and not self.begun.is_set():
-            self.begun.set()
+        if trigger == "data" and not self.started.is_set():
+            self.started.set()
             self.go.wait(10.0)
         return super().__call__(db, site, now, trigger, draining=draining)
 
 
 def test_sites_with_voting_data_are_evaluated_first_and_all_others_after_them(make_loop, monkeypatch):
     monkeypatch.setattr("monitor.app.evaluation_queue.OTHER_DATA_DEBOUNCE_S", 0.5)
-    decide, quiet = HeldDecisions(), frozenset("bcdef")
+    decide, sites_without_votes = HeldDecisions(), frozenset("bcdef")
     loop, _ = make_loop(decide, sites=tuple("abcdefgh"))
     wait_for(lambda: decide.of("h", "start"))
     time.sleep(0.3)
     loop.mark(frozenset("a"))
-    assert decide.begun.wait(10.0)
-    loop.mark(quiet, quiet)
+    assert decide.started.wait(10.0)
+    loop.mark(sites_without_votes, sites_without_votes)
     loop.mark(frozenset("g"))
     loop.mark(frozenset("h"))
-    loop.mark(frozenset("f"))  # a vote may rest on what came since
+    loop.mark(frozenset("f"))  # newer data of this site can change a vote
     decide.go.set()
     wait_for(lambda: all(decide.of(site, "data") for site in "abcdefgh"))
-    assert [c[0] for c in decide.calls if c[1] == "data"] == [*"aghf", *"bcde"]
+    assert [call[0] for call in decide.calls if call[1] == "data"] == [*"aghf", *"bcde"]
 
 
 def finish(queue, task, ended_s, pause_s=math.inf, duration_s=0.0):
@@ -133,7 +133,7 @@ def finish(queue, task, ended_s, pause_s=math.inf, duration_s=0.0):
 
 
 def make_queue(sites):
-    """A queue whose sites have been evaluated, and have no tick."""
+    """Return a queue whose sites were evaluated and have no tick."""
     queue = EvaluationQueue(sites)
     for site in sites:
         finish(queue, EvaluationTask(site, Trigger.START, has_voting_data=False), -100.0)
@@ -201,11 +201,11 @@ def test_voting_data_does_not_wait_for_the_ticks_of_all_sites():
 
 
 def test_evaluation_of_a_site_whose_calculated_series_are_behind_is_draining(make_loop):
-    decide, behind = Decisions(), {"a"}
-    loop, _ = make_loop(decide, is_behind=lambda site: site in behind)
+    decide, delayed_sites = Decisions(), {"a"}
+    loop, _ = make_loop(decide, is_behind=lambda site: site in delayed_sites)
     wait_for(lambda: decide.of("b", "start"))
     assert {site: draining for site, _, draining in decide.calls} == {"a": True, "b": False}
-    behind.clear()
+    delayed_sites.clear()
     loop.mark(frozenset("a"))
     wait_for(lambda: any(not draining for _, _, draining in decide.of("a")))
 
@@ -226,17 +226,17 @@ def test_site_is_evaluated_at_start_at_the_tick_and_at_an_earlier_expiry(make_lo
 def test_site_that_cannot_be_evaluated_is_reported_and_a_locked_database_is_not(make_loop):
     decide = Decisions()
     decide.faults["a"] = ZeroDivisionError("bad\nnumber")
-    loop, told = make_loop(decide, tick_s=0.3)
-    wait_for(lambda: len(decide.of("b", "tick")) >= 2 and told)
-    assert told[0] == ("a", "ZeroDivisionError: bad number")
+    loop, reports = make_loop(decide, tick_s=0.3)
+    wait_for(lambda: len(decide.of("b", "tick")) >= 2 and reports)
+    assert reports[0] == ("a", "ZeroDivisionError: bad number")
     decide.faults.clear()
-    wait_for(lambda: told[-1] == ("a", None))
-    assert not find_overdue(loop.progress(), clock())
+    wait_for(lambda: reports[-1] == ("a", None))
+    assert not find_overdue(loop.progress(), now_utc())
     decide = Decisions()
     decide.faults["a"] = StoreBusyError("locked")
-    _, told = make_loop(decide)
+    _, reports = make_loop(decide)
     wait_for(lambda: len(decide.of("a")) >= 2)
-    assert told == []
+    assert reports == []
 
 
 def test_evaluations_are_draining_until_the_backlog_is_stored_or_the_limit(make_loop, monkeypatch):
@@ -257,27 +257,27 @@ def test_evaluations_are_draining_until_the_backlog_is_stored_or_the_limit(make_
 
 def test_additions_by_people_are_evaluated_before_the_tick(make_loop, monkeypatch):
     monkeypatch.setattr("monitor.app.evaluation_loop.FIND_CHANGES_EVERY_S", 0.1)
-    decide, news = Decisions(), []
-    answers = [StoreBusyError("locked"), KeyError("x")]
+    decide, changed_sites = Decisions(), []
+    errors = [StoreBusyError("locked"), KeyError("x")]
 
     def find_changed_sites():
-        if answers:
-            raise answers.pop()
-        return frozenset({news.pop()} if news else ())
+        if errors:
+            raise errors.pop()
+        return frozenset({changed_sites.pop()} if changed_sites else ())
 
     make_loop(decide, find_changed_sites=find_changed_sites)
     wait_for(lambda: decide.of("b", "start"))
     time.sleep(0.4)
-    news.append("b")
+    changed_sites.append("b")
     started = time.monotonic()
     wait_for(lambda: decide.of("b", "data"))
     assert time.monotonic() - started < 30.0  # the tick is at 60 s
     assert not decide.of("a", "data")
-    assert answers == []
+    assert errors == []
 
 
-class Slow:
-    """A decision on site `a` that computes, or hangs, until it is let go; the other site is quick."""
+class SlowDecisions:
+    """The evaluation of site `a` computes or hangs until `let_go` is set. Other sites are fast."""
 
     def __init__(self, *, computes):
         self.computes, self.let_go, self.done = computes, threading.Event(), []
@@ -294,30 +294,30 @@ class Slow:
 
 def test_slow_site_is_reported_while_it_computes_and_its_thread_does_not_hang(make_loop, monkeypatch):
     monkeypatch.setattr("monitor.app.evaluation_loop.SLOW_S", 0.2)
-    decide = Slow(computes=True)
+    decide = SlowDecisions(computes=True)
 
-    def computed():  # a clock that stands still while a busy machine lets this process wait
+    def processor_clock():  # a clock that advances only while this process computes
         return NOW + timedelta(seconds=time.process_time())
 
-    loop, _ = make_loop(decide, tick_s=2.0, clock=computed)
+    loop, _ = make_loop(decide, tick_s=2.0, clock=processor_clock)
     wait_for(loop.find_slow)
     assert set(loop.find_slow()) == {"a"}
-    end = computed() + timedelta(seconds=0.8)
-    while computed() < end:  # looked at as the watchdog does
-        assert find_overdue(loop.progress(), computed(), 0.4) == []
+    end = processor_clock() + timedelta(seconds=0.8)
+    while processor_clock() < end:  # checked as the watchdog does
+        assert find_overdue(loop.progress(), processor_clock(), 0.4) == []
         time.sleep(0.05)
     assert decide.done == []
     decide.let_go.set()
     wait_for(lambda: "b" in decide.done)
     assert loop.find_slow()["a"] > 0.8
-    wait_for(lambda: loop.find_slow() == {})  # its next evaluation is quick
+    wait_for(lambda: loop.find_slow() == {})  # the next evaluation of this site is fast
 
 
 @pytest.mark.parametrize(("computes", "is_drained"), [(False, True), (True, False)], ids=["waiting", "catching up"])
 def test_evaluation_that_waits_for_the_database_or_drains_is_not_slow(make_loop, monkeypatch, computes, is_drained):
     monkeypatch.setattr("monitor.app.evaluation_loop.SLOW_S", 0.1)
     monkeypatch.setattr("monitor.app.evaluation_loop.PAUSE_WHILE_DRAINING_S", 60.0)
-    decide = Slow(computes=computes)
+    decide = SlowDecisions(computes=computes)
     loop, _ = make_loop(decide, drained=lambda: is_drained)
     wait_for(loop.is_busy)
     until_s = time.monotonic() + 0.4
@@ -332,11 +332,11 @@ def test_evaluation_that_waits_for_the_database_or_drains_is_not_slow(make_loop,
 @pytest.mark.parametrize("computes", [False, True])
 def test_evaluation_that_hangs_or_computes_too_long_is_overdue(make_loop, monkeypatch, computes):
     monkeypatch.setattr("monitor.app.evaluation_loop.LONGEST_COMPUTATION_S", 0.5)
-    decide = Slow(computes=computes)
+    decide = SlowDecisions(computes=computes)
     loop, _ = make_loop(decide)
-    wait_for(lambda: find_overdue(loop.progress(), clock(), 0.7))
+    wait_for(lambda: find_overdue(loop.progress(), now_utc(), 0.7))
     decide.let_go.set()
-    wait_for(lambda: not find_overdue(loop.progress(), clock(), 0.7))
+    wait_for(lambda: not find_overdue(loop.progress(), now_utc(), 0.7))
 
 
 @pytest.fixture
@@ -362,10 +362,10 @@ def broken_job(db, config, site, now):
 @pytest.fixture
 def make_schedule(db, monkeypatch):
 
-    def make(name, told=None):
+    def make(name, reports=None):
         jobs = (Job("work", globals()[name], lambda _: 3600.0, 3600.0),)
-        note = (lambda *a: told.append(a)) if told is not None else (lambda *a: None)
-        return Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, note, jobs)
+        report = (lambda *arguments: reports.append(arguments)) if reports is not None else (lambda *arguments: None)
+        return Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], now_utc, report, jobs)
 
     return make
 
@@ -378,7 +378,7 @@ def test_run_of_a_job_is_stored_unless_nothing_was_due(db, make_schedule):
     assert ask(db, load_runs) == [run], "one that had nothing to do leaves none"
 
 
-def test_the_modules_of_jobs_are_imported_before_the_threads_of_the_schedule_start(db):
+def test_modules_of_jobs_are_imported_before_the_threads_of_the_schedule_start(db):
     """A thread must not use a module that another thread is still importing."""
     list_jobs.cache_clear()
     registered = []
@@ -392,7 +392,7 @@ def test_the_modules_of_jobs_are_imported_before_the_threads_of_the_schedule_sta
     plugin = Late()
     plugins.manager().register(plugin)
     try:
-        Schedule(db, parse_service("", "x"), [], clock, lambda *_: None)
+        Schedule(db, parse_service("", "x"), [], now_utc, lambda *_: None)
     finally:
         plugins.manager().unregister(plugin)
         list_jobs.cache_clear()
@@ -407,12 +407,12 @@ def idle_job(*_):
     ("name", "state", "words"), [("failing_job", "killed", "limit"), ("broken_job", "failed", "KeyError")]
 )
 def test_failed_run_is_stored_and_three_in_a_row_are_reported_once(db, make_schedule, name, state, words):
-    told = []
-    schedule = make_schedule(name, told)
+    reports = []
+    schedule = make_schedule(name, reports)
     for _ in range(4):
         assert schedule.run_now("work:s") == state
     assert all(run.state == state and words in run.detail for run in ask(db, load_runs))
-    assert [(key, failing) for key, _, failing in told] == [("work:s", True)]
+    assert [(key, failing) for key, _, failing in reports] == [("work:s", True)]
 
 
 def away_job(db, config, site, now):
@@ -420,34 +420,37 @@ def away_job(db, config, site, now):
 
 
 def test_job_without_a_worker_does_not_count_as_failing_and_runs_again_in_ten_minutes(db, make_schedule):
-    told = []
-    schedule = make_schedule("away_job", told)
+    reports = []
+    schedule = make_schedule("away_job", reports)
     schedule._scheduler.start(paused=True)
     for _ in range(4):
         assert schedule.run_now("work:s") == "failed"
-    assert told == [], "one alarm says it of all jobs: compute:away"
+    assert reports == [], "one alarm says it of all jobs: compute:away"
     wait = schedule._scheduler.get_job("work:s").next_run_time - datetime.now(UTC)
     assert wait <= timedelta(seconds=NO_WORKER_RETRY_S)
     schedule.stop()
 
 
-def watch(db, monkeypatch, job, sites="s", every_s=3600.0, limit_s=3600.0, **facts):
-    """A schedule of one job of this module, hourly by the table and looked at all the time; how often it ran."""
+def make_watching_schedule(db, monkeypatch, job, sites="s", every_s=3600.0, limit_s=3600.0, **facts):
+    """Return a schedule with one job of this module and a function that counts its runs.
+
+    Folders are scanned all the time.
+    """
     monkeypatch.setattr("monitor.app.schedule.SCAN_FOLDERS_EVERY_S", 0.05)
     jobs = (Job("work", globals()[job], lambda _: every_s, limit_s, **facts),)
     config = parse_service("[compute]\njobs_at_once = 1", "x")
-    made = Schedule(db, config, [SimpleNamespace(id=name) for name in sites], clock, lambda *_: None, jobs)
-    monkeypatch.setattr(made, "_update_movement_stage", lambda _: None)
+    schedule = Schedule(db, config, [SimpleNamespace(id=name) for name in sites], now_utc, lambda *_: None, jobs)
+    monkeypatch.setattr(schedule, "_update_movement_stage", lambda _: None)
 
     def count_runs():
         return len(ask(db, load_runs))
 
-    return made, count_runs
+    return schedule, count_runs
 
 
 def test_file_in_a_watched_folder_starts_a_run_within_seconds(db, tmp_path, monkeypatch):
-    made, count_runs = watch(db, monkeypatch, "some_job", watched=lambda *_: tmp_path)
-    made.start()
+    schedule, count_runs = make_watching_schedule(db, monkeypatch, "some_job", watched=lambda *_: tmp_path)
+    schedule.start()
     try:
         time.sleep(0.5)
         assert count_runs() == 0
@@ -458,7 +461,7 @@ def test_file_in_a_watched_folder_starts_a_run_within_seconds(db, tmp_path, monk
         (tmp_path / "folder" / "scene.toml").write_text("")
         wait_for(lambda: count_runs() == 3)
     finally:
-        made.stop()
+        schedule.stop()
 
 
 DUE_S = []
@@ -474,8 +477,10 @@ def job_that_waits(*_):
 
 
 def test_job_with_a_watched_folder_runs_when_it_is_due(db, tmp_path, monkeypatch):
-    made, count_runs = watch(db, monkeypatch, "job_that_waits", watched=lambda *_: tmp_path, next_due=next_due)
-    made.start()
+    schedule, count_runs = make_watching_schedule(
+        db, monkeypatch, "job_that_waits", watched=lambda *_: tmp_path, next_due=next_due
+    )
+    schedule.start()
     try:
         DUE_S.append(time.monotonic() + 1.0)
         time.sleep(0.5)
@@ -484,7 +489,7 @@ def test_job_with_a_watched_folder_runs_when_it_is_due(db, tmp_path, monkeypatch
         time.sleep(0.5)
         assert count_runs() == 1
     finally:
-        made.stop()
+        schedule.stop()
 
 
 def slow_job(*_):
@@ -493,31 +498,31 @@ def slow_job(*_):
 
 
 def test_run_for_a_watched_folder_waits_for_another_site_and_is_not_missed(db, tmp_path, monkeypatch):
-    made, _ = watch(db, monkeypatch, "slow_job", "ab", 1.0, 0.1, watched=lambda *_: tmp_path)
+    schedule, _ = make_watching_schedule(db, monkeypatch, "slow_job", "ab", 1.0, 0.1, watched=lambda *_: tmp_path)
 
     def load_states():
         return {(run.site, run.state) for run in ask(db, load_runs)}
 
-    made.start()
+    schedule.start()
     try:
         wait_for(lambda: {("a", "done"), ("b", "done")} <= load_states())
     finally:
-        made.stop()
+        schedule.stop()
     assert not {state for _, state in load_states()} & {"missed"}
 
 
 def test_folder_of_a_missed_run_is_watched_again(db, tmp_path, monkeypatch):
-    made, count_runs = watch(db, monkeypatch, "some_job", watched=lambda *_: tmp_path)
-    made._waiting.add("work:s")
-    made._note_missed(SimpleNamespace(job_id="work:s", scheduled_run_time=NOW))
+    schedule, count_runs = make_watching_schedule(db, monkeypatch, "some_job", watched=lambda *_: tmp_path)
+    schedule._waiting.add("work:s")
+    schedule._note_missed(SimpleNamespace(job_id="work:s", scheduled_run_time=NOW))
     missed = count_runs()
-    made.start()
+    schedule.start()
     try:
         time.sleep(0.5)
         (tmp_path / "scene.tif").write_bytes(b"")
         wait_for(lambda: count_runs() == missed + 1)
     finally:
-        made.stop()
+        schedule.stop()
 
 
 def test_pause_of_a_new_stage_counts_from_the_clock_of_the_machine(db, monkeypatch):
@@ -548,7 +553,7 @@ def test_lease_that_cannot_be_renewed_counts_as_no_write():
     commits.note_write(LEASE)
     for second in range(1, 30):
         at_s[0] = float(second)
-        commits.note_write()  # by a session that is older than the trouble
+        commits.note_write()  # by a session opened before the failure
         commits.note_error("cannot execute UPDATE in a read-only transaction", LEASE)
         assert bool(commits.trouble()) == (second > LONGEST_WITHOUT_WRITE_S)
     assert "no writes since 2026-03-01 06:00:00 UTC (cannot execute UPDATE in a read-only" in commits.trouble()
@@ -556,29 +561,34 @@ def test_lease_that_cannot_be_renewed_counts_as_no_write():
     assert not commits.trouble()
 
 
-def sight(**changes):
+def make_site_status(**changes):
     facts = {"id": "s", "level": 0, "level_name": "green", "observability": "full", "reachable_level": 3}
     return SiteStatus(**{**facts, "top_level": 3, "evaluated_at": NOW, "newest_at": NOW, **changes})
 
 
-STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
+HEARTBEATS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
 
 
 @tabulated(
     ("stamps", "sites", "state", "words"),
     [
-        (STAMPS, [sight()], SEEN, ""),
-        ({}, [sight()], BLIND, "never run"),
-        ({"core": (NOW - timedelta(minutes=5), {})}, [sight()], BLIND, "silent"),
-        (STAMPS, [], BLIND, "sites init"),
-        (STAMPS, [sight(observability="blind")], BLIND, "cannot see"),
-        (STAMPS, [sight(evaluated_at=NOW - timedelta(hours=1))], BLIND, "not evaluated"),
-        (STAMPS, [sight(evaluated_at=None)], BLIND, "not evaluated yet"),
-        (STAMPS, [sight(observability="degraded")], DEGRADED, "not known completely"),
-        (STAMPS, [sight(reachable_level=2)], DEGRADED, "level 2 of 3 is the highest"),
-        ({**STAMPS, "broker": (NOW, {"durable": False})}, [sight()], DEGRADED, "not durable"),
-        ({**STAMPS, "core": (NOW, {"degraded": ["broker (live session): x"]})}, [sight()], DEGRADED, "live session"),
-        (STAMPS, [sight(), sight(id="t", observability="blind")], BLIND, "t: cannot see"),
+        (HEARTBEATS, [make_site_status()], SEEN, ""),
+        ({}, [make_site_status()], BLIND, "never run"),
+        ({"core": (NOW - timedelta(minutes=5), {})}, [make_site_status()], BLIND, "silent"),
+        (HEARTBEATS, [], BLIND, "sites init"),
+        (HEARTBEATS, [make_site_status(observability="blind")], BLIND, "cannot see"),
+        (HEARTBEATS, [make_site_status(evaluated_at=NOW - timedelta(hours=1))], BLIND, "not evaluated"),
+        (HEARTBEATS, [make_site_status(evaluated_at=None)], BLIND, "not evaluated yet"),
+        (HEARTBEATS, [make_site_status(observability="degraded")], DEGRADED, "not known completely"),
+        (HEARTBEATS, [make_site_status(reachable_level=2)], DEGRADED, "level 2 of 3 is the highest"),
+        ({**HEARTBEATS, "broker": (NOW, {"durable": False})}, [make_site_status()], DEGRADED, "not durable"),
+        (
+            {**HEARTBEATS, "core": (NOW, {"degraded": ["broker (live session): x"]})},
+            [make_site_status()],
+            DEGRADED,
+            "live session",
+        ),
+        (HEARTBEATS, [make_site_status(), make_site_status(id="t", observability="blind")], BLIND, "t: cannot see"),
     ],
 )
 def test_verdict_on_the_service_contains_its_reason(stamps, sites, state, words):
@@ -610,45 +620,45 @@ def test_systemd_is_notified_and_its_watchdog_at_half_its_limit(monkeypatch):
     assert health.watchdog_interval_s() is None
 
 
-class Mortal:
+class FakeProcess:
     name, status = "mortal", 9
 
     def __init__(self):
-        self.starts, self.lives = 0, False
+        self.starts, self.is_running = 0, False
 
     def start(self):
         self.starts += 1
-        self.lives = True
+        self.is_running = True
 
     def alive(self):
-        return self.lives
+        return self.is_running
 
     def stop(self):
-        self.lives = False
+        self.is_running = False
 
 
 def test_child_that_keeps_ending_restarts_with_growing_pauses_and_is_reported_once(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
-    child, told = Mortal(), []
-    restarter = ProcessRestarter(child, lambda *a: told.append(a))
+    child, reports = FakeProcess(), []
+    restarter = ProcessRestarter(child, lambda *arguments: reports.append(arguments))
     restarter.check()
     starts = []
     for _ in range(6):
-        child.lives = False
+        child.is_running = False
         restarter.check()
-        before, died = child.starts, now[0]
-        while child.starts == before:
+        starts_before, ended_s = child.starts, now[0]
+        while child.starts == starts_before:
             now[0] += 0.1
             restarter.check()
-        starts.append(now[0] - died)
+        starts.append(now[0] - ended_s)
     assert starts == sorted(starts)
     assert starts[0] < 0.5
     assert starts[-1] > 20
-    assert [(name, dying) for name, _, dying in told] == [("mortal", True)]
+    assert [(name, dying) for name, _, dying in reports] == [("mortal", True)]
     now[0] += 61
     restarter.check()
-    assert told[-1][2] is False
+    assert reports[-1][2] is False
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3000)), min_size=1, max_size=12))
@@ -656,15 +666,15 @@ def test_limit_of_the_first_heartbeat_doubles_after_each_start_without_one(lives
     now = [0.0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
-        watch, vain = HeartbeatWatch(45.0), 0
+        watch, starts_without_heartbeat = HeartbeatWatch(45.0), 0
         for beats, silent_s in lives:
             watch.start()
             for _ in range(beats):
                 now[0] += 20.0
                 assert not watch.is_overdue
                 watch.receive()
-            allowed_s = 45.0 if beats else min(180.0 * 2**vain, 1440.0)
-            vain = 0 if beats else vain + 1
+            allowed_s = 45.0 if beats else min(180.0 * 2**starts_without_heartbeat, 1440.0)
+            starts_without_heartbeat = 0 if beats else starts_without_heartbeat + 1
             now[0] += silent_s
             assert watch.is_overdue == (silent_s > allowed_s)
 
@@ -685,25 +695,30 @@ def test_core_whose_first_heartbeat_is_overdue_is_killed(monkeypatch):
     core.stop()
 
 
-def test_jobs_for_display_have_a_lane_of_their_own():
+def test_jobs_for_display_have_their_own_lane():
     lanes = {job.name: job.lane for job in list_jobs()}
     assert (lanes["tiles"], lanes["scenes"], lanes["forecast"]) == ("show", "default", "default")
 
 
-def test_a_watcher_that_leads_on_with_an_answer_without_end_holds_nothing_up():
-    def answer(listener):
-        for said in (b"302 Found\r\nLocation: /b\r\nContent-Length: 999999999", b"200 OK\r\nContent-Length: 0"):
-            taken.append(listener.accept()[0])
-            taken[-1].recv(4096)
-            taken[-1].sendall(b"HTTP/1.1 " + said + b"\r\n\r\n")  # and no more of the first
+def test_redirect_of_the_watchdog_with_an_endless_body_does_not_block():
+    def respond(listener):
+        for response_head in (
+            b"302 Found\r\nLocation: /b\r\nContent-Length: 999999999",
+            b"200 OK\r\nContent-Length: 0",
+        ):
+            connections.append(listener.accept()[0])
+            connections[-1].recv(4096)
+            connections[-1].sendall(
+                b"HTTP/1.1 " + response_head + b"\r\n\r\n"
+            )  # the body of the first response never follows
 
-    taken = []
+    connections = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=answer, args=(listener,), daemon=True).start()
-        with OPENER.open(f"http://127.0.0.1:{listener.getsockname()[1]}/a", b"head", timeout=2) as found:
-            assert found.status == 200
-    for one in taken:
-        one.close()
+        threading.Thread(target=respond, args=(listener,), daemon=True).start()
+        with OPENER.open(f"http://127.0.0.1:{listener.getsockname()[1]}/a", b"head", timeout=2) as response:
+            assert response.status == 200
+    for connection in connections:
+        connection.close()
 
 
 def test_log_escapes_line_breaks_and_redacts_passwords_in_tracebacks(capsys):

@@ -1,4 +1,4 @@
-"""A fault of a plugin degrades the service and opens a notice, which ends with the fault."""
+"""A failing plugin degrades the service and opens a notice, which ends with the failure."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from monitor.plugin_isolation import PluginFault, contain, list_faults
 from monitor.registration import Job
 
 
-class Alarms:
+class RecordedAlarms:
     def __init__(self):
         self.opened, self.cleared = [], []
 
@@ -32,8 +32,8 @@ def forget_faults(monkeypatch):
 
 
 @pytest.mark.parametrize(("what", "key"), [("plugin", "plugins:disabled:bell"), ("map_zones", "plugins:failing:bell")])
-def test_a_fault_is_a_notice_until_it_is_over(what, key):
-    alarms = Alarms()
+def test_fault_of_a_plugin_is_a_notice_until_it_ends(what, key):
+    alarms = RecordedAlarms()
     conditions = AlarmConditions(alarms)
     conditions.update(run_checks(PluginStatus([PluginFault("bell", what, "it broke")])), 0.0)
     assert [(key, level) for key, _, level in alarms.opened] == [(key, 1)]
@@ -45,7 +45,7 @@ def test_a_fault_is_a_notice_until_it_is_over(what, key):
     assert not conditions.degraded()
 
 
-def test_a_call_that_succeeds_ends_the_fault():
+def test_successful_call_ends_the_fault():
     results = [RuntimeError("once"), []]
 
     @hookimpl
@@ -62,7 +62,7 @@ def test_a_call_that_succeeds_ends_the_fault():
     assert list_faults() == []
 
 
-def test_a_hook_that_hangs_is_not_called_again_while_it_hangs(monkeypatch):
+def test_hanging_hook_is_not_called_again(monkeypatch):
     monkeypatch.setitem(plugin_isolation.LIMITS_S, "map_zones", 0.2)
     go_on, calls = threading.Event(), []
 
@@ -72,10 +72,10 @@ def test_a_hook_that_hangs_is_not_called_again_while_it_hangs(monkeypatch):
         return []
 
     call = contain("bell", "map_zones", map_zones)
-    began_s = time.monotonic()
+    started_s = time.monotonic()
     assert call() is None
     assert call() is None
-    assert time.monotonic() - began_s < 20.0
+    assert time.monotonic() - started_s < 20.0
     assert len(calls) == 1
     (fault,) = list_faults()
     assert fault.reason == "a call did not return within 0.2 s and still hangs"
@@ -85,7 +85,7 @@ def test_a_hook_that_hangs_is_not_called_again_while_it_hangs(monkeypatch):
     assert list_faults() == []
 
 
-def test_jobs_of_a_plugin_have_a_thread_of_their_own():
+def test_jobs_of_a_plugin_have_their_own_thread():
     job = Job("ring", str, lambda _site: 60.0, 5.0, light=True)
     (registered,) = contain("bell", "register_jobs", lambda: [job])()
     assert job.lane == "light"

@@ -1,4 +1,4 @@
-"""The view `problems`: everything that was wrong in a span of time."""
+"""Test the view `problems`: everything that was wrong in a period."""
 
 from datetime import UTC, datetime
 
@@ -17,12 +17,12 @@ ALERT = "alert site=a key={key} ledger={ledger} level=1 peak_level=2 state={stat
 MESSAGE = "notification alert_id=1 event_id=1 site=a ledger=hazard level=1 level_name=x recipient=bo channel=log:x exercise=no subject=s body=b state={state} queued_at=-8h idempotency_key={state} last_error='no answer'\n"  # noqa: E501
 
 
-def alert(key, *, ledger="hazard", exercise="no", closed="-1h"):
+def alert_line(key, *, ledger="hazard", exercise="no", closed="-1h"):
     """Return the line of a closed alert."""
     return ALERT.format(key=key, ledger=ledger, exercise=exercise, closed=closed, state="closed")
 
 
-def problems(database, rows):
+def list_problems(database, rows):
     """Store rows and return what the view lists."""
     with database.write() as c:
         insert_rows(c, NOW, rows)
@@ -30,7 +30,7 @@ def problems(database, rows):
 
 
 def test_alerts_of_hazard_and_health_are_listed_with_their_highest_level(database):
-    listed = problems(database, SITE + alert("k1") + alert("k2", ledger="health"))
+    listed = list_problems(database, SITE + alert_line("k1") + alert_line("k2", ledger="health"))
     assert [(row["kind"], row["subject"], row["site"], row["level"]) for row in listed] == [
         ("hazard", "k1", "a", 2),
         ("health", "k2", "a", 2),
@@ -41,13 +41,13 @@ def test_alerts_of_hazard_and_health_are_listed_with_their_highest_level(databas
 
 
 def test_drills_and_advice_are_not_listed(database):
-    assert problems(database, SITE + alert("k1", exercise="yes") + alert("k2", ledger="advice")) == []
+    assert list_problems(database, SITE + alert_line("k1", exercise="yes") + alert_line("k2", ledger="advice")) == []
 
 
-def test_a_message_that_failed_counts_until_its_alert_is_closed(database):
+def test_failed_message_is_listed_until_its_alert_is_closed(database):
     event = "alert_event alert_id=1 sequence=1 at=-9h to_state=closed to_level=1 actor=a actor_kind=person reason=r\n"
     sent = event + "".join(MESSAGE.format(state=state) for state in ("failed_final", "failed_retry", "delivered"))
-    listed = [row for row in problems(database, SITE + alert("k1") + sent) if row["kind"] == "message"]
+    listed = [row for row in list_problems(database, SITE + alert_line("k1") + sent) if row["kind"] == "message"]
     assert len(listed) == 2
     for row in listed:
         assert row["subject"] == "bo log:x"
@@ -57,9 +57,9 @@ def test_a_message_that_failed_counts_until_its_alert_is_closed(database):
 
 
 @pytest.mark.parametrize("state", ["failed", "killed", "missed"])
-def test_a_job_that_failed_is_listed(database, state):
+def test_failed_job_is_listed(database, state):
     rows = f"job_run job=forecast site=a started_at=-3h finished_at=-2h state={state} detail='no room'\n"
-    (listed,) = problems(database, rows + "job_run job=forecast started_at=-2h finished_at=-1h state=done\n")
+    (listed,) = list_problems(database, rows + "job_run job=forecast started_at=-2h finished_at=-1h state=done\n")
     assert (listed["kind"], listed["subject"], listed["site"], listed["text"]) == ("job", "forecast", "a", "no room")
 
 
@@ -67,7 +67,7 @@ def test_outages_and_failed_backups_belong_to_no_site(database):
     rows = "outage cause=broker from_at=-3h back_at=-2h drained_at=-2h counts_until=+1h\n"
     for state in ("failed", "proven"):
         rows += f"backup_run at=-1h file=f state={state} seconds=1 detail='no room'\n"
-    listed = problems(database, rows)
+    listed = list_problems(database, rows)
     assert [(row["kind"], row["subject"], row["site"], row["text"]) for row in listed] == [
         ("outage", "broker", None, "no connection to the broker"),
         ("backup", "f", None, "no room"),

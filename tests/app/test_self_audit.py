@@ -1,4 +1,4 @@
-"""What the service finds of broker, copies and database; outages, with what came late and what is missing."""
+"""Audits of broker, backups and database, and records of outages with late and missing readings."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -32,12 +32,16 @@ NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 CONFIG = parse_service("", "t")
 
 
-def status(*, here=True, drained=True, busy=False):
-    return {"connected": {"live": here}, "drained": here and drained, "database_busy_since": "x" if busy else None}
+def make_status(*, connected=True, drained=True, database_busy=False):
+    return {
+        "connected": {"live": connected},
+        "drained": connected and drained,
+        "database_busy_since": "x" if database_busy else None,
+    }
 
 
-class Hours:
-    """A clock that a test sets, in minutes after NOW."""
+class MinuteClock:
+    """Clock that the test sets in minutes after NOW."""
 
     def __init__(self):
         self.minutes = 0.0
@@ -46,178 +50,205 @@ class Hours:
         return NOW + timedelta(minutes=self.minutes)
 
 
-def read(c, station, minutes, received):
-    at = NOW + timedelta(minutes=minutes)
-    came = NOW + timedelta(minutes=received)
-    add_observations(c, [Observation("s", station, "strain", "microstrain", at, came, minutes)], NOW)
+def store_reading(connection, station, minutes, received):
+    observed_at = NOW + timedelta(minutes=minutes)
+    received_at = NOW + timedelta(minutes=received)
+    add_observations(
+        connection, [Observation("s", station, "strain", "microstrain", observed_at, received_at, minutes)], NOW
+    )
 
 
-def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(database):
-    clock = Hours()
+def test_outage_is_recorded_with_late_and_missing_readings(database):
+    clock = MinuteClock()
     watch = OutageWatch(database, clock)
-    watch.update(status())
-    away = {10: status(here=False), 20: status(here=False), 60: status(drained=False)}
+    watch.update(make_status())
+    status_by_minute = {
+        10: make_status(connected=False),
+        20: make_status(connected=False),
+        60: make_status(drained=False),
+    }
     for minutes in (0.4, 0.8, 1, 10, 20, 60, 62, 62.4):
         clock.minutes = minutes
-        watch.update(away.get(minutes, status()))
-    with database.write() as c:
+        watch.update(status_by_minute.get(minutes, make_status()))
+    with database.write() as connection:
         for station in ("G1", "G2"):
             row = f"station_state site=s station={station} state=ok since=+0m reason= votes=yes"
-            insert_rows(c, NOW, f"{row} expected_interval_s=600")
-        read(c, "G1", 5, 5)  # in time
+            insert_rows(connection, NOW, f"{row} expected_interval_s=600")
+        store_reading(connection, "G1", 5, 5)  # received in time
         for minutes in (15, 25, 35):
-            read(c, "G1", minutes, 61)
-        read(c, "G1", 65, 65)  # after it
+            store_reading(connection, "G1", minutes, 61)
+        store_reading(connection, "G1", 65, 65)  # after the outage
     assert outages.run(database, CONFIG, None, NOW + timedelta(minutes=75)) == "1 outages counted"
-    with database.read() as c:
-        (one,) = load_view(c, "outages")
-        rows = {row["station"]: row for row in load_view(c, "outage_stations")}
-    times = [one[f"{name}_at"][11:16] for name in ("from", "back", "drained")]
-    assert (one["cause"], *times) == ("broker", "06:01", "07:00", "07:02")
+    with database.read() as connection:
+        (outage,) = load_view(connection, "outages")
+        rows = {row["station"]: row for row in load_view(connection, "outage_stations")}
+    clock_times = [outage[f"{name}_at"][11:16] for name in ("from", "back", "drained")]
+    assert (outage["cause"], *clock_times) == ("broker", "06:01", "07:00", "07:02")
     g1, g2 = rows["G1"], rows["G2"]
     assert (g1["expected"], g1["received"], g1["late"], g1["missing"]) == (5, 4, 3, 1)
     assert (g2["expected"], g2["received"], g2["late"], g2["missing"]) == (5, 0, 0, 5)
-    assert (one["late"], one["missing"]) == (3, 6)
-    tell(database, read, "G2", 45, 300)  # sent again, hours later
+    assert (outage["late"], outage["missing"]) == (3, 6)
+    tell(database, store_reading, "G2", 45, 300)  # repeated hours later
     outages.run(database, CONFIG, None, NOW + timedelta(hours=6))
     assert ask(database, load_view, "outage_stations", station="G2")[0]["missing"] == 4
     assert outages.run(database, CONFIG, None, NOW + timedelta(days=3)) == "1 outages counted"
-    assert outages.run(database, CONFIG, None, NOW + timedelta(days=4)) == "0 outages counted"  # all that comes is in
+    assert (
+        outages.run(database, CONFIG, None, NOW + timedelta(days=4)) == "0 outages counted"
+    )  # later readings are no longer counted
 
 
-def test_a_time_in_which_the_service_did_not_run_is_an_outage_and_a_restart_is_none(database):
+def test_stop_of_the_service_is_an_outage_and_a_restart_is_none(database):
 
-    clock = Hours()
-    OutageWatch(database, clock).update(status())
+    clock = MinuteClock()
+    OutageWatch(database, clock).update(make_status())
     clock.minutes = 0.3
-    OutageWatch(database, clock).update(status())
+    OutageWatch(database, clock).update(make_status())
     clock.minutes = 40
-    again = OutageWatch(database, clock)
-    again.update(status(drained=False))
+    watch_after_stop = OutageWatch(database, clock)
+    watch_after_stop.update(make_status(drained=False))
     clock.minutes = 41
-    again.update(status())
-    (one,) = ask(database, load_view, "outages")
-    assert (one["cause"], one["back_at"][11:16], one["drained_at"][11:16]) == ("service", "06:40", "06:41")
+    watch_after_stop.update(make_status())
+    (outage,) = ask(database, load_view, "outages")
+    assert (outage["cause"], outage["back_at"][11:16], outage["drained_at"][11:16]) == ("service", "06:40", "06:41")
 
 
-def test_a_burst_of_readings_while_the_broker_is_there_is_no_outage_and_a_suspended_machine_is_one(database):
+def test_burst_of_readings_is_no_outage_and_a_suspended_machine_is_one(database):
 
-    clock = Hours()
+    clock = MinuteClock()
     watch = OutageWatch(database, clock)
-    watch.update(status())
+    watch.update(make_status())
     for minutes in (0.4, 0.8, 1.2):
         clock.minutes = minutes
-        watch.update(status(drained=False))
+        watch.update(make_status(drained=False))
     clock.minutes = 1.5
-    watch.update(status())
+    watch.update(make_status())
     assert ask(database, load_view, "outages") == []
-    clock.minutes = 90  # nobody looked
-    watch.update(status())
-    (one,) = ask(database, load_view, "outages")
-    assert (one["cause"], one["from_at"][11:16], one["back_at"][11:16]) == ("service", "06:01", "07:30")
+    clock.minutes = 90  # the watch was not updated in between
+    watch.update(make_status())
+    (outage,) = ask(database, load_view, "outages")
+    assert (outage["cause"], outage["from_at"][11:16], outage["back_at"][11:16]) == ("service", "06:01", "07:30")
 
 
-def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(database):
+def test_check_that_no_longer_exists_is_removed_and_checks_of_others_stay(database):
     rows = [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")]
     tell(database, save_checks, rows, NOW)
-    mine = lambda name: not name.startswith("broker.")  # noqa: E731
-    gone = tell(database, save_checks, [CheckRow("clock", OK, "found")], NOW, mine)
-    assert (gone, set(ask(database, load_checks))) == (["disk.broker"], {"broker.queue", "clock"})
+    is_replaced = lambda name: not name.startswith("broker.")  # noqa: E731
+    removed = tell(database, save_checks, [CheckRow("clock", OK, "found")], NOW, is_replaced)
+    assert (removed, set(ask(database, load_checks))) == (["disk.broker"], {"broker.queue", "clock"})
 
 
-def test_a_look_without_figures_does_not_hide_what_the_broker_drops_meanwhile():
-    (silent,) = (one.row for one in run_checks(DroppedMessages(None, 5.0)))
-    assert (silent.state, silent.value) == (WARN, 5.0)
-    (after,) = (one.row for one in run_checks(DroppedMessages(9.0, silent.value)))
-    assert (after.state, after.found) == (BAD, "the broker dropped 4 messages since the last check")
+def test_check_without_figures_does_not_hide_dropped_messages():
+    (check_without_figures,) = (result.row for result in run_checks(DroppedMessages(None, 5.0)))
+    assert (check_without_figures.state, check_without_figures.value) == (WARN, 5.0)
+    (next_check,) = (result.row for result in run_checks(DroppedMessages(9.0, check_without_figures.value)))
+    assert (next_check.state, next_check.found) == (BAD, "the broker dropped 4 messages since the last check")
 
 
-def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is_over(database):
+def test_check_keeps_the_start_of_its_state_and_a_bad_check_is_an_alarm_until_it_ends(database):
     def save(state, at):
         tell(database, save_checks, [CheckRow("backup", state, "found", "do", 1.0, "h")], at)
 
     for hour, state in enumerate((OK, OK, BAD, BAD)):
         save(state, NOW + timedelta(hours=hour))
-    with database.read() as c:
-        (one,) = load_checks(c).values()
-        assert (one.check.state, one.since, one.checked_at) == (BAD, NOW + timedelta(hours=2), NOW + timedelta(hours=3))
+    with database.read() as connection:
+        (stored_check,) = load_checks(connection).values()
+        assert (stored_check.check.state, stored_check.since, stored_check.checked_at) == (
+            BAD,
+            NOW + timedelta(hours=2),
+            NOW + timedelta(hours=3),
+        )
     alarms = ServiceAlarms(database, {}, lambda: NOW, lambda: None)
     conditions = AlarmConditions(alarms)
     for second, state in ((0, BAD), (70, BAD), (80, OK), (90, OK)):
         conditions.update(read_rows([CheckRow("backup", state, "found")]), float(second))
         alarms.write_pending()
         if second == 70:
-            with database.read() as c:
-                assert c.execute(select(alert.c.key, alert.c.level)).all() == [("health:check:backup", 1)]
-    assert ask(database, lambda c: c.execute(select(alert.c.level)).scalars().all()) == [0]
+            with database.read() as connection:
+                assert connection.execute(select(alert.c.key, alert.c.level)).all() == [("health:check:backup", 1)]
+    assert ask(database, lambda connection: connection.execute(select(alert.c.level)).scalars().all()) == [0]
 
 
-def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
-    wanted = parse_service('[backup]\nevery = "24h"\n', "t")
+def test_age_of_the_newest_backup_is_compared_with_the_setting(database):
+    backup_config = parse_service('[backup]\nevery = "24h"\n', "t")
 
-    def find(hours, config=wanted, commits_s=()):
-        footing = DatabaseFacts(database, config, commits_s, (), NOW + timedelta(hours=hours))
-        return {one.row.name: one.row for what in (footing, Machine(config)) for one in run_checks(what)}
+    def run_machine_checks(hours, config=backup_config, commits_s=()):
+        database_facts = DatabaseFacts(database, config, commits_s, (), NOW + timedelta(hours=hours))
+        return {
+            result.row.name: result.row for facts in (database_facts, Machine(config)) for result in run_checks(facts)
+        }
 
-    def copies(hours, config=wanted):
-        return find(hours, config)["backup"]
+    def check_backup(hours, config=backup_config):
+        return run_machine_checks(hours, config)["backup"]
 
-    def note(state, hours, detail=""):
-        with database.write() as c:
-            at = NOW + timedelta(hours=hours)
-            c.execute(insert(backup_run).values(at=at, file="f", state=state, seconds=1.0, detail=detail))
+    def add_run(state, hours, detail=""):
+        with database.write() as connection:
+            ended_at = NOW + timedelta(hours=hours)
+            connection.execute(
+                insert(backup_run).values(at=ended_at, file="f", state=state, seconds=1.0, detail=detail)
+            )
 
-    assert (copies(0, CONFIG).state, copies(0).state) == (WARN, WARN)
-    note("proven", 0)
-    assert (copies(1).state, copies(1).value) == (OK, 1.0)
-    note("failed", 24, "no room")
-    assert copies(25).state == WARN
-    assert "no room" in copies(25).found
-    assert copies(50).state == BAD
-    assert set(find(0, CONFIG, [0.001, 3.0])) >= {"clock", "disk.state", "database.commit", "database.log", "backup"}
+    assert (check_backup(0, CONFIG).state, check_backup(0).state) == (WARN, WARN)
+    add_run("proven", 0)
+    assert (check_backup(1).state, check_backup(1).value) == (OK, 1.0)
+    add_run("failed", 24, "no room")
+    assert check_backup(25).state == WARN
+    assert "no room" in check_backup(25).found
+    assert check_backup(50).state == BAD
+    assert set(run_machine_checks(0, CONFIG, [0.001, 3.0])) >= {
+        "clock",
+        "disk.state",
+        "database.commit",
+        "database.log",
+        "backup",
+    }
 
 
 @pytest.mark.server
-def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url, tmp_path):
+def test_audit_of_the_broker_measures_the_longest_outage_it_bridges(mosquitto, sqlite_url, tmp_path):
     assert "$SYS/broker/uptime" in audit.read_figures(parse_access(mosquitto.url))
     config = parse_service(f'[broker]\nmode = "external"\nurl = "{mosquitto.url}"\ndata = "{tmp_path}"\n', "t")
     with Database(sqlite_url) as database:
         assert "broker.session ok" in broker_audit.run(database, config, None, NOW)
-        found = {name: one.check for name, one in ask(database, load_checks).items()}
-        assert set(found) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
-        assert found["broker.dropped"].state == OK
-        assert "bridges an outage of 30 d" in found["broker.bridge"].found
-        lost = {one.row.name: one.row for one in run_checks(BrokerFacts(False, None, 0))}
-        assert (lost["broker.session"].state, lost["broker.queue"].value) == (BAD, None)
-        assert "unknown" in lost["broker.queue"].found  # a figure of another day would stay
-        # a second look in the same day reads the figures alone
+        checks = {name: result.check for name, result in ask(database, load_checks).items()}
+        assert set(checks) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
+        assert checks["broker.dropped"].state == OK
+        assert "bridges an outage of 30 d" in checks["broker.bridge"].found
+        checks_without_session = {result.row.name: result.row for result in run_checks(BrokerFacts(False, None, 0))}
+        assert (checks_without_session["broker.session"].state, checks_without_session["broker.queue"].value) == (
+            BAD,
+            None,
+        )
+        assert (
+            "unknown" in checks_without_session["broker.queue"].found
+        )  # otherwise a figure of another day would remain
+        # a second audit on the same day reads only the figures
         assert "broker.bridge" not in broker_audit.run(database, config, None, NOW + timedelta(hours=1))
 
 
 @pytest.mark.server
-def test_a_line_about_the_broker_goes_soon_after_its_setting_was_changed(mosquitto, sqlite_url):
-    def limit(messages):
+def test_changed_setting_of_the_broker_is_checked_at_the_next_audit(mosquitto, sqlite_url):
+    def set_queue_limit(messages):
         mosquitto.configure("max_queued_messages", messages)
         mosquitto.restart()
 
     config = parse_service(f'[broker]\nmode = "external"\nurl = "{mosquitto.url}"\n', "t")
     with Database(sqlite_url) as database:
 
-        def look(hours):
+        def run_audit(hours):
             broker_audit.run(database, config, None, NOW + timedelta(hours=hours))
-            return {name: one.check for name, one in ask(database, load_checks).items()}
+            return {name: stored_check.check for name, stored_check in ask(database, load_checks).items()}
 
-        limit(200)
-        found = look(0)
-        assert found["broker.queue"].state == found["broker.bridge"].state == BAD
-        assert "max_queued_messages 0" in found["broker.queue"].remedy
-        assert "max_queued_messages 0" in found["broker.bridge"].remedy
-        dropped = lambda: audit.read_figures(parse_access(mosquitto.url)).get(audit.DROPPED, 0.0)  # noqa: E731
-        wait_for(lambda: dropped() == 1300.0)  # of the trial
-        found = look(1)
-        assert found["broker.dropped"].state == OK, "what the trial filled was nobody's message"
-        assert found["broker.queue"].state == BAD, "tried again"
-        limit(0)
-        found = look(2)
-        assert found["broker.queue"].state == found["broker.bridge"].state == OK, "not a day later"
-        assert "tested with 1500 messages only" in found["broker.bridge"].found
+        set_queue_limit(200)
+        checks = run_audit(0)
+        assert checks["broker.queue"].state == checks["broker.bridge"].state == BAD
+        assert "max_queued_messages 0" in checks["broker.queue"].remedy
+        assert "max_queued_messages 0" in checks["broker.bridge"].remedy
+        count_dropped = lambda: audit.read_figures(parse_access(mosquitto.url)).get(audit.DROPPED, 0.0)  # noqa: E731
+        wait_for(lambda: count_dropped() == 1300.0)  # of the trial messages
+        checks = run_audit(1)
+        assert checks["broker.dropped"].state == OK, "what the trial filled was nobody's message"
+        assert checks["broker.queue"].state == BAD, "tried again"
+        set_queue_limit(0)
+        checks = run_audit(2)
+        assert checks["broker.queue"].state == checks["broker.bridge"].state == OK, "not a day later"
+        assert "tested with 1500 messages only" in checks["broker.bridge"].found

@@ -43,17 +43,17 @@ print(compute.run(WorkerTask("nice_jobs:find", dict, dict), {}, 240))
 def test_unit_is_valid(tmp_path):
     unit = tmp_path / "slopeward.service"
     unit.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", UNIT.read_text(), flags=re.MULTILINE))
-    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
-    assert (done.returncode, [line for line in done.stderr.splitlines() if "slopeward" in line]) == (0, [])
+    result = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    assert (result.returncode, [line for line in result.stderr.splitlines() if "slopeward" in line]) == (0, [])
 
 
 def test_exposure_of_the_unit_is_low():
-    words = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(UNIT)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    exposed = re.search(r"Overall exposure level for slopeward.service: ([\d.]+)", done.stdout)
-    if exposed is None:
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(UNIT)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    match = re.search(r"Overall exposure level for slopeward.service: ([\d.]+)", result.stdout)
+    if match is None:
         pytest.skip("this version of systemd rates installed units only")
-    assert float(exposed.group(1)) <= MAX_EXPOSURE
+    assert float(match.group(1)) <= MAX_EXPOSURE
 
 
 def test_sandbox_of_workers_is_complete_with_the_filter_of_the_unit(tmp_path, monkeypatch):
@@ -67,8 +67,8 @@ def test_sandbox_of_workers_is_complete_with_the_filter_of_the_unit(tmp_path, mo
     allowed = ",".join(sorted(numbers[name] for name in list_allowed_calls(UNIT.read_text()) if name in numbers))
     as_user = ["unshare", "--map-user=1000", "--map-group=1000"]
     command = [*as_user, sys.executable, "-c", RUN_FILTERED, allowed, WORKER_PROGRAM]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["True", "MissingRestrictions(missing=())", "{'nice': 10}"], done.stderr
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.stdout.splitlines() == ["True", "MissingRestrictions(missing=())", "{'nice': 10}"], result.stderr
 
 
 def list_allowed_calls(unit: str) -> set[str]:
