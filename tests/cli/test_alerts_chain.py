@@ -32,10 +32,10 @@ def alert_id(tmp_path, monkeypatch):
     text = write_first_site("north")
     Path("configs/sites/north.toml").write_text(text[: text.index("[[recipient]]")] + RECIPIENTS)
     assert run_verb(["db", "upgrade"]) == 0
-    with Database(url) as db, db.write() as c:
-        add_site(c)
-        number = add_alert(c, at=clock())
-        add_message(c, number, "log:desk", at=clock(), state="delivered")
+    with Database(url) as database, database.write() as connection:
+        add_site(connection)
+        number = add_alert(connection, at=clock())
+        add_message(connection, number, "log:desk", at=clock(), state="delivered")
         return number
 
 
@@ -52,7 +52,7 @@ def test_chain_lists_sent_and_planned_messages(alert_id, capsys):
     assert rows[-1]["due_at"] is None
 
 
-def test_chain_is_one_line_for_each_message(alert_id, capsys):
+def test_chain_prints_one_line_for_each_message(alert_id, capsys):
     capsys.readouterr()
     assert run_verb(["alerts", "chain", str(alert_id)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -62,5 +62,5 @@ def test_chain_is_one_line_for_each_message(alert_id, capsys):
     assert any("again until somebody acknowledges" in line for line in lines)
 
 
-def test_chain_of_an_alert_that_is_unknown(alert_id, capsys):
+def test_chain_of_an_unknown_alert_is_an_error(alert_id, capsys):
     assert run_verb(["alerts", "chain", str(alert_id + 1)]) != 0

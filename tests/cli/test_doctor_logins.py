@@ -1,4 +1,4 @@
-"""`slopeward doctor` tries at the running Mosquitto what a foreign client can do, and says it plainly."""
+"""`slopeward doctor` tests what a foreign client can do at the running Mosquitto."""
 
 import json
 import os
@@ -26,11 +26,14 @@ pytestmark = pytest.mark.server
 
 
 @pytest.fixture
-def house(tmp_path, sqlite_url, monkeypatch):
-    """A folder with two sites and a service file; `write(broker_section)` gives what it says."""
+def write_config(tmp_path, sqlite_url, monkeypatch):
+    """Return a function that writes a service file with a broker section and returns its settings.
+
+    The folder of the file, with two sites, is the attribute `folder` of the function.
+    """
     if find_mosquitto() is None:
         skip_missing("Mosquitto")
-    for name in [n for n in os.environ if n.startswith("SLOPEWARD_") and "__" in n]:
+    for name in [variable for variable in os.environ if variable.startswith("SLOPEWARD_") and "__" in variable]:
         monkeypatch.delenv(name)
     (tmp_path / "sites").mkdir()
     for site in ("north", "south"):
@@ -45,70 +48,74 @@ def house(tmp_path, sqlite_url, monkeypatch):
     return write
 
 
-def see(service):
-    return [(one.level, one.text) for one in run_checks(RunningBroker(service)) if one.check.area == "logins"]
+def list_login_findings(service):
+    return [
+        (result.level, result.text) for result in run_checks(RunningBroker(service)) if result.check.area == "logins"
+    ]
 
 
-def test_a_managed_broker_withstands_and_an_open_one_is_said_to_be_open(house):
+def test_managed_broker_refuses_foreign_clients_and_an_open_one_is_reported(write_config):
     port = free_port()
     for anonymous in (False, True):
-        service = house(f'url = "mqtt://127.0.0.1:{port}"\nanonymous = {str(anonymous).lower()}')
-        broker = ManagedBroker(house.folder / "broker", port, anonymous=anonymous)
+        service = write_config(f'url = "mqtt://127.0.0.1:{port}"\nanonymous = {str(anonymous).lower()}')
+        broker = ManagedBroker(write_config.folder / "broker", port, anonymous=anonymous)
         broker.start()
         try:
             with calling(find_access(service.broker), "slopeward") as session:
-                found = see(service)
-                assert session.ends == []  # the real session is never tried
+                findings = list_login_findings(service)
+                assert session.ends == []  # doctor never takes the session of the service
         finally:
             broker.stop()
         url = f"mqtt://127.0.0.1:{port}"
         if not anonymous:
-            who = "an instrument with a login for something else"
-            assert found == [
+            client_text = "an instrument with a login for something else"
+            assert findings == [
                 ("ok", f"{url} refuses clients without a login"),
-                ("ok", f"{who} can publish for no site, not as the service, and take no session of it"),
+                ("ok", f"{client_text} can publish for no site, not as the service, and take no session of it"),
             ]
             continue
-        assert found[:3] == [
+        assert findings[:3] == [
             ("bad", f"{url} lets in clients without a login"),
             ("bad", "a client without a login can publish readings of north, south"),
             ("bad", "a client without a login can take a session of the service (client id slopeward)"),
         ]
-        assert not any("as the service (" in line for _, line in found)  # levels and alerts are closed also then
+        assert not any(
+            "as the service (" in line for _, line in findings
+        )  # an open broker still refuses levels and alerts
 
 
-def test_an_open_external_broker_is_said_to_be_open(house, mosquitto):
-    found = see(house(f'mode = "external"\nurl = "{mosquitto.url}"'))
-    assert [state for state, _ in found] == ["bad", "bad", "bad", "bad", "warn"]
-    assert "publish as the service (state, alert, x/backfill)" in found[2][1]
+def test_open_external_broker_is_reported(write_config, mosquitto):
+    findings = list_login_findings(write_config(f'mode = "external"\nurl = "{mosquitto.url}"'))
+    assert [state for state, _ in findings] == ["bad", "bad", "bad", "bad", "warn"]
+    assert "publish as the service (state, alert, x/backfill)" in findings[2][1]
 
 
-def test_the_files_for_a_broker_of_ones_own_hold_what_they_promise(house, capsys):
-    door, own = free_port(), free_port()
+def test_files_of_broker_acl_protect_an_external_broker(write_config, capsys):
+    instrument_port, service_port = free_port(), free_port()
     section = (
-        f'mode = "external"\nurl = "mqtt://127.0.0.1:{own}"\ninstruments_url = "mqtt://127.0.0.1:{door}"\n'
-        f'username = "slopeward"\npassword_file = "{house.folder}/broker/service.secret"'
+        f'mode = "external"\nurl = "mqtt://127.0.0.1:{service_port}"\ninstruments_url = "mqtt://127.0.0.1:{instrument_port}"\n'
+        f'username = "slopeward"\npassword_file = "{write_config.folder}/broker/service.secret"'
     )
-    (house.folder / "broker").mkdir()
-    (house.folder / "broker/service.secret").write_text("chosen-by-the-operator")
-    service = house(section)
-    config = str(house.folder / "slopeward.toml")
-    words = ["broker", "acl", "--out", str(house.folder / "out"), "--json", "--config", config]
-    assert run_verb(words) == 0
+    (write_config.folder / "broker").mkdir()
+    (write_config.folder / "broker/service.secret").write_text("chosen-by-the-operator")
+    service = write_config(section)
+    config = str(write_config.folder / "slopeward.toml")
+    command = ["broker", "acl", "--out", str(write_config.folder / "out"), "--json", "--config", config]
+    assert run_verb(command) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert ([one["username"] for one in shown], run_verb(words)) == (["north", "south"], 0)
-    assert capsys.readouterr().out == ""  # shown once
-    out = house.folder / "out"
-    (house.folder / "m.conf").write_text(
+    assert ([login["username"] for login in shown], run_verb(command)) == (["north", "south"], 0)
+    assert capsys.readouterr().out == ""  # passwords are printed only once
+    out = write_config.folder / "out"
+    (write_config.folder / "m.conf").write_text(
         f"{'user root' if os.geteuid() == 0 else ''}\n"
         f"allow_anonymous false\npassword_file {out / PASSWORDS}\nacl_file {out / ACL}\n"
-        f"listener {door} 127.0.0.1\nuse_username_as_clientid true\nlistener {own} 127.0.0.1\n"
+        f"listener {instrument_port} 127.0.0.1\nuse_username_as_clientid true\nlistener {service_port} 127.0.0.1\n"
     )
-    process = subprocess.Popen([find_mosquitto(), "-c", house.folder / "m.conf"], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([find_mosquitto(), "-c", write_config.folder / "m.conf"], stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: answers(service), description="Mosquitto")
-        assert [state for state, _ in see(service)] == ["ok", "ok"]
-        north = Access(port=door, username="north", password=shown[0]["password"])
+        wait_for(lambda: accepts_service(service), description="Mosquitto")
+        assert [state for state, _ in list_login_findings(service)] == ["ok", "ok"]
+        north = Access(port=instrument_port, username="north", password=shown[0]["password"])
         with calling(north) as gateway:
             assert gateway.publish("slopeward/v1/north/G1/obs") == "Success"
             assert gateway.publish("slopeward/v1/south/G1/obs") == "Not authorized"
@@ -117,28 +124,28 @@ def test_the_files_for_a_broker_of_ones_own_hold_what_they_promise(house, capsys
         process.wait(10)
 
 
-def answers(service):
+def accepts_service(service):
     try:
-        with calling(find_access(service.broker), "x") as one:
-            return one.is_in
+        with calling(find_access(service.broker), "x") as client:
+            return client.is_in
     except OSError:
         return False
 
 
-# ---- `slopeward doctor` names site files that came or changed after the start of the service ----
-def test_a_site_file_that_the_service_has_not_taken_is_named(database, tmp_path):
+# ---- `slopeward doctor` names site files that were added or changed after the start of the service ----
+def test_site_file_not_loaded_by_the_service_is_reported(database, tmp_path):
     for name in ("north", "south", "west"):
         (tmp_path / f"{name}.toml").write_text(write_first_site(name))
-    with database.write() as c:
+    with database.write() as connection:
         for name in ("north", "south"):
-            write_heartbeat(c, "core", {}, T0)
-            load_into_force(c, load_site(tmp_path / f"{name}.toml"), "ada", "start", T0)
+            write_heartbeat(connection, "core", {}, T0)
+            load_into_force(connection, load_site(tmp_path / f"{name}.toml"), "ada", "start", T0)
     with (tmp_path / "south.toml").open("a") as file:
         file.write("# looked at in spring\n")
     service = ServiceConfig()
     service = service.model_copy(update={"paths": service.paths.model_copy(update={"sites": str(tmp_path)})})
-    found = run_checks(CurrentDatabase(service, database, T0))
-    assert [one.line for one in found if one.check.id == "sites.versions" and one.is_wrong] == [
+    results = run_checks(CurrentDatabase(service, database, T0))
+    assert [result.line for result in results if result.check.id == "sites.versions" and result.is_wrong] == [
         "south: its file has changed since the service started",
         "west: it is not watched yet, because its file was added after the service started",
     ]

@@ -42,7 +42,7 @@ def find_command_words(command):
 
 
 @tabulated("task", TASKS)
-def test_the_words_of_a_task_are_in_one_line_of_the_help_which_names_its_command(task, overview):
+def test_one_line_of_the_help_contains_the_words_and_command_of_a_task(task, overview):
     searched, command = TASKS[task]
     matches = [name for name, line in overview.items() if all(word in f"{name} {line}".lower() for word in searched)]
     words = find_command_words(command)
@@ -52,7 +52,7 @@ def test_the_words_of_a_task_are_in_one_line_of_the_help_which_names_its_command
 
 
 @tabulated("task", TASKS)
-def test_the_reference_has_the_command_of_a_task(task):
+def test_reference_contains_the_command_of_a_task(task):
     page = (REPOSITORY / "docs/reference/cli.md").read_text(encoding="utf-8")
     row = next((line for line in page.splitlines() if line.lower().startswith(f"| {task.lower()} |")), "")
     assert re.search(rf"`slopeward {re.escape(TASKS[task][1])}`", row), row

@@ -1,4 +1,4 @@
-"""Who acts at the command line: with accounts a name is proved, and two people are two sessions."""
+"""Who acts at the command line: with accounts a person is authenticated, and two people need two sessions."""
 
 import io
 import json
@@ -51,7 +51,7 @@ from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import WatchedSlope, write_service
 from tests.fixtures.databases import ON_BOTH
 
-CHIEF = {"who": "Root-1"}  # the admin, where there is one
+CHIEF = {"who": "Root-1"}  # the admin, if the test creates one
 WORDS = {
     "Root-1": "moss vector tulip 55",
     "Ada": "tin lantern quarry 41",
@@ -82,30 +82,33 @@ def accounts(bench):
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """`call("level", "set", ..., who="Ada")`: status, stdout, stderr of a command in the session of that person."""
+    """Return a function that runs a command in the session of a person.
 
-    def run(*words, who=None, password=None):
+    `call("level", "set", ..., who="Ada")` returns status, stdout and stderr.
+    """
+
+    def run(*arguments, who=None, password=None):
         with monkeypatch.context() as patch:
             patch.setattr("sys.stdin", io.StringIO(""))
             if who or password:
                 patch.setenv("SLOPEWARD_BY_PASSWORD", password or WORDS[who])
             names = () if who is None else ("--by", who)
-            status = run_verb([*map(str, words), *names])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+            status = run_verb([*map(str, arguments), *names])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
 
     return run
 
 
-def level_of(bench):
-    return ask(bench.database, lambda c: c.execute(select(site_state.c.level)).scalar_one())
+def load_level(bench):
+    return ask(bench.database, lambda connection: connection.execute(select(site_state.c.level)).scalar_one())
 
 
-def entries(bench, action):
-    """(actor, detail) of each entry of the audit log of that action; the log and what it seals are whole."""
-    e = audit_entry.c
+def load_entries(bench, action):
+    """Return (actor, detail) of each entry of the audit log with this action, and check the chain and its seals."""
+    column = audit_entry.c
     with bench.database.read() as c:
-        rows = c.execute(select(e.actor, e.detail).where(e.action == action).order_by(e.id)).all()
+        rows = c.execute(select(column.actor, column.detail).where(column.action == action).order_by(column.id)).all()
         assert (verify_chain(c), list(find_unsealed(c))) == ([], [])
     return [(row.actor, json.loads(row.detail)) for row in rows]
 
@@ -113,226 +116,231 @@ def entries(bench, action):
 LOWER = ("level", "set", "bench", "green", "--reason", "nothing moves", "--yes")
 
 
-def test_an_alert_that_rises_while_its_password_is_typed_is_not_acknowledged(bench, call, monkeypatch):
+def test_alert_that_rises_during_authentication_is_not_acknowledged(bench, call, monkeypatch):
     with bench.database.read() as c:
         number = c.execute(select(alert_table.c.id).where(alert_table.c.ledger == "hazard")).scalar_one()
-    proved = acts.authenticate_actor
+    authenticate = acts.authenticate_actor
 
-    def rise_meanwhile(db, *given, **own):
-        who = proved(db, *given, **own)
+    def authenticate_and_raise_level(db, *arguments, **options):
+        actor = authenticate(db, *arguments, **options)
         tell(
             db,
             lambda c: c.execute(
                 update(alert_table).where(alert_table.c.id == number).values(level=alert_table.c.level + 1)
             ),
         )
-        return who
+        return actor
 
-    monkeypatch.setattr(acts, "authenticate_actor", rise_meanwhile)
-    status, _, said = call("alerts", "ack", number, "--reason", "on the way")
-    assert (status, "has risen" in said) == (1, True)
+    monkeypatch.setattr(acts, "authenticate_actor", authenticate_and_raise_level)
+    status, _, error = call("alerts", "ack", number, "--reason", "on the way")
+    assert (status, "has risen" in error) == (1, True)
 
 
 # ---- the attack ------------------------------------------------------------------------------------------------
-def test_a_local_person_who_writes_the_name_of_another_lowers_nothing(accounts, call):
-    status, _, said = call(*LOWER, "--by", "Ada")
-    assert (status, level_of(accounts), said.count("\n"), "SLOPEWARD_BY_PASSWORD" in said) == (1, 3, 1, True)
-    status, _, said = call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")
-    assert (status, level_of(accounts), "wrong" in said) == (1, 3, True)
-    ((name, detail),) = entries(accounts, "login.refused")
+def test_name_of_another_person_without_the_password_lowers_no_level(accounts, call):
+    status, _, error = call(*LOWER, "--by", "Ada")
+    assert (status, load_level(accounts), error.count("\n"), "SLOPEWARD_BY_PASSWORD" in error) == (1, 3, 1, True)
+    status, _, error = call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")
+    assert (status, load_level(accounts), "wrong" in error) == (1, 3, True)
+    ((name, detail),) = load_entries(accounts, "login.refused")
     assert (name, detail["via"], detail["os_user"]) == ("Ada", "command", pwd.getpwuid(os.getuid()).pw_name)
 
 
 @ON_BOTH
-def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench, tmp_path):
-    """Side by side they are no faster than one after another; who is patient waits for half a minute at most."""
+def test_password_guesses_are_delayed_together_and_delay_no_other_user(bench, tmp_path):
+    """Parallel guesses are no faster than consecutive ones. The longest delay is half a minute."""
 
-    def turn(now, os_user="mallory"):
+    def reserve_delay_s(now, os_user="mallory"):
         return (tell(bench.database, sessions.reserve_attempt, "Ada", os_user, now) - NOW).total_seconds()
 
-    assert [turn(NOW) for _ in range(sessions.FREE_PASSWORDS + 1)] == [0.0] * (sessions.FREE_PASSWORDS + 1)
+    assert [reserve_delay_s(NOW) for _ in range(sessions.FREE_PASSWORDS + 1)] == [0.0] * (sessions.FREE_PASSWORDS + 1)
     url = bench.database.url.render_as_string(hide_password=False)
 
     def guess():
         with Database(url) as db:
-            at = tell(db, sessions.reserve_attempt, "Ada", "mallory", NOW)
-        (tmp_path / str(os.getpid())).write_text(str((at - NOW).total_seconds()))
+            attempt_at = tell(db, sessions.reserve_attempt, "Ada", "mallory", NOW)
+        (tmp_path / str(os.getpid())).write_text(str((attempt_at - NOW).total_seconds()))
 
-    others = [fork(guess) for _ in range(3)]
-    assert [os.waitpid(other, 0)[1] for other in others] == [0, 0, 0]
-    assert sorted(float((tmp_path / str(other)).read_text()) for other in others) == [1.0, 3.0, 7.0]
-    assert turn(NOW) == 15.0
+    child_pids = [fork(guess) for _ in range(3)]
+    assert [os.waitpid(child_pid, 0)[1] for child_pid in child_pids] == [0, 0, 0]
+    assert sorted(float((tmp_path / str(child_pid)).read_text()) for child_pid in child_pids) == [1.0, 3.0, 7.0]
+    assert reserve_delay_s(NOW) == 15.0
     with pytest.raises(RefusedError, match="try again in 30 s"):
-        turn(NOW)
-    assert (turn(NOW + timedelta(seconds=1)), turn(NOW, "ada")) == (31.0, 0.0)
-    assert turn(NOW + timedelta(hours=1)) == 3600.0  # long forgotten
+        reserve_delay_s(NOW)
+    assert (reserve_delay_s(NOW + timedelta(seconds=1)), reserve_delay_s(NOW, "ada")) == (31.0, 0.0)
+    assert reserve_delay_s(NOW + timedelta(hours=1)) == 3600.0  # earlier guesses no longer count
 
 
-def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(accounts, call, monkeypatch):
-    waits = []
-    monkeypatch.setattr("monitor.cli.identity.time", SimpleNamespace(sleep=waits.append))  # of this module alone
+def test_wrong_passwords_delay_the_next_attempt_until_a_correct_password(accounts, call, monkeypatch):
+    delays_s = []
+    monkeypatch.setattr("monitor.cli.identity.time", SimpleNamespace(sleep=delays_s.append))  # only in this module
     monkeypatch.setattr("monitor.people.queries.sessions.FREE_PASSWORDS", 1)
     # The delays are 9 s and 18 s, so the fourth attempt is not refused.
     monkeypatch.setattr("monitor.people.queries.sessions.FIRST_DELAY_S", 9.0)
     for _ in range(2):
         assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
-    assert waits == []
+    assert delays_s == []
     assert call(*LOWER, "--by", "Ada", password="plum gravel sonnet 17")[0] == 1
-    status, _, said = call(*LOWER, who="Ada")
-    assert (status, "wrong passwords were given before" in said) == (3, True), said
-    assert 1 <= len(waits) <= 2
-    assert all(0.0 < wait <= sessions.LONGEST_DELAY_S for wait in waits)
+    status, _, error = call(*LOWER, who="Ada")
+    assert (status, "wrong passwords were given before" in error) == (3, True), error
+    assert 1 <= len(delays_s) <= 2
+    assert all(0.0 < delay_s <= sessions.LONGEST_DELAY_S for delay_s in delays_s)
     assert ask(accounts.database, lambda c: c.execute(select(password_guess)).all()) == []
 
 
-def test_a_name_in_the_environment_is_nobody(accounts, call, monkeypatch):
+def test_name_in_the_environment_authenticates_nobody(accounts, call, monkeypatch):
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(name, "Ada")
-    status, _, said = call(*LOWER)
-    assert (status, level_of(accounts), "--by" in said) == (1, 3, True)
+    status, _, error = call(*LOWER)
+    assert (status, load_level(accounts), "--by" in error) == (1, 3, True)
 
 
-def test_typing_a_second_name_is_no_second_person(accounts, call):
-    status, _, said = call(*LOWER, who="Ada")
-    assert (status, level_of(accounts), "second person" in said) == (3, 3, True)
-    assert "slopeward level set bench green" in said
+def test_second_name_typed_by_the_same_person_is_no_second_person(accounts, call):
+    status, _, error = call(*LOWER, who="Ada")
+    assert (status, load_level(accounts), "second person" in error) == (3, 3, True)
+    assert "slopeward level set bench green" in error
     assert call(*LOWER, who="Ada")[0] == 1  # the same person again
-    assert call(*LOWER, who="Cy")[0] == 1  # may look only
-    assert level_of(accounts) == 3
-    status, out, said = call(*LOWER, "--json", who="bo", password=WORDS["Bo"])
-    assert (status, level_of(accounts)) == (0, 0), said
+    assert call(*LOWER, who="Cy")[0] == 1  # viewer
+    assert load_level(accounts) == 3
+    status, out, error = call(*LOWER, "--json", who="bo", password=WORDS["Bo"])
+    assert (status, load_level(accounts)) == (0, 0), error
     assert json.loads(out)["signed_by"] == ["Ada", "Bo"]
-    ((name, detail),) = [e for e in entries(accounts, "level.set") if e[1]["to"] == 0]
-    me = pwd.getpwuid(os.getuid()).pw_name
-    assert (name, detail["second_by"], detail["os_user"], detail["proof"]) == ("Bo", "Ada", me, "password")
-    ((first, signed),) = entries(accounts, "level.set.sign")
-    assert (first, signed["os_user"], signed["proof"]) == ("Ada", me, "password")
+    ((name, detail),) = [entry for entry in load_entries(accounts, "level.set") if entry[1]["to"] == 0]
+    os_user = pwd.getpwuid(os.getuid()).pw_name
+    assert (name, detail["second_by"], detail["os_user"], detail["proof"]) == ("Bo", "Ada", os_user, "password")
+    ((first_actor, sign_detail),) = load_entries(accounts, "level.set.sign")
+    assert (first_actor, sign_detail["os_user"], sign_detail["proof"]) == ("Ada", os_user, "password")
 
 
-def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, call):
-    """What it made stricter, or asked for, would end; to take back a confirmation lowers nothing."""
+def test_withdrawal_of_an_earthquake_at_a_high_level_needs_two_people(accounts, call):
+    """The withdrawal ends stricter bounds and requested levels. Withdrawing a confirmation lowers nothing."""
     quake = ("events", "add", "--site", "bench", "--kind", "earthquake", "--value", "0.3", "--text", "M 5.1")
     assert call(*quake, who="Ada")[0] == 0
-    gone = ("events", "withdraw", 1, "--reason", "it was the blasting of bench 4")
-    assert call(*gone, "--confirmation-of", "Ada", who="Cy")[0] == 1  # may look only
-    status, out, _ = call(*gone, "--confirmation-of", "Ada", who="Bo")
-    assert (status, "still confirmed by: nobody" in out, call(*gone, who="Ada")[0]) == (0, True, 3)
+    withdraw = ("events", "withdraw", 1, "--reason", "it was the blasting of bench 4")
+    assert call(*withdraw, "--confirmation-of", "Ada", who="Cy")[0] == 1  # viewer
+    status, out, _ = call(*withdraw, "--confirmation-of", "Ada", who="Bo")
+    assert (status, "still confirmed by: nobody" in out, call(*withdraw, who="Ada")[0]) == (0, True, 3)
     status, out, _ = call("people", "signatures", "list")
     assert (status, "event.withdraw of site:bench, event 1: signed by Ada" in out) == (0, True)
-    assert call("people", "signatures", "withdraw", 1, "--reason", "not mine", who="Bo")[0] == 1  # that of another one
+    assert (
+        call("people", "signatures", "withdraw", 1, "--reason", "not mine", who="Bo")[0] == 1
+    )  # the signature of another person
     assert call("people", "signatures", "withdraw", 1, "--reason", "it was felt", who="Ada")[0] == 0
     assert call("people", "signatures", "list")[0] == 4
-    assert call(*gone, who="Bo")[0] == 3  # alone again
+    assert call(*withdraw, who="Bo")[0] == 3  # Ada's signature was withdrawn
     assert call("events", "list")[1].count("withdrawn") == 0
-    status, out, said = call(*gone, who="Ada")
-    assert (status, "event 1 is withdrawn by Ada; bench is at red" in out) == (0, True), said
+    status, out, error = call(*withdraw, who="Ada")
+    assert (status, "event 1 is withdrawn by Ada; bench is at red" in out) == (0, True), error
     assert "withdrawn by Ada" in call("events", "list")[1]
     assert "was withdrawn by Ada" in call("events", "confirm", 1, "--reason", "felt", who="Bo")[2]
-    told = [(a, d.get("second_by")) for a, d in entries(accounts, "event.withdraw")]
-    assert (told, [a for a, _ in entries(accounts, "event.withdraw.unsign")]) == ([("Ada", "Bo")], ["Ada"])
+    withdrawals = [(actor, detail.get("second_by")) for actor, detail in load_entries(accounts, "event.withdraw")]
+    assert (withdrawals, [actor for actor, _ in load_entries(accounts, "event.withdraw.unsign")]) == (
+        [("Ada", "Bo")],
+        ["Ada"],
+    )
 
 
-def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accounts, call):
+def test_first_signature_is_valid_only_for_its_action_level_and_time(accounts, call):
     orange = ("level", "set", "bench", "orange", "--reason", "less", "--yes")
     assert call(*LOWER, who="Ada")[0] == 3
-    assert call(*orange, who="Bo")[0] == 3  # another act: Bo is the first of it
+    assert call(*orange, who="Bo")[0] == 3  # another action, which Bo signs first
     with accounts.database.write() as c:
         c.execute(first_signature.update().values(signed_at=NOW - timedelta(hours=5)))
-    assert call(*LOWER, who="Bo")[0] == 3  # Ada's has lapsed
+    assert call(*LOWER, who="Bo")[0] == 3  # Ada's signature has expired
     with accounts.database.write() as c:
-        c.execute(first_signature.update().values(height=2))  # something asks for more by now
-    assert (call(*LOWER, who="Ada")[0], level_of(accounts), call(*LOWER, who="Bo")[0]) == (3, 3, 0)
-    assert level_of(accounts) == 0
+        c.execute(first_signature.update().values(height=2))  # a higher level is requested now
+    assert (call(*LOWER, who="Ada")[0], load_level(accounts), call(*LOWER, who="Bo")[0]) == (3, 3, 0)
+    assert load_level(accounts) == 0
 
 
-def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call):
+def test_signature_of_a_locked_account_does_not_count(accounts, call):
     assert call(*LOWER, who="Ada")[0] == 3
     tell(accounts.database, add_account, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert (call("people", "users", "disable", "Ada", **CHIEF)[0], call(*LOWER, who="Bo")[0]) == (0, 3)
-    assert level_of(accounts) == 3
+    assert load_level(accounts) == 3
 
 
 # ---- before the first account ----------------------------------------------------------------------------------
-def test_without_accounts_a_name_is_enough_and_the_user_of_the_system_stands_beside_it(bench, call):
-    status, _, said = call(*LOWER, "--by", "Ada")
-    assert (status, level_of(bench), "slopeward people users add" in said) == (0, 0, True)
-    ((name, detail),) = [e for e in entries(bench, "level.set") if e[1]["to"] == 0]
+def test_without_accounts_a_name_is_enough_and_the_system_user_is_recorded(bench, call):
+    status, _, error = call(*LOWER, "--by", "Ada")
+    assert (status, load_level(bench), "slopeward people users add" in error) == (0, 0, True)
+    ((name, detail),) = [entry for entry in load_entries(bench, "level.set") if entry[1]["to"] == 0]
     assert (name, detail["os_user"]) == ("Ada", pwd.getpwuid(os.getuid()).pw_name)
     assert "proof" not in detail
 
 
 # ---- accounts --------------------------------------------------------------------------------------------------
-def test_accounts_are_changed_by_an_admin_who_proves_it(accounts, call):
+def test_accounts_are_changed_only_by_an_authenticated_admin(accounts, call):
     add = ("people", "users", "add", "eve", "--role", "operator")
     tell(accounts.database, add_account, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert (call(*add)[0], call(*add, who="Ada")[0]) == (1, 1)
     assert call("people", "users", "enable", "Bo", who="Ada")[0] == 1
     assert call("people", "users", "bind", "Ada", "--os-user", "nobody", who="Ada")[0] == 1
     assert "Ada" in call("people", "users", "bind", "Ada", "--os-user", "nobody", **CHIEF)[1]
-    for user, why in (("nobody", "Ada"), ("root", "root")):
-        status, _, said = call("people", "users", "bind", "Bo", "--os-user", user, **CHIEF)
-        assert (status, why in said) == (1, True)
+    for user, reason in (("nobody", "Ada"), ("root", "root")):
+        status, _, error = call("people", "users", "bind", "Bo", "--os-user", user, **CHIEF)
+        assert (status, reason in error) == (1, True)
 
 
-def test_without_an_admin_an_operator_keeps_the_accounts(accounts, call, monkeypatch):
+def test_operator_manages_accounts_if_there_is_no_admin(accounts, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
     assert call("people", "users", "add", "eve", "--role", "operator")[0] == 1
     assert call("people", "users", "add", "eve", "--role", "operator", who="Cy")[0] == 1
     assert call("people", "users", "add", "eve", "--role", "admin", who="Ada")[0] == 0
-    assert call("people", "users", "disable", "Bo", who="Ada")[0] == 1  # an admin is there now
+    assert call("people", "users", "disable", "Bo", who="Ada")[0] == 1  # now there is an admin
 
 
-def test_everybody_changes_the_own_password(accounts, call, monkeypatch):
+def test_each_person_can_change_only_their_own_password(accounts, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
     tell(accounts.database, add_account, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert call("people", "users", "passwd", "Bo", who="Cy")[0] == 1
     assert call("people", "users", "passwd", "Cy", who="Cy")[0] == 0
-    assert call("people", "users", "passwd", "Cy", who="Cy")[0] == 1  # by the old one
+    assert call("people", "users", "passwd", "Cy", who="Cy")[0] == 1  # with the old password
 
 
-def test_a_password_comes_by_file_descriptor_too(accounts, call, monkeypatch):
+def test_password_can_be_read_from_a_file_descriptor(accounts, call, monkeypatch):
     reader, writer = os.pipe()
     os.write(writer, WORDS["Ada"].encode() + b"\n")
     os.close(writer)
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD_FD", str(reader))
     assert call("level", "set", "bench", "red", "--reason", "it fails", "--by", "Ada")[0] == 0
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD_FD", "977")
-    status, _, said = call("level", "set", "bench", "red", "--reason", "it fails", "--by", "Ada")
-    assert (status, "SLOPEWARD_BY_PASSWORD_FD" in said) == (1, True)
+    status, _, error = call("level", "set", "bench", "red", "--reason", "it fails", "--by", "Ada")
+    assert (status, "SLOPEWARD_BY_PASSWORD_FD" in error) == (1, True)
 
 
-def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(accounts, call, monkeypatch):
+def test_token_can_acknowledge_and_report_but_not_act_for_a_person(accounts, call, monkeypatch):
     database = accounts.database
 
-    def make(user, scope, sites=None):
+    def create_token(user, scope, sites=None):
         return tell(database, add_api_token, user, "gateway", scope, sites, 3600.0, NOW)
 
     alert = ask(database, lambda c: c.execute(select(alert_table.c.id).order_by(alert_table.c.id)).scalars().first())
     ack = ("alerts", "ack", alert, "--reason", "on my way")
-    number, token = make("Ada", "act")
+    number, token = create_token("Ada", "act")
     monkeypatch.setenv("SLOPEWARD_BY_TOKEN", token)
     assert call(*ack)[0] == 0
     assert call("report", "add", "--site", "bench", "--kind", "crack", "--text", "wider", "--by", "Ada")[0] == 0
     with database.read() as c:
-        acts = c.execute(select(audit_entry.c.actor, audit_entry.c.detail).order_by(audit_entry.c.id)).all()
-    by_token = [(who, json.loads(told)) for who, told in acts if '"proof":"token"' in told]
-    assert [(who, told["via"]) for who, told in by_token] == [("Ada", "token")] * 2
-    status, _, said = call("level", "set", "bench", "yellow", "--reason", "it is over")
-    assert (status, "needs a person" in said) == (1, True)
-    status, _, said = call(*ack, "--by", "Bo")
-    assert (status, "that of 'Ada'" in said) == (1, True)
-    monkeypatch.setenv("SLOPEWARD_BY_TOKEN", make("Cy", "read")[1])
-    status, _, said = call(*ack)
-    assert (status, "allows reading only" in said) == (1, True)
+        entries_of_log = c.execute(select(audit_entry.c.actor, audit_entry.c.detail).order_by(audit_entry.c.id)).all()
+    by_token = [(actor, json.loads(detail)) for actor, detail in entries_of_log if '"proof":"token"' in detail]
+    assert [(actor, detail["via"]) for actor, detail in by_token] == [("Ada", "token")] * 2
+    status, _, error = call("level", "set", "bench", "yellow", "--reason", "it is over")
+    assert (status, "needs a person" in error) == (1, True)
+    status, _, error = call(*ack, "--by", "Bo")
+    assert (status, "that of 'Ada'" in error) == (1, True)
+    monkeypatch.setenv("SLOPEWARD_BY_TOKEN", create_token("Cy", "read")[1])
+    status, _, error = call(*ack)
+    assert (status, "allows reading only" in error) == (1, True)
     tell(database, revoke_api_token, number, NOW)
-    for wrong in (token, "slopeward_invented", ""):
-        monkeypatch.setenv("SLOPEWARD_BY_TOKEN", wrong)
-        status, _, said = call(*ack)
-        assert (status, "unknown, expired or revoked" in said) == (1, True)
+    for invalid_token in (token, "slopeward_invented", ""):
+        monkeypatch.setenv("SLOPEWARD_BY_TOKEN", invalid_token)
+        status, _, error = call(*ack)
+        assert (status, "unknown, expired or revoked" in error) == (1, True)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database, tmp_path):
+def test_bound_system_user_acts_as_its_account_and_root_is_not_authenticated(database, tmp_path):
     slope = WatchedSlope(database)
     with database.write() as c:
         for name, role in ROLES.items():
@@ -340,59 +348,67 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database,
         add_account(c, "Root-1", WORDS["Root-1"], "admin", NOW)
     service = write_service(tmp_path, database)
 
-    def call(*words, user=None, **more):
-        """The status in a process whose real user is another one; the effective one stays, to read what it needs."""
+    def call(*arguments, user=None, **variables):
+        """Return the exit status in a process with another real user.
 
-        def act():
-            os.environ.update({"SLOPEWARD_CONFIG": str(service), **more})
+        The effective user stays, so that files can be read.
+        """
+
+        def run_command():
+            os.environ.update({"SLOPEWARD_CONFIG": str(service), **variables})
             if user is not None:
                 os.setresuid(pwd.getpwnam(user).pw_uid, 0, 0)
-            os._exit(run_verb(list(words)))
+            os._exit(run_verb(list(arguments)))
 
-        return os.waitstatus_to_exitcode(run_forked(act))
+        return os.waitstatus_to_exitcode(run_forked(run_command))
 
-    raise_it = ("level", "set", "bench", "yellow", "--reason", "it is wet")
-    assert call(*raise_it, user="nobody") == 1
-    by_root = {"SLOPEWARD_BY_PASSWORD": WORDS["Root-1"]}
-    assert call("people", "users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", **by_root) == 0
-    assert call(*raise_it, "--by", "Ada") == 1  # root
-    assert (call(*raise_it, "--by", "Bo", user="nobody"), call(*raise_it, user="nobody", LOGNAME="root")) == (1, 0)
-    assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
+    raise_level = ("level", "set", "bench", "yellow", "--reason", "it is wet")
+    assert call(*raise_level, user="nobody") == 1
+    admin_password = {"SLOPEWARD_BY_PASSWORD": WORDS["Root-1"]}
+    assert call("people", "users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", **admin_password) == 0
+    assert call(*raise_level, "--by", "Ada") == 1  # root
+    assert (call(*raise_level, "--by", "Bo", user="nobody"), call(*raise_level, user="nobody", LOGNAME="root")) == (
+        1,
+        0,
+    )
+    assert [(actor, detail["os_user"], detail["proof"]) for actor, detail in load_entries(slope, "level.set")] == [
+        ("Ada", "nobody", "os_user")
+    ]
     with database.write() as c:
         set_sites(c, "Ada", ["bench"])
         save_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
     assert call("people", "signatures", "list", user="nobody") == 4, "nothing of other sites is shown"
-    assert call("people", "users", "unbind", "Ada", "--by", "Root-1", **by_root) == 0
-    assert call(*raise_it, user="nobody") == 1
+    assert call("people", "users", "unbind", "Ada", "--by", "Root-1", **admin_password) == 0
+    assert call(*raise_level, user="nobody") == 1
 
 
-def test_work_by_two_is_in_force_with_the_command_of_the_second(accounts, call):
+def test_maintenance_signed_by_two_people_starts_with_the_second_command(accounts, call):
     add = ("maintenance", "add", "bench", "G1", "--for", "2h", "--reason", "new mast")
-    status, _, said = call(*add, "--second", "Bo", who="Ada")
-    assert (status, "slopeward maintenance add bench G1 --for 2h --second Ada" in said) == (3, True)
+    status, _, error = call(*add, "--second", "Bo", who="Ada")
+    assert (status, "slopeward maintenance add bench G1 --for 2h --second Ada" in error) == (3, True)
     assert call("maintenance", "list")[0] == 4
-    assert call(*add, who="Bo")[0] == 0  # alone, and Ada's signature waits on
+    assert call(*add, who="Bo")[0] == 0  # Bo acts alone. Ada's signature stays stored.
     status, out, _ = call(*add, "--second", "Ada", "--json", who="Bo")
     assert status == 0
     facts = json.loads(out)
     assert (facts["by"], facts["second_by"]) == ("Bo", "Ada")
 
 
-# ---- one admin who is two persons -------------------------------------------------------------------------------
+# ---- one admin who acts as two people ---------------------------------------------------------------------------
 
 
 @pytest.fixture
-def settled(bench, monkeypatch):
-    then = NOW - timedelta(days=9)
+def accounts_of_nine_days(bench, monkeypatch):
+    created_at = NOW - timedelta(days=9)
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
     with bench.database.write() as c:
         for name, role in {"Root-1": "admin", **ROLES}.items():
-            add_account(c, name, WORDS["Bo"] if name in {"Ada", "Cy"} else WORDS[name], role, then)
-        disable_user(c, "Bo", then)
+            add_account(c, name, WORDS["Bo"] if name in {"Ada", "Cy"} else WORDS[name], role, created_at)
+        disable_user(c, "Bo", created_at)
     return bench
 
 
-TAKEN = {
+ACCOUNT_CHANGES_BY_ADMIN = {
     "an account made": (("people", "users", "add", "Dan", "--role", "operator"), "Dan", "made the account of Dan"),
     "a new password": (("people", "users", "passwd", "Ada"), "Ada", "set a new password for Ada"),
     "a role": (("people", "users", "role", "Cy", "operator"), "Cy", "changed the role of Cy"),
@@ -401,106 +417,109 @@ TAKEN = {
 }
 
 
-@pytest.mark.parametrize("how", TAKEN)
-def test_admin_who_changed_an_account_does_not_count_as_second_person(settled, call, how):
-    verb, name, said = TAKEN[how]
-    assert (call(*verb, **CHIEF)[0], call(*LOWER, **CHIEF)[0]) == (0, 3)
-    status, _, told = call(*LOWER, "--by", name, password=WORDS["Bo"])
-    assert (status, f"Root-1 and {name} do not count as two people yet: Root-1 {said} at " in told) == (1, True)
-    assert f"A third person can do it now, or {name} after" in told
-    assert level_of(settled) == 3
+@pytest.mark.parametrize("how", ACCOUNT_CHANGES_BY_ADMIN)
+def test_admin_who_changed_an_account_does_not_count_as_second_person(accounts_of_nine_days, call, how):
+    command, name, change = ACCOUNT_CHANGES_BY_ADMIN[how]
+    assert (call(*command, **CHIEF)[0], call(*LOWER, **CHIEF)[0]) == (0, 3)
+    status, _, error = call(*LOWER, "--by", name, password=WORDS["Bo"])
+    assert (status, f"Root-1 and {name} do not count as two people yet: Root-1 {change} at " in error) == (1, True)
+    assert f"A third person can do it now, or {name} after" in error
+    assert load_level(accounts_of_nine_days) == 3
     other = "Bo" if name == "Ada" else "Ada"
     if other == "Bo":
-        tell(settled.database, enable_user, "Bo")
-    assert (call(*LOWER, "--by", other, password=WORDS["Bo"])[0], level_of(settled)) == (0, 0)
+        tell(accounts_of_nine_days.database, enable_user, "Bo")
+    assert (call(*LOWER, "--by", other, password=WORDS["Bo"])[0], load_level(accounts_of_nine_days)) == (0, 0)
 
 
-def test_hands_are_followed_over_several_accounts_and_let_go_after_a_day(settled, call):
+def test_chain_of_account_changes_is_followed_for_a_day(accounts_of_nine_days, call):
     for maker, name, role in (("Root-1", "Dan", "admin"), ("Dan", "Eve", "operator"), ("Root-1", "Fay", "operator")):
-        words = ("people", "users", "add", name, "--role", role, "--by", maker)
-        assert call(*words, password=WORDS.get(maker, WORDS["Bo"]))[0] == 0
+        command = ("people", "users", "add", name, "--role", role, "--by", maker)
+        assert call(*command, password=WORDS.get(maker, WORDS["Bo"]))[0] == 0
     now = datetime.now(UTC)
-    with settled.database.read() as c:
-        for one, other in (("Root-1", "Eve"), ("Eve", "Fay"), ("Dan", "Fay"), ("root-1 ", "Dan")):
+    with accounts_of_nine_days.database.read() as c:
+        for first_name, second_name in (("Root-1", "Eve"), ("Eve", "Fay"), ("Dan", "Fay"), ("root-1 ", "Dan")):
             with pytest.raises(RefusedError, match="do not count as two people yet"):
-                require_independent(c, one, other, now)
-        for one, other in (("Root-1", "Ada"), ("Eve", "Ada")):
-            require_independent(c, one, other, now)
+                require_independent(c, first_name, second_name, now)
+        for first_name, second_name in (("Root-1", "Ada"), ("Eve", "Ada")):
+            require_independent(c, first_name, second_name, now)
         require_independent(c, "Eve", "Fay", now + COOLING + timedelta(seconds=1))
 
 
-def test_on_the_first_day_of_an_installation_two_people_sign_at_once(bench, call, monkeypatch):
+def test_two_people_can_sign_on_the_first_day_of_an_installation(bench, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
     tell(bench.database, add_account, "Root-1", WORDS["Root-1"], "admin", NOW - timedelta(hours=3))
     for name in ("Bo", "Dan"):
         assert call("people", "users", "add", name, "--role", "operator", **CHIEF)[0] == 0
     assert (call(*LOWER, who="Bo")[0], call(*LOWER, "--by", "Dan", password=WORDS["Bo"])[0]) == (3, 0)
-    assert level_of(bench) == 0
+    assert load_level(bench) == 0
 
 
-def test_every_act_on_an_account_is_one_that_is_followed():
+def test_every_action_on_an_account_counts_as_an_account_change():
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "monitor").rglob("*.py")]
-    found = {word for text in texts for word in re.findall(r'"(user\.[a-z_.]+)"', text)}
+    actions = {action for text in texts for action in re.findall(r'"(user\.[a-z_.]+)"', text)}
     harmless = {"user.disable", "user.sign_out", "user.password.refused", "user.totp.refused"}
-    found -= {"user.unbind", "user.totp.off"}  # of the table of acts: the log calls them user.bind and user.totp
-    assert found == {*ACCOUNT_CHANGES, *harmless}, "an act that gives somebody an account must be in DONE"
+    actions -= {
+        "user.unbind",
+        "user.totp.off",
+    }  # names in the table of actions; the log contains user.bind and user.totp
+    assert actions == {*ACCOUNT_CHANGES, *harmless}, "an act that gives somebody an account must be in DONE"
 
 
-# ---- a second factor: a first code makes it count, and codes for a lost telephone come ----
+# ---- second factor: the first code activates it and creates recovery codes ----
 @pytest.fixture
-def vault(accounts, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # the key of the vault lies in `paths.state`
+def accounts_with_key(accounts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the key of the secrets is in `paths.state`
     return accounts
 
 
-def code_for(address):
+def make_code(address):
     return code_of(re.search(r"secret=([A-Z2-7]{32})&", address)[1], int(datetime.now(UTC).timestamp()) // STEP_S)
 
 
-def asks(slope, name="Ada"):
+def requires_second_factor(slope, name="Ada"):
     return ask(slope.database, has_second_factor, name)
 
 
-def test_a_second_factor_counts_from_its_first_code_on_and_gives_codes_for_a_lost_telephone(vault, call):
-    status, address, told = call("people", "users", "totp", "Ada", who="Ada")
+def test_first_code_activates_the_second_factor_and_prints_recovery_codes(accounts_with_key, call):
+    status, address, error = call("people", "users", "totp", "Ada", who="Ada")
     assert (status, address.startswith("otpauth://totp/Slopeward:Ada?")) == (0, True)
-    assert "slopeward people users totp Ada --code 123456" in told
-    assert not asks(vault), "it asks for nothing before a first code was seen"
-    status, _, told = call("people", "users", "totp", "Ada", "--code", "12345", who="Ada")
-    assert (status, "the code is wrong" in told, asks(vault)) == (1, True, False)
-    status, out, told = call("people", "users", "totp", "Ada", "--code", code_for(address), who="Ada")
-    assert (status, asks(vault), len(set(out.split()))) == (0, True, RECOVERY_CODES)
-    assert "each lets in once" in told
-    assert not [code for code in out.split() if code in str(entries(vault, "user.totp"))]
-    # another one, and none, is an admin's: who knows the password alone does not do away with it
+    assert "slopeward people users totp Ada --code 123456" in error
+    assert not requires_second_factor(accounts_with_key), "it asks for nothing before a first code was seen"
+    status, _, error = call("people", "users", "totp", "Ada", "--code", "12345", who="Ada")
+    assert (status, "the code is wrong" in error, requires_second_factor(accounts_with_key)) == (1, True, False)
+    status, out, error = call("people", "users", "totp", "Ada", "--code", make_code(address), who="Ada")
+    assert (status, requires_second_factor(accounts_with_key), len(set(out.split()))) == (0, True, RECOVERY_CODES)
+    assert "each lets in once" in error
+    assert not [code for code in out.split() if code in str(load_entries(accounts_with_key, "user.totp"))]
+    # Only an admin can replace or remove a second factor. The password alone is not enough.
     assert call("people", "users", "totp", "Ada", who="Ada")[0] == 1
-    tell(vault.database, add_account, "Root-1", WORDS["Root-1"], "admin", datetime.now(UTC))
+    tell(accounts_with_key.database, add_account, "Root-1", WORDS["Root-1"], "admin", datetime.now(UTC))
     assert "turn it off first" in call("people", "users", "totp", "Ada", who="Root-1")[2]
     assert call("people", "users", "totp-off", "Ada", who="Ada")[0] == 1
     assert call("people", "users", "totp-off", "Ada", who="Root-1")[0] == 0
-    assert not asks(vault)
-    # nothing waits for a code
-    assert call("people", "users", "totp", "Ada", "--code", code_for(address), who="Ada")[0] == 1
+    assert not requires_second_factor(accounts_with_key)
+    # no second factor is waiting for its first code
+    assert call("people", "users", "totp", "Ada", "--code", make_code(address), who="Ada")[0] == 1
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_at_a_terminal_the_first_code_is_asked_for(vault):
-    ours, theirs = pty.openpty()
-    words = "people users totp Ada --by Ada".split()
-    command = [sys.executable, "-c", "from monitor.cli.main import main; main()", *words]
-    path = os.pathsep.join(p for p in sys.path if p)
+def test_terminal_prompts_for_the_first_code(accounts_with_key):
+    parent_fd, child_fd = pty.openpty()
+    arguments = "people users totp Ada --by Ada".split()
+    command = [sys.executable, "-c", "from monitor.cli.main import main; main()", *arguments]
+    path = os.pathsep.join(entry for entry in sys.path if entry)
     env = {**os.environ, "SLOPEWARD_BY_PASSWORD": WORDS["Ada"], "PYTHONPATH": path}
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:
-        os.close(theirs)
-        seen = b""
-        while b"The code that the telephone shows now:" not in seen:
-            seen += os.read(ours, 4096)
-        os.write(ours, code_for(seen.decode()).encode() + b"\n")
-        seen = b""
-        while seen.count(b"\r\n") < 2 + RECOVERY_CODES:  # the code itself, the sentence, the codes
-            seen += os.read(ours, 4096)
-    os.close(ours)
+    with subprocess.Popen(command, stdin=child_fd, stdout=child_fd, stderr=child_fd, env=env) as running:
+        os.close(child_fd)
+        output = b""
+        while b"The code that the telephone shows now:" not in output:
+            output += os.read(parent_fd, 4096)
+        os.write(parent_fd, make_code(output.decode()).encode() + b"\n")
+        output = b""
+        while output.count(b"\r\n") < 2 + RECOVERY_CODES:  # the echoed code, a sentence and the recovery codes
+            output += os.read(parent_fd, 4096)
+    os.close(parent_fd)
     assert running.returncode == 0
-    assert len(re.findall(rb"^[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\r?$", seen, re.MULTILINE)) == RECOVERY_CODES
-    assert asks(vault)
-    tell(vault.database, remove_second_factor, "Ada")
+    assert len(re.findall(rb"^[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\r?$", output, re.MULTILINE)) == RECOVERY_CODES
+    assert requires_second_factor(accounts_with_key)
+    tell(accounts_with_key.database, remove_second_factor, "Ada")

@@ -1,4 +1,4 @@
-"""The command line: one line for a known error, 2 for wrong usage, never a traceback."""
+"""The command line prints one line for a known error, exits with 2 for wrong usage, and never prints a traceback."""
 
 import errno
 import json
@@ -19,11 +19,11 @@ from monitor.sites.parsing import find_weaknesses, parse_site
 from tests.data.site_text import criterion, head, series, station, table
 from tests.tables import tabulated
 
-MODELS = '["gru", "lstm", "graph-gru"]'  # of the first site file
+MODELS = '["gru", "lstm", "graph-gru"]'  # in the first site file
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def empty_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith("SLOPEWARD_") and "__" in name:
@@ -31,14 +31,14 @@ def elsewhere(tmp_path, monkeypatch):
     (tmp_path / "configs/sites").mkdir(parents=True)
 
 
-def run(capsys, *words):
-    status = cli.run_verb(list(words))
-    out = capsys.readouterr()
-    assert "Traceback" not in out.err + out.out
-    return status, out.out, out.err
+def run(capsys, *arguments):
+    status = cli.run_verb(list(arguments))
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err + captured.out
+    return status, captured.out, captured.err
 
 
-EVERYDAY = ["init", "check", "run", "import", "status", "evaluate", "forecast", "alerts", "ack"]
+EVERYDAY_COMMANDS = ["init", "check", "run", "import", "status", "evaluate", "forecast", "alerts", "ack"]
 
 
 def test_help_fits_on_a_screen_and_starts_with_the_everyday_commands(capsys, monkeypatch):
@@ -49,7 +49,7 @@ def test_help_fits_on_a_screen_and_starts_with_the_everyday_commands(capsys, mon
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
     start = lines.index("Everyday commands") + 1
-    assert [line.split()[0] for line in lines[start : start + len(EVERYDAY)]] == EVERYDAY
+    assert [line.split()[0] for line in lines[start : start + len(EVERYDAY_COMMANDS)]] == EVERYDAY_COMMANDS
 
 
 def test_help_lists_every_command_of_the_overview_by_subject(capsys, monkeypatch):
@@ -84,11 +84,11 @@ def test_help_of_a_command_is_what_its_option_help_prints(words, capsys):
 
 
 @pytest.mark.parametrize("group", ["people", "notify", "ingest", "sites"])
-def test_the_help_of_a_group_lists_the_commands_below_it(group, capsys):
-    below = [path.split()[1] for path in list_commands() if path.startswith(f"{group} ")]
+def test_help_of_a_group_lists_its_commands(group, capsys):
+    names = [path.split()[1] for path in list_commands() if path.startswith(f"{group} ")]
     status, out, _ = run(capsys, group, "--help")
-    assert (status, bool(below)) == (0, True)
-    assert all(re.search(rf"\b{name}\b", out) for name in below)
+    assert (status, bool(names)) == (0, True)
+    assert all(re.search(rf"\b{name}\b", out) for name in names)
 
 
 @tabulated(
@@ -130,24 +130,24 @@ COMMANDS_WITH_OUTPUT = (("--help",), ("--version",), ("check", "--help"), ("aler
 
 @pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
 @pytest.mark.parametrize("words", COMMANDS_WITH_OUTPUT, ids=" ".join)
-def test_a_reader_that_left_ends_a_command_without_a_word(words, buffering, capsys, monkeypatch):
-    read, write = os.pipe()
-    os.close(read)
-    with open(write, "w", buffering) as pipe:
+def test_command_ends_silently_when_the_reader_of_its_output_has_closed(words, buffering, capsys, monkeypatch):
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    with open(write_fd, "w", buffering) as pipe:
         monkeypatch.setattr("sys.stdout", pipe)
         assert cli.run_verb(list(words)) == cli.READER_LEFT
     assert capsys.readouterr().err == ""
 
 
-def test_another_pipe_that_broke_is_no_reader_that_left(capsys, monkeypatch):
-    """A worker or a server that went: somebody must be told, also where the output goes to a pipe that is read."""
+def test_broken_pipe_to_another_process_is_reported(capsys, monkeypatch):
+    """A worker or server ended. The error is reported although the output of the command goes to a pipe as well."""
 
     def fail():
         raise BrokenPipeError(32, "Broken pipe")
 
     monkeypatch.setattr("monitor.cli.service.check.read_service", fail)
-    read, write = os.pipe()
-    with open(read), open(write, "w") as pipe:
+    read_fd, write_fd = os.pipe()
+    with open(read_fd), open(write_fd, "w") as pipe:
         monkeypatch.setattr("sys.stdout", pipe)
         assert cli.run_verb(["check"]) == 1
     assert "Broken pipe" in capsys.readouterr().err
@@ -155,7 +155,7 @@ def test_another_pipe_that_broke_is_no_reader_that_left(capsys, monkeypatch):
 
 @pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
 @pytest.mark.parametrize("words", COMMANDS_WITH_OUTPUT, ids=" ".join)
-def test_a_full_disk_behind_the_output_is_one_line(words, buffering, capsys, monkeypatch):
+def test_full_disk_of_the_output_is_one_line_of_error(words, buffering, capsys, monkeypatch):
     with Path("/dev/full").open("w", buffering) as full:
         monkeypatch.setattr("sys.stdout", full)
         assert cli.run_verb(list(words)) == 1
@@ -164,28 +164,26 @@ def test_a_full_disk_behind_the_output_is_one_line(words, buffering, capsys, mon
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr", "stdout stderr", ""])
 @pytest.mark.parametrize(("words", "status"), [("check", 1), ("nope", 2), ("--version", 0)])
-def test_outputs_that_were_closed_before_and_a_full_disk_behind_the_messages_change_no_status(
-    words, status, closed, capsys, monkeypatch
-):
-    """`slopeward backup >&-` in a table of cron: Python has no such stream then."""
-    with Path("/dev/full").open("w") as full, pytest.raises(SystemExit) as end:
+def test_closed_outputs_and_a_full_disk_do_not_change_the_exit_status(words, status, closed, capsys, monkeypatch):
+    """For example `slopeward backup >&-` in a crontab: Python then has no such stream."""
+    with Path("/dev/full").open("w") as full, pytest.raises(SystemExit) as caught:
         for name, stream in (dict.fromkeys(closed.split()) or {"stderr": full}).items():
             monkeypatch.setattr(f"sys.{name}", stream)
         cli.main([words])
-    assert end.value.code == status
+    assert caught.value.code == status
 
 
-def test_what_was_said_before_a_file_failed_is_kept(tmp_path, capsys, monkeypatch):
+def test_output_before_an_error_is_kept(tmp_path, capsys, monkeypatch):
     def fail():
         print("the first of two rows")
         raise PermissionError(13, "Permission denied", "/root/second")
 
     monkeypatch.setattr("monitor.cli.service.check.read_service", fail)
-    said = tmp_path / "said.txt"
-    with said.open("w") as out:
+    output_file = tmp_path / "said.txt"
+    with output_file.open("w") as out:
         monkeypatch.setattr("sys.stdout", out)
         assert cli.run_verb(["check"]) == 1
-    assert said.read_text() == "the first of two rows\n"
+    assert output_file.read_text() == "the first of two rows\n"
     assert "Permission denied" in capsys.readouterr().err
 
 
@@ -197,7 +195,7 @@ def test_what_was_said_before_a_file_failed_is_kept(tmp_path, capsys, monkeypatc
         (errno.EISDIR, "r.csv: Is a directory; it is a folder: name a file\n"),
     ],
 )
-def test_a_file_in_the_way_is_no_internal_error_and_says_what_to_do(number, line, capsys, monkeypatch):
+def test_file_error_is_one_line_with_a_remedy(number, line, capsys, monkeypatch):
     def fail(*_, **__):
         raise OSError(number, os.strerror(number), "r.csv")
 
@@ -205,15 +203,15 @@ def test_a_file_in_the_way_is_no_internal_error_and_says_what_to_do(number, line
     assert run(capsys, "check") == (1, "", line)
 
 
-def test_a_known_error_is_one_line_and_an_internal_one_too(capsys, monkeypatch):
-    known = run(capsys, "check", "--config", "nowhere.toml")
-    assert known == (1, "", "nowhere.toml: cannot be read: No such file or directory\n")
+def test_known_and_internal_errors_are_one_line(capsys, monkeypatch):
+    result = run(capsys, "check", "--config", "nowhere.toml")
+    assert result == (1, "", "nowhere.toml: cannot be read: No such file or directory\n")
     monkeypatch.setattr("monitor.cli.service.check.read_service", lambda: 1 / 0)
     status, _, err = run(capsys, "check")
     assert (status, err.count("\n"), err.startswith("internal error: ZeroDivisionError")) == (1, 1, True)
 
 
-def test_init_writes_a_file_without_weakness_that_is_never_overwritten(capsys):
+def test_init_writes_a_site_file_without_weaknesses_and_never_overwrites_it(capsys):
     assert run(capsys, "sites", "init", "my-slope")[0] == 0
     status, out, _ = run(capsys, "check")
     assert status == 0, out
@@ -226,7 +224,7 @@ def test_init_writes_a_file_without_weakness_that_is_never_overwritten(capsys):
     assert site.recipients[0].digest is not None, "what they suggest is told once a day"
 
 
-def test_check_names_an_unreachable_top_level_and_an_unknown_model_and_goes_on(capsys, tmp_path):
+def test_check_reports_an_unreachable_top_level_and_an_unknown_model_and_continues(capsys, tmp_path):
     text = write_first_site("lonely").replace('logger = "logger-2"', 'logger = "logger-1"')
     (tmp_path / "configs/sites/lonely.toml").write_text(text)
     status, _, err = run(capsys, "check")
@@ -238,24 +236,24 @@ def test_check_names_an_unreachable_top_level_and_an_unknown_model_and_goes_on(c
     status, out, _ = run(capsys, "check", "--json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert status == 1
-    assert any(not one["ok"] and "autogru" in one["text"] for one in lines)
-    assert any(one["ok"] and one["subject"] == "b" for one in lines)
+    assert any(not result["ok"] and "autogru" in result["text"] for result in lines)
+    assert any(result["ok"] and result["subject"] == "b" for result in lines)
 
 
-def check_a(capsys, tmp_path, text):
+def check_site_a(capsys, tmp_path, text):
     (tmp_path / "configs/sites/a.toml").write_text(text)
     status, out, _ = run(capsys, "check", "--json")
-    return status, [(one["state"], one["text"]) for one in map(json.loads, out.splitlines())]
+    return status, [(line["state"], line["text"]) for line in map(json.loads, out.splitlines())]
 
 
-def test_check_names_a_site_that_networks_cannot_begin_with(capsys, tmp_path):
+def test_check_reports_an_unknown_site_to_start_networks_from(capsys, tmp_path):
     text = write_first_site("a").replace(
         f"models = {MODELS}", 'models = ["lstm"]\nstart_from = "b"\nreplay = ["b", "c"]'
     )
     (tmp_path / "configs/sites/b.toml").write_text(write_first_site("b"))
-    status, found = check_a(capsys, tmp_path, text)
+    status, lines = check_site_a(capsys, tmp_path, text)
     assert status == 1
-    assert [line for state, line in found if state == "wrong"] == [
+    assert [line for state, line in lines if state == "wrong"] == [
         "forecast.replay: no site is called 'c'; expected one of: a, b"
     ]
 
@@ -272,106 +270,106 @@ def test_check_names_a_site_that_networks_cannot_begin_with(capsys, tmp_path):
         ("webhook:DUTY_URL", "ok", "recipients"),
     ],
 )
-def test_only_a_channel_that_can_send_passes_check(capsys, tmp_path, channel, state, words):
+def test_check_accepts_only_channels_that_can_send(capsys, tmp_path, channel, state, words):
     text = write_first_site("a").replace('channels = ["log"', f'channels = ["log", "{channel}"')
     assert channel in text
-    status, found = check_a(capsys, tmp_path, text)
+    status, lines = check_site_a(capsys, tmp_path, text)
     assert status == (state == "wrong")
-    assert any(s == state and words in line for s, line in found), found
+    assert any(line_state == state and words in line for line_state, line in lines), lines
 
 
 def test_check_lists_every_mistake_of_a_file(capsys, tmp_path):
     good = write_first_site("a")
     schema = good.replace("[site]", "[site]\nnick = 1\nlatitud = 2", 1).replace("min_sigma", "min_sigmas", 1)
     schema = schema.replace('timezone = "', "timezone = 7 # ", 1)
-    status, found = check_a(capsys, tmp_path, schema)
-    lines = [line for state, line in found if state == "wrong"]
+    status, results = check_site_a(capsys, tmp_path, schema)
+    lines = [line for state, line in results if state == "wrong"]
     assert status == 1
     for words in ("'nick'", "'latitud'", "site.timezone", "'min_sigmas'"):
         assert sum(words in line for line in lines) == 1, (words, lines)
     names = good.replace('stations = ["', 'stations = ["X', 1).replace('channels = ["log"', 'channels = ["pager:7"')
-    status, found = check_a(capsys, tmp_path, names.replace(MODELS, '["autogru", "grus"]'))
-    lines = [line for state, line in found if state == "wrong"]
+    status, results = check_site_a(capsys, tmp_path, names.replace(MODELS, '["autogru", "grus"]'))
+    lines = [line for state, line in results if state == "wrong"]
     for words in ("'autogru'", "'grus'", "pager:7", "criterion[0].stations"):
         assert sum(words in line for line in lines) == 1, (words, lines)
     twice = good + '\n[[recipient]]\nname = "Engineer"\nchannels = ["log"]\n'
-    assert "two spellings of one name" in str(check_a(capsys, tmp_path, twice)[1])
+    assert "two spellings of one name" in str(check_site_a(capsys, tmp_path, twice)[1])
 
 
-def test_check_opens_every_decoder(capsys, tmp_path):
+def test_check_validates_every_decoder(capsys, tmp_path):
     text = write_first_site("a") + '\n[[decoder]]\ntopic = "gateway/+/up"\nname = "json"\n'
-    status, found = check_a(capsys, tmp_path, text)
+    status, lines = check_site_a(capsys, tmp_path, text)
     assert status == 1
-    (line,) = [line for state, line in found if state == "wrong"]
+    (line,) = [line for state, line in lines if state == "wrong"]
     assert "gateway/+/up" in line
     assert "time is missing" in line
     text += 'time = "t"\nseries = {x = "G1.tilt_x_deg"}\n'
-    assert check_a(capsys, tmp_path, text)[0] == 0
+    assert check_site_a(capsys, tmp_path, text)[0] == 0
 
 
-def test_check_warns_of_a_station_called_like_a_level(capsys, tmp_path):
+def test_check_warns_of_a_station_named_like_a_level(capsys, tmp_path):
     text = write_first_site("a")
     station = re.search(r'\[\[station\]\]\nid = "([^"]+)"', text)[1]
-    status, found = check_a(capsys, tmp_path, text.replace(station, "Green"))
+    status, lines = check_site_a(capsys, tmp_path, text.replace(station, "Green"))
     assert status == 0
-    assert any(state == "warn" and "station Green: green is the name" in line for state, line in found)
-    assert not any("name of a level" in line for _, line in check_a(capsys, tmp_path, text)[1])
+    assert any(state == "warn" and "station Green: green is the name" in line for state, line in lines)
+    assert not any("name of a level" in line for _, line in check_site_a(capsys, tmp_path, text)[1])
 
 
-def find_warnings(found):
+def find_warnings(lines):
     """Return the lines that are not "ok", without those about features that are not installed."""
-    return [line for state, line in found if state != "ok" and "is not installed" not in line]
+    return [line for state, line in lines if state != "ok" and "is not installed" not in line]
 
 
 def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
     text = write_first_site("a")
-    status, found = check_a(capsys, tmp_path, text)
+    status, lines = check_site_a(capsys, tmp_path, text)
     assert status == 0
     assert any(
-        state == "warn" and "reaches nobody: no recipient has a channel to a person" in line for state, line in found
+        state == "warn" and "reaches nobody: no recipient has a channel to a person" in line for state, line in lines
     )
-    assert any(state == "warn" and "criterion rate-1: no author and no reason" in line for state, line in found)
+    assert any(state == "warn" and "criterion rate-1: no author and no reason" in line for state, line in lines)
     text = text.replace('author = ""', "").replace('reason = ""', "")
     text = text.replace("[[criterion]]", '[[criterion]]\nauthor = "A. Rossi"\nreason = "record of four years"')
-    one = text.replace('channels = ["log"]', 'channels = ["log", "mqtt:lamps/red", "webhook:DUTY_URL"]')
-    (line,) = find_warnings(check_a(capsys, tmp_path, one)[1])
+    one_way = text.replace('channels = ["log"]', 'channels = ["log", "mqtt:lamps/red", "webhook:DUTY_URL"]')
+    (line,) = find_warnings(check_site_a(capsys, tmp_path, one_way)[1])
     assert "reaches people only through webhook:DUTY_URL" in line, "a log and a device are no second way to a person"
-    two = text.replace('channels = ["log"]', 'channels = ["email:duty@example.org", "webhook:DUTY_URL"]')
-    assert find_warnings(check_a(capsys, tmp_path, two)[1]) == []
-    status, found = check_a(capsys, tmp_path, two.replace("[fusion]", "[fusion]\nfast_track = true"))
+    two_ways = text.replace('channels = ["log"]', 'channels = ["email:duty@example.org", "webhook:DUTY_URL"]')
+    assert find_warnings(check_site_a(capsys, tmp_path, two_ways)[1]) == []
+    status, lines = check_site_a(capsys, tmp_path, two_ways.replace("[fusion]", "[fusion]\nfast_track = true"))
     assert status == 0
-    assert any(state == "warn" and "fusion.fast_track" in line and "lightning" in line for state, line in found)
-    untold = two.replace('levels = ["yellow", "orange", "red"]', 'levels = ["yellow"]')
-    status, found = check_a(capsys, tmp_path, untold)
+    assert any(state == "warn" and "fusion.fast_track" in line and "lightning" in line for state, line in lines)
+    without_recipient = two_ways.replace('levels = ["yellow", "orange", "red"]', 'levels = ["yellow"]')
+    status, lines = check_site_a(capsys, tmp_path, without_recipient)
     assert status == 0
-    assert any(state == "warn" and "no recipient is notified of the top level 'red'" in line for state, line in found)
+    assert any(state == "warn" and "no recipient is notified of the top level 'red'" in line for state, line in lines)
 
 
-def test_check_warns_of_a_dear_site_and_refuses_one_beyond_the_bound(capsys, tmp_path):
-    signed = {"author": "x", "reason": "x"}
+def test_check_warns_of_an_expensive_site_and_rejects_one_above_the_limit(capsys, tmp_path):
+    author = {"author": "x", "reason": "x"}
 
-    def text(interval):
+    def make_text(interval):
         return (
             head("a", timezone="UTC", levels={"names": ["green", "red"]}, fusion={"top_needs": 1})
             + station("G1", series("rain", "mm", interval))
-            + criterion("rain_sum", id="storm", series="G1.rain", **signed, red={"over": 50, "window": "7d"})
+            + criterion("rain_sum", id="storm", series="G1.rain", **author, red={"over": 50, "window": "7d"})
             + table("[[recipient]]", name="duty", channels=["email:duty@example.org", "webhook:DUTY_URL"])
         )
 
-    assert check_a(capsys, tmp_path, text("1m")) == (0, [("ok", "stations: 1, criteria: 1, recipients: 1")])
-    status, found = check_a(capsys, tmp_path, text("10s"))
+    assert check_site_a(capsys, tmp_path, make_text("1m")) == (0, [("ok", "stations: 1, criteria: 1, recipients: 1")])
+    status, lines = check_site_a(capsys, tmp_path, make_text("10s"))
     assert status == 0
-    (line,) = [line for state, line in found if state == "warn"]
+    (line,) = [line for state, line in lines if state == "warn"]
     assert "more than 50,000 is slow" in line
-    status, found = check_a(capsys, tmp_path, text("2s"))
+    status, lines = check_site_a(capsys, tmp_path, make_text("2s"))
     assert status == 1
-    ((state, line),) = found
+    ((state, line),) = lines
     assert state == "wrong"
     assert "Criterion 'storm' reads most at station 'G1'" in line
     assert "at most 200,000" in line
 
 
-def test_check_connect_says_what_does_not_answer(capsys, tmp_path, monkeypatch):
+def test_check_connect_reports_unreachable_broker_and_missing_schema(capsys, tmp_path, monkeypatch):
     run(capsys, "sites", "init", "a")
     monkeypatch.setenv("SLOPEWARD_BROKER__MODE", "external")
     monkeypatch.setenv("SLOPEWARD_BROKER__URL", "mqtt://127.0.0.1:1")
@@ -381,7 +379,7 @@ def test_check_connect_says_what_does_not_answer(capsys, tmp_path, monkeypatch):
     assert "slopeward db upgrade" in err
 
 
-def test_list_says_which_file_cannot_be_used_and_show_resolves_globs(capsys, tmp_path):
+def test_list_names_unusable_files_and_show_resolves_patterns(capsys, tmp_path):
     assert run(capsys, "sites", "list")[0] == 4
     (tmp_path / "configs/sites/bad.toml").write_text("x = ")
     status, _, err = run(capsys, "sites", "list")
@@ -405,8 +403,8 @@ def test_status_is_blind_without_schema_or_a_service(capsys):
 
 
 @pytest.mark.parametrize(("words", "said"), [("db prune", "[retention]"), ("db", "[retention]")])
-def test_help_shows_the_names_of_tables_in_their_brackets(capsys, words, said):
-    """They were taken for colours and left out: *Delete what allows*."""
+def test_help_shows_names_of_tables_in_brackets(capsys, words, said):
+    """The formatter once took the brackets for markup and omitted the names."""
     status, out, _ = run(capsys, *words.split(), "--help")
     assert (status, said in out) == (0, True)
 
@@ -423,23 +421,23 @@ def test_help_shows_the_names_of_tables_in_their_brackets(capsys, words, said):
         ("\udcff.csv", r"\udcff.csv"),
     ],
 )
-def test_what_steers_is_spelled_out_and_words_are_not(text, shown):
+def test_control_characters_are_escaped_and_text_is_kept(text, shown):
     assert make_printable(text) == shown
 
 
-def test_a_file_name_with_control_characters_does_not_reach_the_terminal(tmp_path):
+def test_control_characters_of_a_file_name_do_not_reach_the_terminal(tmp_path):
     name = "a\x1b]0;owned\x07\x1b[2J.csv"
     (tmp_path / name).write_text("time,station,quantity,value\nx\x1b[3J,G\x07,rain_mm,1\n")
-    mine, theirs = os.openpty()
+    parent_fd, child_fd = os.openpty()
     command = [sys.executable, "-m", "monitor.cli.main", "ingest", name, "--dry-run"]
-    done = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    said = b""
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=child_fd, stderr=child_fd)
+    os.close(child_fd)
+    output = b""
     try:
-        while part := os.read(mine, 4096):
-            said += part
+        while chunk := os.read(parent_fd, 4096):
+            output += chunk
     except OSError:  # the other end is closed
         pass
-    assert done.wait(60) == 4
-    assert rb"a\x1b]0;owned\x07\x1b[2J.csv" in said
-    assert not set(b"\x1b\x07") & set(said)
+    assert process.wait(60) == 4
+    assert rb"a\x1b]0;owned\x07\x1b[2J.csv" in output
+    assert not set(b"\x1b\x07") & set(output)

@@ -1,4 +1,4 @@
-"""A command about one site does not fail by the file of another; it says what is wrong with that one."""
+"""A command about one site works although the file of another site is invalid, and warns about that file."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ FAULT = "configs/sites/south.toml: site.timezone"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         Path("configs/sites").mkdir(parents=True)
         for name in ("north", "south"):
             text = write_first_site(name)
-            nowhere = text.replace('timezone = "', 'timezone = "Nowhere/') if name == "south" else text
-            Path(f"configs/sites/{name}.toml").write_text(nowhere)
+            site_text = text.replace('timezone = "', 'timezone = "Nowhere/') if name == "south" else text
+            Path(f"configs/sites/{name}.toml").write_text(site_text)
         Path("configs/slopeward.toml").write_text(f'[database]\nurl = "sqlite:///{folder}/x.db"\n')
         Path("a.csv").write_text("time,station,quantity,value\n2026-01-01T00:00:00Z,G1,rain_mm,1.0\n")
         assert run_verb(["db", "upgrade"]) == 0
@@ -39,17 +39,17 @@ def place(tmp_path_factory):
         ("maintenance list --site north", 4, False),
     ],
 )
-def test_a_command_about_one_site_does_not_fail_by_the_file_of_another(place, words, status, is_said, capsys):
+def test_command_about_one_site_works_although_another_site_file_is_invalid(project, words, status, is_said, capsys):
     assert run_verb(words.split()) == status
     assert (f"warning: {FAULT}" in capsys.readouterr().err) is is_said
 
 
-def test_it_fails_by_its_own(place, capsys):
+def test_command_fails_if_its_own_site_file_is_invalid(project, capsys):
     assert run_verb(["ingest", "a.csv", "--site", "south"]) == 1
     assert FAULT in capsys.readouterr().err
 
 
-def test_the_lock_of_a_site_s_scenes_is_for_its_owner_alone(tmp_path):
-    with lock_scene_results(tmp_path / "scenes", wait=True) as held:
-        assert held
+def test_lock_of_scene_results_is_readable_only_by_its_owner(tmp_path):
+    with lock_scene_results(tmp_path / "scenes", wait=True) as is_locked:
+        assert is_locked
         assert (tmp_path / "scenes" / FILE).stat().st_mode & 0o777 == 0o600

@@ -1,4 +1,4 @@
-"""The command line shows states in words and times in the zone of the site; `--json` keeps stored names and UTC."""
+"""The command line prints states in words and times in the zone of the site. `--json` prints stored names and UTC."""
 
 import json
 from pathlib import Path
@@ -18,37 +18,37 @@ from monitor.web.parts.templating import format_minute, render_text
 from tests.data.watched_slope import write_service
 from tests.property.test_stored_names_in_messages import find_stored_names
 
-INTERNAL = [state for state in AlertState if "_" in state]
+STORED_STATES = [state for state in AlertState if "_" in state]
 
 
 @pytest.fixture
 def service(filled_sqlite_url, tmp_path):
-    with Database(filled_sqlite_url) as db:
-        yield str(write_service(tmp_path, db, SITE.read_text(encoding="utf-8")))
+    with Database(filled_sqlite_url) as database:
+        yield str(write_service(tmp_path, database, SITE.read_text(encoding="utf-8")))
 
 
-def read(capsys, service, *words):
-    run_verb([*words, "--config", service])
+def run_command(capsys, service, *arguments):
+    run_verb([*arguments, "--config", service])
     return capsys.readouterr().out
 
 
-def test_alerts_are_listed_and_shown_in_words(service, filled_sqlite_url, capsys):
-    with Database(filled_sqlite_url) as db, db.write() as c:
-        numbers = c.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars()
-        for number, state in zip(numbers.all(), INTERNAL, strict=False):
-            c.execute(update(alert).where(alert.c.id == number).values(state=state))
-    rows = [json.loads(line) for line in read(capsys, service, "alerts", "list", "--all", "--json").splitlines()]
-    assert {*INTERNAL} <= {row["state"] for row in rows}
-    listed = read(capsys, service, "alerts", "list", "--all")
-    shown = [read(capsys, service, "alerts", "show", str(row["id"])) for row in rows]
-    for text in (listed, *shown, read(capsys, service, "status")):
+def test_alerts_are_printed_in_words(service, filled_sqlite_url, capsys):
+    with Database(filled_sqlite_url) as database, database.write() as connection:
+        numbers = connection.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars()
+        for number, state in zip(numbers.all(), STORED_STATES, strict=False):
+            connection.execute(update(alert).where(alert.c.id == number).values(state=state))
+    rows = [json.loads(line) for line in run_command(capsys, service, "alerts", "list", "--all", "--json").splitlines()]
+    assert {*STORED_STATES} <= {row["state"] for row in rows}
+    listed = run_command(capsys, service, "alerts", "list", "--all")
+    shown = [run_command(capsys, service, "alerts", "show", str(row["id"])) for row in rows]
+    for text in (listed, *shown, run_command(capsys, service, "status")):
         assert [line for line in text.splitlines() if find_stored_names(line)] == []
-    for state in INTERNAL:
+    for state in STORED_STATES:
         assert state.replace("_", " ") in listed
         assert any(f", {state.replace('_', ' ')}" in text.splitlines()[0] for text in shown)
 
 
-# ---- people read the zone of the site at the command line too; programs, and who asks for it, read UTC ----
+# ---- times are in the zone of the site for people, and in UTC for programs and with `--utc` ----
 SITE = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.toml"
 
 
@@ -64,20 +64,22 @@ SITE = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.
     ],
     ids=" ".join,
 )
-def test_times_are_those_of_the_site_unless_utc_is_wanted(service, capsys, verb):
-    local, utc = read(capsys, service, *verb), read(capsys, service, *verb, "--utc")
+def test_times_are_in_the_zone_of_the_site_unless_utc_is_requested(service, capsys, verb):
+    local, utc = run_command(capsys, service, *verb), run_command(capsys, service, *verb, "--utc")
     assert " CET" in local
     assert " CET" not in utc
     assert " UTC" in utc
 
 
-def test_json_is_utc_in_any_case(service, capsys):
-    found = [read(capsys, service, "alerts", "list", "--all", "--json", *more) for more in ([], ["--utc"])]
-    assert found[0] == found[1]
-    assert all(json.loads(line)["raised_at"].endswith("Z") for line in found[0].splitlines())
+def test_json_always_contains_utc(service, capsys):
+    outputs = [
+        run_command(capsys, service, "alerts", "list", "--all", "--json", *options) for options in ([], ["--utc"])
+    ]
+    assert outputs[0] == outputs[1]
+    assert all(json.loads(line)["raised_at"].endswith("Z") for line in outputs[0].splitlines())
 
 
-def test_the_hour_that_comes_twice_is_told_apart_everywhere():
+def test_repeated_hour_is_printed_with_its_offset():
     first, second = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
     with use_zone("Europe/Zurich"):
         assert (format_minute(first), format_minute(second)) == ("2026-10-25 02:30 +02:00", "2026-10-25 02:30 +01:00")
@@ -89,5 +91,5 @@ def test_the_hour_that_comes_twice_is_told_apart_everywhere():
         assert format_minute("2026-07-01T00:00:00Z") == "2026-06-30 21:30"
 
 
-def test_no_zone_of_a_site_file_breaks_a_page():
+def test_unknown_zone_of_a_site_file_is_printed_as_utc():
     assert format_local(parse_time("2026-03-01T06:00:00Z"), "Mars/Base") == ("2026-03-01 06:00")

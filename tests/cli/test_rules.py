@@ -1,4 +1,4 @@
-"""Every command of every verb has a rule, and the rule holds: a new one that writes and has none fails here."""
+"""Every command has an access rule, and the rule is enforced. A new command that writes needs a rule."""
 
 import ast
 import io
@@ -41,7 +41,7 @@ NOW = datetime.now(UTC)
 WORDS = {"Ada": "tin lantern quarry 41", "Cy": "wool cedar anchor 93", "Ed": "slate piano ember 26"}
 WHY = ("--reason", "seen on foot")
 BY_NUMBER, OF_MODEL = ("1", *WHY), ("3fa1", "--site", "bench", *WHY)
-# what each command that writes for a person is called with; a new one needs a line
+# Arguments of each command that writes for a person. A new command needs a line.
 CALLS = {
     f"{group} {verb}": words
     for group, verbs, words in (
@@ -100,8 +100,8 @@ CALLS = {
     "db restore": ("FILE", "--yes"),
     "db grant-readonly": ("grafana",),
 }
-# what serves without a person acts for one with these
-ALSO = {
+# With these arguments, commands that need no person act for one.
+CALLS_WITH_PERSON_OPTIONS = {
     "backtest": ("--site", "bench", "--prove", "f"),
     "scenes score": ("--site", "bench", "--layout", "folder", "--folder", "x"),
     "ingest": ("--forget-epoch0", "bench/G1"),
@@ -109,45 +109,47 @@ ALSO = {
 }
 
 
-def test_every_rule_has_a_command_and_who_acts_for_a_person_is_called_here():
-    found = load_all_commands()
-    assert len(found) > 70
-    assert set(rules.RULES) < found.keys()
+def test_every_rule_belongs_to_a_command_and_every_command_for_a_person_is_tested():
+    commands = load_all_commands()
+    assert len(commands) > 70
+    assert set(rules.RULES) < commands.keys()
     assert {name for name, rule in rules.RULES.items() if rule in {rules.OPERATOR, rules.ADMIN}} == set(CALLS)
 
 
-def test_the_database_is_opened_in_one_place():
-    """There the rule of the command closes it; the other only looks what it says."""
-    opens = set()
+def test_database_is_opened_in_one_place():
+    """session.py opens it according to the rule of the command. doctor.py opens it only to inspect it."""
+    opening_files = set()
     features = [path for path in (CLI.parent / "features").rglob("*.py") if "cli" in path.parts or path.stem == "cli"]
     assert len(features) > 10
     for path in (*CLI.rglob("*.py"), *features):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Database", "create_engine"}:
-                opens.add(path.name)
-    assert opens == {"session.py", "doctor.py"}
+                opening_files.add(path.name)
+    assert opening_files == {"session.py", "doctor.py"}
 
 
 @ON_BOTH
-def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
+def test_command_that_reads_and_command_without_a_rule_cannot_write(bench):
     for command in ("status", "alerts list", "a new one"):
-        with rules.register_running(command), open_database(None) as db:
-            with pytest.raises(StoreError, match="only reads"), db.write():
+        with rules.register_running(command), open_database(None) as database:
+            with pytest.raises(StoreError, match="only reads"), database.write():
                 pass
-    with rules.register_running("level set"), open_database(None) as db:
-        with pytest.raises(StoreError, match="nobody was authenticated"), db.write():
+    with rules.register_running("level set"), open_database(None) as database:
+        with pytest.raises(StoreError, match="nobody was authenticated"), database.write():
             pass
-        authenticate_actor(db, "Ada")
-        with db.write():
+        authenticate_actor(database, "Ada")
+        with database.write():
             pass
-    with rules.register_running("ingest"), open_database(None) as db, db.write():
+    with rules.register_running("ingest"), open_database(None) as database, database.write():
         pass
 
 
 def count_rows(database):
-    every = load_metadata().tables.items()
-    with database.read() as c:
-        return {name: c.execute(select(func.count()).select_from(table)).scalar_one() for name, table in every}
+    tables = load_metadata().tables.items()
+    with database.read() as connection:
+        return {
+            name: connection.execute(select(func.count()).select_from(table)).scalar_one() for name, table in tables
+        }
 
 
 @pytest.fixture
@@ -160,29 +162,29 @@ def files(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def things(bench):
+def stored_items(bench):
     for hour in range(6):
         bench.publish("G1", 0.0, bench.now - timedelta(hours=hour))
-    with bench.database.write() as c:
-        event = add_event(c, SiteEvent("bench", NOW, NOW, "earthquake", "M 5.1", 0.3), NOW, "feed", via="mqtt")
-        save_poll(c, update_state(None, PollSummary("feed"), "bench", "http", NOW, 60.0))
-        work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
-        save_first(c, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
-        series_id = find_series_id(c, "bench", "G1", "crack_opening")
-        said = {"author": Actor("Ada"), "reason": "new mast", "known_from": bench.now}
-        offset = enter_offset(c, series_id, bench.now, 1.0, NOW, **said)
-        add_drill(c, "bench", Actor("Ada"), "new mast", NOW)
+    with bench.database.write() as connection:
+        event = add_event(connection, SiteEvent("bench", NOW, NOW, "earthquake", "M 5.1", 0.3), NOW, "feed", via="mqtt")
+        save_poll(connection, update_state(None, PollSummary("feed"), "bench", "http", NOW, 60.0))
+        work = add_maintenance(connection, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
+        save_first(connection, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
+        series_id = find_series_id(connection, "bench", "G1", "crack_opening")
+        declared_by = {"author": Actor("Ada"), "reason": "new mast", "known_from": bench.now}
+        offset = enter_offset(connection, series_id, bench.now, 1.0, NOW, **declared_by)
+        add_drill(connection, "bench", Actor("Ada"), "new mast", NOW)
         period = make_period("daily", bench.now, ZoneInfo("UTC"))
-        facts = gather_facts(c, "bench", period)
-        span, said = (period.from_at, period.to_at), (make_digest(facts), "1", canonical_json(facts))
-        report = add_issue(c, IssuedReport(0, "bench", "daily", *span, NOW, "en", *said), (), NOW)
+        facts = gather_facts(connection, "bench", period)
+        span, declared_by = (period.from_at, period.to_at), (make_digest(facts), "1", canonical_json(facts))
+        report = add_issue(connection, IssuedReport(0, "bench", "daily", *span, NOW, "en", *declared_by), (), NOW)
     changed = SITE_TEXT.replace("6.0, window", "7.0, window")
     change = propose(bench.database, changed, "bench.toml", Actor("Ada"), "noise", NOW, lambda *_: {})
     assert (event, work, offset, change.id, report) == (1, 1, 1, 1, 1)
 
 
-# what commands that only read show of a site: lists, and one thing by its number
-SHOWN = {
+# Arguments of commands that only read and print data of a site: lists, and one item by its number.
+SITE_COMMANDS = {
     **dict.fromkeys(("alerts list", "events list", "instruments list", "maintenance list", "offsets list"), ()),
     **dict.fromkeys(("people signatures list", "ingest sources list", "sites proposals", "notify drill list"), ()),
     **{f"alerts {verb}": ("1",) for verb in ("show", "explain", "export", "cap", "chain")},
@@ -194,8 +196,8 @@ SHOWN = {
     "offsets propose": ("--site", "bench", "--station", "G1", "--at", "2026-02-28T21:30:00Z"),
     **{f"people duty {verb}": ("bench",) for verb in ("show", "hand-over show")},
 }
-# of the service as a whole, or of files that everybody here may read
-WHOLE = {
+# Commands about the whole service, or about files that every local user may read.
+SERVICE_COMMANDS = {
     "help",
     *("backtest", "check", "doctor", "status", "notify channels list", "people tokens list", "people users list"),
     *(f"broker {verb}" for verb in ("keys", "list")),
@@ -207,47 +209,49 @@ WHOLE = {
 }
 
 
-@pytest.mark.usefixtures("things")
-def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch, capsys, tmp_path):
-    """It keeps nobody from the database who may open it; it keeps the duty of one slope from acting on another's."""
+@pytest.mark.usefixtures("stored_items")
+def test_bound_system_user_sees_only_the_sites_of_the_account(bench, monkeypatch, capsys, tmp_path):
+    """A user who can open the database can still read it. The rule prevents actions on the slope of another team."""
     monkeypatch.chdir(tmp_path)
-    reading = {find_full_name(name) for name in load_all_commands()} - set(rules.RULES)
+    reading_commands = {find_full_name(name) for name in load_all_commands()} - set(rules.RULES)
     of_models = ("forecast ", "scenes ", "anomalies ", "sites thresholds ")
-    by_site = {name for name in reading if not name.startswith(of_models)}
-    assert by_site == {*SHOWN, *WHOLE}, "decide whether a command that reads shows what is of one site"
+    commands_by_site = {name for name in reading_commands if not name.startswith(of_models)}
+    assert commands_by_site == {*SITE_COMMANDS, *SERVICE_COMMANDS}, (
+        "decide whether a command that reads shows what is of one site"
+    )
 
-    def call(command, *more):
-        return run_verb([*command.split(), *SHOWN[command], *more]), "".join(capsys.readouterr())
+    def call(command, *options):
+        return run_verb([*command.split(), *SITE_COMMANDS[command], *options]), "".join(capsys.readouterr())
 
-    def look():
-        return {command: call(command) for command in SHOWN}
+    def run_all():
+        return {command: call(command) for command in SITE_COMMANDS}
 
-    with bench.database.write() as c:
-        add_account(c, "Ed", WORDS["Ed"], "operator", NOW)
-        c.execute(user_account.update().values(os_user=name_os_user(), sites=["bench"]))
-    assert {status for status, _ in look().values()} == {0}
-    tell(bench.database, lambda c: c.execute(user_account.update().values(sites=["elsewhere"])))
-    for command, (status, said) in look().items():
-        single = bool(SHOWN[command])
-        refused = "bound to an account for elsewhere only" in said
-        assert (status, refused) == ((1, True) if single else (4, False)), command
-        assert "new mast" not in said, command
-        if not single and command != "people signatures list":
+    with bench.database.write() as connection:
+        add_account(connection, "Ed", WORDS["Ed"], "operator", NOW)
+        connection.execute(user_account.update().values(os_user=name_os_user(), sites=["bench"]))
+    assert {status for status, _ in run_all().values()} == {0}
+    tell(bench.database, lambda connection: connection.execute(user_account.update().values(sites=["elsewhere"])))
+    for command, (status, output) in run_all().items():
+        has_arguments = bool(SITE_COMMANDS[command])
+        is_refused = "bound to an account for elsewhere only" in output
+        assert (status, is_refused) == ((1, True) if has_arguments else (4, False)), command
+        assert "new mast" not in output, command
+        if not has_arguments and command != "people signatures list":
             assert call(command, "--site", "bench")[0] == 1, command
 
 
-@pytest.mark.usefixtures("things")
-def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, monkeypatch, capsys):
-    """The walk: by nobody, by a name that is only written, by who may only look, and by who is for other sites."""
-    with bench.database.write() as c:
+@pytest.mark.usefixtures("stored_items")
+def test_no_command_acts_for_an_unauthenticated_person(bench, files, monkeypatch, capsys):
+    """Each command is run by nobody, by a name without password, by a viewer, and by an admin of other sites."""
+    with bench.database.write() as connection:
         for name, role in (("Ada", "admin"), ("Cy", "viewer"), ("Ed", "admin")):
-            add_account(c, name, WORDS[name], role, NOW)
-        c.execute(user_account.update().where(user_account.c.name == "Ed").values(sites=["elsewhere"]))
+            add_account(connection, name, WORDS[name], role, NOW)
+        connection.execute(user_account.update().where(user_account.c.name == "Ed").values(sites=["elsewhere"]))
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    before = count_rows(bench.database)
-    wrong = []
-    for command, words in {**CALLS, **ALSO}.items():
-        call = [*command.split(), *(files.get(w, w) for w in words)]
+    rows_before = count_rows(bench.database)
+    failures = []
+    for command, words in {**CALLS, **CALLS_WITH_PERSON_OPTIONS}.items():
+        call = [*command.split(), *(files.get(argument, argument) for argument in words)]
         for person, password, answer in (
             (None, None, "--by NAME"),
             ("Ada", None, "SLOPEWARD_BY_PASSWORD"),
@@ -259,24 +263,26 @@ def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, m
                 if password is not None:
                     patch.setenv("SLOPEWARD_BY_PASSWORD", password)
                 status = run_verb([*call, *([] if person is None else ["--by", person])])
-            said = capsys.readouterr().err
-            if status != 1 or answer not in said:
-                wrong.append(f"slopeward {command} by {person}: status {status}, {said.strip()}")
-    assert not wrong
-    assert count_rows(bench.database) == before
+            error = capsys.readouterr().err
+            if status != 1 or answer not in error:
+                failures.append(f"slopeward {command} by {person}: status {status}, {error.strip()}")
+    assert not failures
+    assert count_rows(bench.database) == rows_before
 
 
-def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench, files, monkeypatch, capsys):
+def test_every_command_refuses_a_wrong_password_and_logs_it(bench, files, monkeypatch, capsys):
     tell(bench.database, add_account, "Ada", WORDS["Ada"], "admin", NOW)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS["Cy"])
     # Another test checks the delays after wrong passwords.
     monkeypatch.setattr("monitor.people.queries.sessions.FREE_PASSWORDS", 10 * len(CALLS))
-    before = count_rows(bench.database)
+    rows_before = count_rows(bench.database)
     for command, words in CALLS.items():
-        assert run_verb([*command.split(), *(files.get(w, w) for w in words), "--by", "Ada"]) == 1, command
+        assert (
+            run_verb([*command.split(), *(files.get(argument, argument) for argument in words), "--by", "Ada"]) == 1
+        ), command
         assert "the password of Ada is wrong" in capsys.readouterr().err, command
-    after = count_rows(bench.database)
-    assert after.pop("audit_entry") == before.pop("audit_entry") + len(CALLS)
-    assert after.pop("password_guess") == before.pop("password_guess") + 1
-    assert after == before
+    rows_after = count_rows(bench.database)
+    assert rows_after.pop("audit_entry") == rows_before.pop("audit_entry") + len(CALLS)
+    assert rows_after.pop("password_guess") == rows_before.pop("password_guess") + 1
+    assert rows_after == rows_before

@@ -1,4 +1,4 @@
-"""`slopeward sites show` and `list`: keys that only one kind has, and advice that the site file does not contain."""
+"""`slopeward sites show` and `list` print keys that only one kind of criterion has, and added advice."""
 
 import json
 
@@ -42,12 +42,12 @@ def config(tmp_path):
     return str(path)
 
 
-def test_show_lists_the_keys_of_a_kind(config, capsys):
+def test_show_lists_the_keys_of_a_kind_of_criterion(config, capsys):
     assert run_verb(["sites", "show", "bench", "--config", config]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines() if "  criterion " in line]
-    (own,) = [line for line in lines if line.startswith("criterion rain_antecedent-1 ")]
-    assert "span = 30d" in own
-    assert "decay = 0.9" in own
+    (criterion_line,) = [line for line in lines if line.startswith("criterion rain_antecedent-1 ")]
+    assert "span = 30d" in criterion_line
+    assert "decay = 0.9" in criterion_line
     assert [line.split("(")[1].split(")")[0] for line in lines if "-advice" in line] == ["advice, always added"] * 2
 
 

@@ -1,4 +1,4 @@
-"""`slopeward status` tries the database itself: what core wrote last is no word on the present."""
+"""`slopeward status` tests the database itself, because the last record of the core does not describe the present."""
 
 import json
 import sqlite3
@@ -20,8 +20,8 @@ from tests.fixtures.databases import on_both_databases  # noqa: F401 - a fixture
 
 
 @pytest.fixture
-def service(database, database_url, tmp_path, monkeypatch, capsys):
-    """A database in which core said just now that all is well; what `status` answers and prints."""
+def run_status_command(database, database_url, tmp_path, monkeypatch, capsys):
+    """Return a function that runs `status` on a database with a recent heartbeat of a healthy core."""
     now = datetime.now(UTC)
     slope = WatchedSlope(database, SITE_TEXT)
     slope.now = now - timedelta(hours=30)
@@ -32,42 +32,42 @@ def service(database, database_url, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(engine, "SQLITE_BUSY_S", 0.2)
     database.close()
 
-    def ask(*words):
-        code = run_verb(["status", *words])
-        said = capsys.readouterr()
-        assert "internal error" not in said.out + said.err
-        return code, said.out + said.err
+    def run_status(*words):
+        status = run_verb(["status", *words])
+        captured = capsys.readouterr()
+        assert "internal error" not in captured.out + captured.err
+        return status, captured.out + captured.err
 
-    return ask
-
-
-def seen(service):
-    code, said = service()
-    assert code == 0, said
-    assert "bench" in said
+    return run_status
 
 
-def blind(service, why):
-    code, said = service()
-    assert code == 6, said
-    assert "blind" in said
-    assert why in said
-    code, said = service("--json")
-    answer = json.loads(said)
-    assert (code, answer["state"]) == (6, "blind")
-    assert any(why in str(reason) for reason in answer["reasons"])
+def assert_healthy(run_status_command):
+    status, output = run_status_command()
+    assert status == 0, output
+    assert "bench" in output
+
+
+def assert_blind(run_status_command, reason_text):
+    status, output = run_status_command()
+    assert status == 6, output
+    assert "blind" in output
+    assert reason_text in output
+    status, output = run_status_command("--json")
+    answer = json.loads(output)
+    assert (status, answer["state"]) == (6, "blind")
+    assert any(reason_text in str(reason) for reason in answer["reasons"])
     return answer
 
 
 @contextmanager
-def held(url, statement):
+def hold_lock(url, statement):
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(make_url(url).database, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        with closing(sqlite3.connect(make_url(url).database, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
             yield
         return
-    with Database(url) as other, other.engine.connect() as c, c.begin():
-        c.execute(text(statement))
+    with Database(url) as connection, connection.engine.connect() as server_connection, server_connection.begin():
+        server_connection.execute(text(statement))
         yield
 
 
@@ -75,44 +75,44 @@ LOCKS = ("LOCK TABLE site_state IN EXCLUSIVE MODE", "LOCK TABLE service_state IN
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_that_somebody_holds_is_named(service, database_url, lock, monkeypatch):
+def test_lock_held_by_another_process_is_reported(run_status_command, database_url, lock, monkeypatch):
     if database_url.startswith("sqlite") and lock != LOCKS[0]:
         pytest.skip("a file has one lock")
     monkeypatch.setattr(engine, "LOCK_TIMEOUT_MS", 300)
-    seen(service)
-    with held(database_url, lock):
-        answer = blind(service, "lock")
-        assert bool(answer["sites"]) == (lock == LOCKS[0]), "what can be read is shown"
-    seen(service)
+    assert_healthy(run_status_command)
+    with hold_lock(database_url, lock):
+        report = assert_blind(run_status_command, "lock")
+        assert bool(report["sites"]) == (lock == LOCKS[0]), "what can be read is shown"
+    assert_healthy(run_status_command)
 
 
-def test_a_database_that_takes_no_writes_is_named(service, database_url, monkeypatch):
-    seen(service)
+def test_read_only_database_is_reported(run_status_command, database_url, monkeypatch):
+    assert_healthy(run_status_command)
     if database_url.startswith("sqlite"):
         path = make_url(database_url).database
         monkeypatch.setenv("SLOPEWARD_DATABASE__URL", f"sqlite:///file:{path}?mode=ro&uri=true")
-        blind(service, "read-only")
+        assert_blind(run_status_command, "read-only")
         return
     name = make_url(database_url).database
-    with Database(database_url) as db, db.engine.connect() as c, c.begin():
-        c.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
-    assert blind(service, "read-only")["sites"], "what can be read is shown"
+    with Database(database_url) as database, database.engine.connect() as connection, connection.begin():
+        connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    assert assert_blind(run_status_command, "read-only")["sites"], "what can be read is shown"
 
 
-def test_a_database_that_is_gone_is_named_and_not_made_anew(service, database_url, monkeypatch):
-    seen(service)
+def test_missing_database_is_reported_and_not_created(run_status_command, database_url, monkeypatch):
+    assert_healthy(run_status_command)
     if not database_url.startswith("sqlite"):
         monkeypatch.setenv("SLOPEWARD_DATABASE__URL", make_url(database_url).set(port=1).render_as_string(False))
-        blind(service, "does not answer")
+        assert_blind(run_status_command, "does not answer")
         return
     path = Path(make_url(database_url).database)
-    for one in path.parent.glob(f"{path.name}*"):
-        one.unlink()
-    blind(service, f"there is no database {path}")
+    for database_file in path.parent.glob(f"{path.name}*"):
+        database_file.unlink()
+    assert_blind(run_status_command, f"there is no database {path}")
     assert not path.exists(), "who only reads leaves no empty one"
 
 
-def test_damaged_file_is_named(service, database_url):
+def test_damaged_database_file_is_reported(run_status_command, database_url):
     if not database_url.startswith("sqlite"):
         pytest.skip("a server looks after its files")
     path = Path(make_url(database_url).database)
@@ -121,11 +121,11 @@ def test_damaged_file_is_named(service, database_url):
     files = ((third, "damaged"), (whole[:4096], "damaged"), (b"x" * 9000, "not a SQLite"), (b"", "no schema"))
     for content, reason in files:
         path.write_bytes(content)
-        blind(service, reason)
+        assert_blind(run_status_command, reason)
 
 
-# ---- a site that nobody declared is said so by every verb that takes one, also where a list would be empty ----------
-VERBS = (
+# ---- every command that takes a site rejects an unknown one, also if its list would be empty ---------------------
+SITE_COMMANDS = (
     "alerts list --site {}",
     "maintenance list --site {}",
     "offsets list --site {}",
@@ -141,7 +141,7 @@ VERBS = (
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -152,26 +152,28 @@ def place(tmp_path_factory):
         yield folder
 
 
-@pytest.mark.parametrize("words", VERBS)
-def test_an_unknown_site_is_one_line(place, words, capsys):
+@pytest.mark.parametrize("words", SITE_COMMANDS)
+def test_unknown_site_is_one_line_of_error(project, words, capsys):
     status = run_verb(words.format("north-bemch").split())
     out, err = capsys.readouterr()
     assert (status, out, err.count("\n"), "north-bemch" in err) == (1, "", 1, True)
     assert "did you mean north-bench?" in err or "no reference of north-bemch/G1 is stored" in err
 
 
-@pytest.mark.parametrize("words", [w for w in VERBS if "list" in w or "models" in w or "expl" in w or "export" in w])
-def test_a_declared_site_of_which_nothing_is_kept_is_said_to_have_nothing(place, words, capsys):
+@pytest.mark.parametrize(
+    "words", [w for w in SITE_COMMANDS if "list" in w or "models" in w or "expl" in w or "export" in w]
+)
+def test_site_without_stored_items_is_reported_as_empty(project, words, capsys):
     status = run_verb(words.format("north-bench").split())
     out, err = capsys.readouterr()
     assert (status, out, err.count("\n")) == (4, "", 1)
 
 
-def test_status_before_the_first_run_names_the_site_that_waits(place, capsys):
+def test_status_before_the_first_run_names_the_site_to_be_watched(project, capsys):
     assert (run_verb(["status"]), "`slopeward run` takes: north-bench" in capsys.readouterr().out) == (6, True)
 
 
-def test_alerts_of_the_service_before_the_first_one_are_none_and_no_error(place, capsys):
+def test_missing_alerts_of_the_service_are_no_error(project, capsys):
     assert (run_verb(["alerts", "list", "--site", "status"]), capsys.readouterr().err) == (4, "no alert\n")
     assert run_verb(["alerts", "list", "--ledger", "hazards"]) == 1
     assert "hazard, health, advice" in capsys.readouterr().err
@@ -182,7 +184,7 @@ def test_alerts_of_the_service_before_the_first_one_are_none_and_no_error(place,
     ["report add --site north-bench --kind crack --text rockfall", "level set north-bench yellow --reason works"],
 )
 @pytest.mark.parametrize("name", ["", "  ", "\u200b"])
-def test_nobody_may_not_act(place, verb, name, capsys):
+def test_empty_name_of_a_person_is_rejected(project, verb, name, capsys):
     status = run_verb([*verb.split(), "--by", name])
     err = capsys.readouterr().err
     assert (status, err.count("\n"), "--by: a name is needed" in err) == (1, 1, True)
