@@ -1,4 +1,4 @@
-"""Copies by schedule: made beside a writer, proven in a scratch database, refused when torn, and enough to go on."""
+"""Scheduled backups: made beside a writer, verified in a scratch database, rejected if damaged, and complete."""
 
 import os
 import resource
@@ -39,37 +39,35 @@ def client_programs():
         pytest.skip("the PostgreSQL client programs are missing")
 
 
-def rows_of(database, name):
+def load_rows(database, name):
     return ask(database, views.load_view, name, order_by=["at"])
 
 
-def reading(k):
-    at = NOW + timedelta(seconds=k)
-    return Observation("north-bench", "G1", "strain", "microstrain", at, at, float(k))
+def make_reading(number):
+    observed_at = NOW + timedelta(seconds=number)
+    return Observation("north-bench", "G1", "strain", "microstrain", observed_at, observed_at, float(number))
 
 
-def readings_in(database):
-    with database.read() as c:
-        found = select(observation.c.value_raw).join(series, series.c.id == observation.c.series_id)
-        return {v for (v,) in c.execute(found.where(series.c.quantity == "strain"))}
+def load_values(database):
+    with database.read() as connection:
+        query = select(observation.c.value_raw).join(series, series.c.id == observation.c.series_id)
+        return {value for (value,) in connection.execute(query.where(series.c.quantity == "strain"))}
 
 
-def test_a_program_that_takes_too_long_is_an_error_of_the_store(monkeypatch):
+def test_program_that_takes_too_long_is_a_storage_error(monkeypatch):
     monkeypatch.setattr(backup, "PROGRAM_LIMIT_S", 0.05)
     with pytest.raises(StoreError, match="sleep was ended: it took longer"):
         backup.run_program(["sleep", "5"])
 
 
-def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_the_service_goes_on(
-    filled_database, tmp_path
-):
-    """The acknowledgement is the end of a commit; what the copy does not hold, the instrument sends again."""
+def test_backup_during_writes_contains_everything_acknowledged_before_it(filled_database, tmp_path):
+    """A commit acknowledges its readings. The instrument sends the readings again that are missing in the backup."""
     database, sent, stop = filled_database, [], threading.Event()
 
     def write():
         while not stop.wait(0.02):
-            with database.write(urgent=True) as c:
-                add_observations(c, [reading(len(sent))], NOW)
+            with database.write(urgent=True) as connection:
+                add_observations(connection, [make_reading(len(sent))], NOW)
             sent.append(float(len(sent)))
 
     with ThreadPoolExecutor(1) as writer:
@@ -77,114 +75,128 @@ def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_
         try:
             wait_for(lambda: len(sent) >= 5)
             acknowledged = set(sent)
-            made = copies.make_copy(database, tmp_path / "copies", 2, NOW, should_prove=True)
-            during = len(sent) - len(acknowledged)
+            backup_row = copies.make_copy(database, tmp_path / "copies", 2, NOW, should_prove=True)
+            written_during_backup = len(sent) - len(acknowledged)
         finally:
             stop.set()
         writing.result()
-    assert made.state == "proven", made
-    assert during > 0  # nobody waited for the copy
-    backup.restore(database, tmp_path / "copies" / made.file.rpartition("/")[2])
-    held = readings_in(database)
-    assert acknowledged <= held <= set(sent)
-    assert tell(database, add_observations, [reading(k) for k in range(len(sent))], NOW).duplicates == len(held)
-    assert readings_in(database) == set(sent)
+    assert backup_row.state == "proven", backup_row
+    assert written_during_backup > 0  # no writer waited for the backup
+    backup.restore(database, tmp_path / "copies" / backup_row.file.rpartition("/")[2])
+    restored_values = load_values(database)
+    assert acknowledged <= restored_values <= set(sent)
+    assert tell(
+        database, add_observations, [make_reading(number) for number in range(len(sent))], NOW
+    ).duplicates == len(restored_values)
+    assert load_values(database) == set(sent)
 
 
 @STORY_ON_SQLITE
-def test_the_job_copies_when_one_is_due_and_keeps_the_newest(filled_database, tmp_path):
+def test_job_makes_a_backup_when_due_and_keeps_the_newest(filled_database, tmp_path):
     folder = tmp_path / "copies"
     config = parse_service(f'[backup]\nevery = "24h"\nkeep = 2\nfolder = "{folder}"\nprove = false\n', "t")
     assert "backup.every is never" in job.run(filled_database, parse_service("", "t"), None, NOW)
-    own = folder / "before-the-move.db"
+    own_file = folder / "before-the-move.db"
     folder.mkdir()
-    killed = [folder / ".slopeward-auto-20260101T000000Z.db.0a1b2c3d.part", folder / ".slopeward_proof_0a1b2c3d.db"]
-    for left in killed:
-        left.touch()
-        os.utime(left, (0, 0))
+    leftover_files = [
+        folder / ".slopeward-auto-20260101T000000Z.db.0a1b2c3d.part",
+        folder / ".slopeward_proof_0a1b2c3d.db",
+    ]
+    for leftover in leftover_files:
+        leftover.touch()
+        os.utime(leftover, (0, 0))
     for day in range(4):
         assert "made" in job.run(filled_database, config, None, NOW + days(day + 1))
         assert "not due" in job.run(filled_database, config, None, NOW + days(day + 1) + timedelta(hours=20))
-        own.touch()
+        own_file.touch()
     assert len(copies.list_copies(folder)) == 2
-    assert own.exists()
-    assert not any(left.exists() for left in killed)
+    assert own_file.exists()
+    assert not any(leftover.exists() for leftover in leftover_files)
     assert len(list(folder.glob("*.sha256"))) == 2
-    assert [row["state"] for row in rows_of(filled_database, "backups")][-4:] == ["made"] * 4
+    assert [row["state"] for row in load_rows(filled_database, "backups")][-4:] == ["made"] * 4
     (folder / "in-the-way").touch()
     broken = parse_service(f'[backup]\nevery = "24h"\nfolder = "{folder}/in-the-way"\n', "t")
     with pytest.raises(StoreError):
         job.run(filled_database, broken, None, NOW + days(9))
-    assert rows_of(filled_database, "backups")[-1]["state"] == "failed"
+    assert load_rows(filled_database, "backups")[-1]["state"] == "failed"
 
 
-def test_a_torn_an_altered_and_a_newer_copy_are_refused_before_anything_is_replaced(filled_database, tmp_path):
-    whole = tmp_path / "copy"
-    backup.back_up(filled_database, whole)
-    torn = tmp_path / "torn"
-    torn.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+def test_incomplete_altered_and_newer_backups_are_rejected_before_a_restore(filled_database, tmp_path):
+    complete = tmp_path / "copy"
+    backup.back_up(filled_database, complete)
+    incomplete = tmp_path / "torn"
+    incomplete.write_bytes(complete.read_bytes()[: complete.stat().st_size * 2 // 3])
     with pytest.raises(StoreError):
-        proof.prove(filled_database, torn)
-    altered = bytearray(whole.read_bytes())
+        proof.prove(filled_database, incomplete)
+    altered = bytearray(complete.read_bytes())
     altered[len(altered) // 2] ^= 1
-    whole.write_bytes(altered)
+    complete.write_bytes(altered)
     with pytest.raises(StoreError, match="not as it was written"):
-        proof.require_restorable(filled_database, whole)
+        proof.require_restorable(filled_database, complete)
     newer = tmp_path / "newer"
-    tell(filled_database, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    tell(
+        filled_database, lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    )
     backup.back_up(filled_database, newer)
     with pytest.raises(StoreError, match="revision 9999, made by a newer Slopeward"):
         proof.require_restorable(filled_database, newer)
     if not filled_database.is_sqlite:
-        with filled_database.read() as c:
-            left = c.execute(text("SELECT count(*) FROM pg_database WHERE datname LIKE 'slopeward_proof%'")).scalar()
-        assert left == 0
+        with filled_database.read() as connection:
+            scratch_count = connection.execute(
+                text("SELECT count(*) FROM pg_database WHERE datname LIKE 'slopeward_proof%'")
+            ).scalar()
+        assert scratch_count == 0
 
 
 @STORY_ON_SQLITE
-def test_a_copy_whose_rows_were_changed_is_found_by_the_proof(filled_database, tmp_path):
+def test_proof_detects_changed_rows_in_a_backup(filled_database, tmp_path):
     copy = tmp_path / "copy.db"
     backup.back_up(filled_database, copy)
     backup.checksum_file(copy).unlink()
-    with closing(sqlite3.connect(copy)) as c, c:
-        c.execute("UPDATE alert SET reason = 'nothing happened'")
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("UPDATE alert SET reason = 'nothing happened'")
     assert any("the row was altered" in line for line in proof.prove(filled_database, copy).findings)
-    assert [p.name for p in tmp_path.iterdir() if "proof" in p.name] == []
+    assert [path.name for path in tmp_path.iterdir() if "proof" in path.name] == []
 
 
 @STORY_ON_SQLITE
-def test_without_room_for_a_scratch_database_a_copy_is_made_and_not_proven(filled_database, tmp_path, monkeypatch):
+def test_backup_is_made_without_proof_if_there_is_no_room_for_a_scratch_database(
+    filled_database, tmp_path, monkeypatch
+):
     monkeypatch.setattr(proof, "prove_in_child", Mock(side_effect=proof.NoScratchError("no room to restore it")))
-    made = copies.make_copy(filled_database, tmp_path / "copies", 2, NOW, should_prove=True)
-    assert (made.state, made.detail) == ("made", "no room to restore it")
+    backup_row = copies.make_copy(filled_database, tmp_path / "copies", 2, NOW, should_prove=True)
+    assert (backup_row.state, backup_row.detail) == ("made", "no room to restore it")
 
 
 @STORY_ON_SQLITE
-def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(filled_database, tmp_path, monkeypatch):
+def test_backup_that_fails_its_proof_is_removed_and_replaces_no_valid_one(filled_database, tmp_path, monkeypatch):
     folder = tmp_path / "copies"
-    good = copies.make_copy(filled_database, folder, 1, NOW, should_prove=True)
-    bad = proof.BackupProof(rows={}, audit_head=0.0, findings=("the row was altered",))
-    monkeypatch.setattr(proof, "prove_in_child", lambda *_: bad)
+    valid_backup = copies.make_copy(filled_database, folder, 1, NOW, should_prove=True)
+    failed_proof = proof.BackupProof(rows={}, audit_head=0.0, findings=("the row was altered",))
+    monkeypatch.setattr(proof, "prove_in_child", lambda *_: failed_proof)
     for hour in range(1, 3):
         with pytest.raises(StoreError, match="not as it was written"):
             copies.make_copy(filled_database, folder, 1, NOW + timedelta(hours=hour), should_prove=True)
-    assert ([str(one) for one in copies.list_copies(folder)], len(list(folder.glob("*.sha256")))) == ([good.file], 1)
+    assert ([str(path) for path in copies.list_copies(folder)], len(list(folder.glob("*.sha256")))) == (
+        [valid_backup.file],
+        1,
+    )
 
 
 @STORY_ON_SQLITE
-def test_a_copy_that_fails_is_tried_less_and_less(filled_database, tmp_path):
+def test_failing_backup_is_repeated_with_growing_pauses(filled_database, tmp_path):
     (tmp_path / "file").write_text("no folder")
     config = parse_service(f'[backup]\nevery = "24h"\nfolder = "{tmp_path}/file/copies"\n', "t")
-    tell(filled_database, lambda c: c.execute(delete(backup_run)))
-    tries = []
+    tell(filled_database, lambda connection: connection.execute(delete(backup_run)))
+    attempt_hours = []
     for quarter in range(4 * 9):
-        with pytest.raises(StoreError) as told:
+        with pytest.raises(StoreError) as caught:
             job.run(filled_database, config, None, NOW + timedelta(minutes=15 * quarter))
-        tries += [] if "attempts failed" in str(told.value) else [quarter / 4]
-    assert tries == [0.0, 0.5, 2.0, 5.5]  # half an hour sooner than due: the job looks once an hour
+        attempt_hours += [] if "attempts failed" in str(caught.value) else [quarter / 4]
+    assert attempt_hours == [0.0, 0.5, 2.0, 5.5]  # half an hour before the due time, because the job runs once an hour
 
 
-def test_pg_dump_ends_with_the_core_that_is_killed(tmp_path):
+def test_pg_dump_ends_when_its_core_is_killed(tmp_path):
     program = tmp_path / "pg_dump"
     program.write_text('#!/bin/sh\necho $$ > "$0.pid.part" && mv "$0.pid.part" "$0.pid"\nexec sleep 300\n')
     program.chmod(0o755)
@@ -202,15 +214,15 @@ def test_pg_dump_ends_with_the_core_that_is_killed(tmp_path):
 
 
 @pytest.mark.server
-def test_a_server_without_room_is_not_filled_by_a_proof(postgresql_url, monkeypatch):
+def test_proof_is_not_started_on_a_server_without_room(postgresql_url, monkeypatch):
     monkeypatch.setattr(proof.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
-    refused = pytest.raises(proof.NoScratchError, match="no room to restore")
-    with Database(postgresql_url) as database, database.engine.connect() as c, refused:
-        proof._require_room(c)
+    raises_no_scratch_error = pytest.raises(proof.NoScratchError, match="no room to restore")
+    with Database(postgresql_url) as database, database.engine.connect() as connection, raises_no_scratch_error:
+        proof._require_room(connection)
 
 
-def test_a_disk_that_fills_up_leaves_nothing_half_written(filled_database, tmp_path):
-    """Files of this child may not grow beyond 100 kB: what a full disk says."""
+def test_backup_on_a_full_disk_leaves_no_incomplete_file(filled_database, tmp_path):
+    """A limit of 100 kB for files of the child process has the effect of a full disk."""
     url = filled_database.url.render_as_string(hide_password=False)
     program = (
         "import sys; from pathlib import Path; from monitor.storage.engine import Database\n"
@@ -221,10 +233,12 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(filled_database, tmp_p
 
     target = tmp_path / "folder" / "copy"
     target.parent.mkdir()
-    words = [sys.executable, "-c", program, url, str(target)]
-    if filled_database.is_sqlite:  # the limit holds for its own files too: it reads one that needs none
+    command = [sys.executable, "-c", program, url, str(target)]
+    if (
+        filled_database.is_sqlite
+    ):  # The limit applies to the database files as well, so the child must read a database that needs no recovery.
         filled_database.close()
-    bound = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000))
-    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=bound, check=False)
-    assert "failed" in done.stdout, done
+    limit_file_size = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    result = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit_file_size, check=False)
+    assert "failed" in result.stdout, result
     assert list(target.parent.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The version of a site changes with what the page shows of it, and with nothing else."""
+"""The version of a site changes only when data shown by its page changes."""
 
 from datetime import timedelta
 

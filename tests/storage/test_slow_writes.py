@@ -1,4 +1,4 @@
-"""Write transactions that hold the write lock too long are reported by the name of what they computed."""
+"""Transactions that hold the write lock too long are reported with the name of the function that opened them."""
 
 import json
 import logging
@@ -24,19 +24,19 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 @pytest.fixture
 def clock_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock by which transactions are measured."""
+    """Replace the clock that measures transactions. The list contains the time in seconds."""
     seconds = [0.0]
     monkeypatch.setattr(slow_writes.time, "monotonic", lambda: seconds[0])
     return seconds
 
 
-def compute_for_long(db: Database, clock_s: list[float], seconds: float) -> None:
-    with db.write() as c:
-        write_heartbeat(c, "test", {}, NOW)
+def compute_for_long(database: Database, clock_s: list[float], seconds: float) -> None:
+    with database.write() as connection:
+        write_heartbeat(connection, "test", {}, NOW)
         clock_s[0] += seconds
 
 
-def test_a_slow_write_is_named_and_logged_once(
+def test_slow_write_is_named_and_logged_once(
     database: Database, clock_s: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     compute_for_long(database, clock_s, 0.9)
@@ -51,7 +51,7 @@ def test_a_slow_write_is_named_and_logged_once(
     ]
 
 
-def test_a_transaction_that_fails_is_measured_too(database: Database, clock_s: list[float]) -> None:
+def test_failing_transaction_is_measured(database: Database, clock_s: list[float]) -> None:
     def fail() -> None:
         with database.write():
             clock_s[0] += 3.0
@@ -62,7 +62,7 @@ def test_a_transaction_that_fails_is_measured_too(database: Database, clock_s: l
     assert list(database.slow_writes.list_slow().values()) == [(1, 3.0)]
 
 
-def test_a_plugin_that_computes_in_the_transaction_of_ingest_is_named(
+def test_slow_plugin_in_the_transaction_of_ingest_is_named(
     database: Database, clock_s: list[float], add_plugin: Callable[[object], None]
 ) -> None:
     class SlowPlugin:
@@ -80,19 +80,19 @@ def test_a_plugin_that_computes_in_the_transaction_of_ingest_is_named(
     assert database.slow_writes.list_slow() == {"monitor.ingest.pipeline:Pipeline._commit (plugin test-0)": (1, 4.0)}
 
 
-def test_health_tells_it_with_its_name(database: Database, clock_s: list[float]) -> None:
+def test_health_reports_slow_writes_with_their_name(database: Database, clock_s: list[float]) -> None:
     counts = {"slow_writes": 0}
 
-    def grew(key: str, count: int) -> bool:
-        before, counts[key] = counts[key], count
-        return count > before
+    def has_grown(key: str, count: int) -> bool:
+        count_before, counts[key] = counts[key], count
+        return count > count_before
 
-    def look() -> list[str]:
-        seen = live.WriteTimes(database.slow_writes.list_slow(), grew)
-        return [finding.text for finding in run_checks(seen) if finding.is_wrong]
+    def list_problems() -> list[str]:
+        write_times = live.WriteTimes(database.slow_writes.list_slow(), has_grown)
+        return [finding.text for finding in run_checks(write_times) if finding.is_wrong]
 
-    assert look() == []
+    assert list_problems() == []
     compute_for_long(database, clock_s, 2.0)
-    [text] = look()
+    [text] = list_problems()
     assert text.startswith(f"{__name__}:compute_for_long held the write lock of the database for 2.0 s (1 times")
-    assert look() == []
+    assert list_problems() == []

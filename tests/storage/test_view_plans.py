@@ -1,4 +1,4 @@
-"""Query plans of views for one station with a long history among many stations with a short one."""
+"""Query plans of views for a station with a long history among many stations with a short history."""
 
 import re
 
@@ -10,8 +10,8 @@ from monitor.storage.engine import Database
 from tests.fixtures.databases import fill_nothing
 
 pytestmark = pytest.mark.server
-OF_ONE = "site = 's' AND station = 'G7'"
-SUMMED = ("forecast_skill", "forecast_skill_by_stage", "forecast_scores", "forecast_coverage")
+STATION_FILTER = "site = 's' AND station = 'G7'"
+MONTHLY_VIEWS = ("forecast_skill", "forecast_skill_by_stage", "forecast_scores", "forecast_coverage")
 SERIES = (
     "INSERT INTO series (site, station, quantity, unit, created_at)"
     " SELECT 's', 'G' || k, 'displacement', 'mm', '2026-03-01T00:00:00.000000Z' FROM generate_series(1, 400) AS g(k)"
@@ -33,27 +33,27 @@ SCORES = (
 
 
 @pytest.fixture(scope="module")
-def long_past(postgresql, templates):
+def database_with_long_history(postgresql, templates):
     """Database with 4,000 scored forecasts of one station and three of 399 others, after VACUUM ANALYZE."""
-    with Database(postgresql.url(postgresql.copy(templates("postgresql", fill_nothing)[0], "plans"))) as db:
-        with db.write() as c:
+    with Database(postgresql.url(postgresql.copy(templates("postgresql", fill_nothing)[0], "plans"))) as database:
+        with database.write() as connection:
             for statement in (SERIES, FORECASTS, SCORES):
-                c.execute(text(statement))
-            sum_up(c, find_spans(c, true()))
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
-            c.exec_driver_sql("VACUUM ANALYZE")
-        yield db
+                connection.execute(text(statement))
+            sum_up(connection, find_spans(connection, true()))
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+        yield database
 
 
-def gather(node):
-    return [node, *(found for one in node.get("Plans", ()) for found in gather(one))]
+def list_plan_nodes(node):
+    return [node, *(descendant for child in node.get("Plans", ()) for descendant in list_plan_nodes(child))]
 
 
-def count_read(database, view, where=OF_ONE):
+def count_rows_read(database, view, where=STATION_FILTER):
     """Return how many rows of each table a query reads, including those that it filters out."""
     query = f"EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM {view} WHERE {where}"
     with database.read() as c:
-        plan = gather(c.execute(text(query)).scalar_one()[0]["Plan"])
+        plan = list_plan_nodes(c.execute(text(query)).scalar_one()[0]["Plan"])
     read = {}
     for node in plan:
         if name := node.get("Relation Name"):
@@ -62,26 +62,30 @@ def count_read(database, view, where=OF_ONE):
     return read
 
 
-@pytest.mark.parametrize("view", SUMMED)
-def test_monthly_views_read_only_sums_of_the_station(long_past, view):
-    read = count_read(long_past, view)
+@pytest.mark.parametrize("view", MONTHLY_VIEWS)
+def test_monthly_views_read_only_sums_of_the_station(database_with_long_history, view):
+    read = count_rows_read(database_with_long_history, view)
     assert set(read) == {"series", "forecast_month"}
     assert read["forecast_month"] < 40
 
 
-def test_latest_forecast_reads_no_earlier_issues(long_past):
-    assert count_read(long_past, "latest_forecast")["forecast"] < 20
+def test_latest_forecast_reads_no_earlier_issues(database_with_long_history):
+    assert count_rows_read(database_with_long_history, "latest_forecast")["forecast"] < 20
 
 
-def test_recent_scores_are_read_without_earlier_ones(long_past):
-    read = count_read(long_past, "forecast_vs_observed", f"{OF_ONE} AND target_at > '2026-02-20T00:00:00.000000Z'")
+def test_recent_scores_are_read_without_earlier_ones(database_with_long_history):
+    read = count_rows_read(
+        database_with_long_history,
+        "forecast_vs_observed",
+        f"{STATION_FILTER} AND target_at > '2026-02-20T00:00:00.000000Z'",
+    )
     assert read["forecast"] == read["forecast_score"] < 40
 
 
 @pytest.mark.parametrize(
     ("view", "index"),
     [
-        *((name, r"forecast_month|g USING PRIMARY KEY \(series_id=\?\)") for name in SUMMED),
+        *((name, r"forecast_month|g USING PRIMARY KEY \(series_id=\?\)") for name in MONTHLY_VIEWS),
         ("forecast_coverage_rolling", r"f USING COVERING INDEX ix_forecast_order \(series_id=\?\)"),
         ("latest_forecast", r"n USING INDEX ix_forecast_series_model \(series_id=\? AND model=\? AND issued_at=\?\)"),
         ("forecast_vs_observed", r"f USING INDEX ix_forecast_target \(series_id=\? AND target_at>\?\)"),
@@ -90,7 +94,7 @@ def test_recent_scores_are_read_without_earlier_ones(long_past):
 def test_sqlite_reads_rows_of_a_station_by_an_index(sqlite_url, view, index):
     more = " AND target_at > '2026-02-20T00:00:00.000000Z'" if view == "forecast_vs_observed" else ""
     with Database(sqlite_url) as db, db.read() as c:
-        plan = c.execute(text(f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE {OF_ONE}{more}")).all()
+        plan = c.execute(text(f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE {STATION_FILTER}{more}")).all()
     assert any(re.search(index, row[3]) for row in plan), plan
 
 

@@ -78,22 +78,24 @@ PROMISED = {
 
 
 def read_columns(database):
-    with database.read() as c:
-        return {name: list(c.exec_driver_sql(f"SELECT * FROM {name}").keys()) for name in load_view_tables()}
+    with database.read() as connection:
+        return {name: list(connection.exec_driver_sql(f"SELECT * FROM {name}").keys()) for name in load_view_tables()}
 
 
-def canonical(rows):
+def to_canonical(rows):
     def plain(value):
         if isinstance(value, Decimal):
             return int(value) if value == int(value) else float(value)
         return int(value) if isinstance(value, bool) else value
 
-    return [json.dumps({k: plain(v) for k, v in row.items()}, sort_keys=True, allow_nan=False) for row in rows]
+    return [
+        json.dumps({key: plain(field) for key, field in row.items()}, sort_keys=True, allow_nan=False) for row in rows
+    ]
 
 
 def test_every_promised_column_exists(database):
-    found = read_columns(database)
-    missing = {name: set(columns.split()) - set(found.get(name, ())) for name, columns in PROMISED.items()}
+    columns_by_view = read_columns(database)
+    missing = {name: set(columns.split()) - set(columns_by_view.get(name, ())) for name, columns in PROMISED.items()}
     assert not any(missing.values()), missing
 
 
@@ -109,27 +111,30 @@ def test_every_view_and_column_is_described():
         assert [column.name for column in view.c if not column.comment] == []
 
 
-def leave_out_seals(view, rows):
+def remove_seals(view, rows):
     """Return rows without seals of the audit log, which depend on the time of writing and on salted passwords."""
     if view != "audit_log":
         return rows
-    kept = [row for row in rows if row["action"] != "rows.seal"]
-    return [{k: v for k, v in row.items() if k not in {"audit_id", "previous_hash", "hash"}} for row in kept]
+    remaining = [row for row in rows if row["action"] != "rows.seal"]
+    return [
+        {key: value for key, value in row.items() if key not in {"audit_id", "previous_hash", "hash"}}
+        for row in remaining
+    ]
 
 
 def test_every_view_is_equal_on_both_databases(filled_sqlite_url, filled_postgresql_url):
-    told = []
+    rows_by_database = []
     for url in (filled_sqlite_url, filled_postgresql_url):
-        with Database(url) as db, db.read() as c:
-            told.append(
+        with Database(url) as database, database.read() as connection:
+            rows_by_database.append(
                 {
-                    name: sorted(canonical(leave_out_seals(name, views.load_view(c, name))))
+                    name: sorted(to_canonical(remove_seals(name, views.load_view(connection, name))))
                     for name in load_view_tables()
                 }
             )
     for name in load_view_tables():
-        assert told[0][name], f"{name}: the story has no row for it, so the test would prove nothing"
-        assert told[0][name] == told[1][name], name
+        assert rows_by_database[0][name], f"{name}: the story has no row for it, so the test would prove nothing"
+        assert rows_by_database[0][name] == rows_by_database[1][name], name
 
 
 def test_cookbook_queries_return_equal_rows_on_both_databases(filled_sqlite_url, filled_postgresql_url):
@@ -139,31 +144,38 @@ def test_cookbook_queries_return_equal_rows_on_both_databases(filled_sqlite_url,
     queries = re.findall(r"```sql\n(.+?)```", book, flags=re.DOTALL)
     assert queries
     assert len(queries) == book.count("\n## ")
-    told = []
+    rows_by_database = []
     for url in (filled_sqlite_url, filled_postgresql_url):
-        with Database(url) as db, db.read() as c:
-            told.append([canonical(c.execute(text(q.replace(":", "\\:"))).mappings().all()) for q in queries])
-    for query, left, right in zip(queries, *told, strict=True):
+        with Database(url) as database, database.read() as connection:
+            rows_by_database.append(
+                [
+                    to_canonical(connection.execute(text(query_text.replace(":", "\\:"))).mappings().all())
+                    for query_text in queries
+                ]
+            )
+    for query, left, right in zip(queries, *rows_by_database, strict=True):
         assert left, f"no row: {query}"
         assert left == right, query
 
 
 def test_queries_in_documentation_can_be_executed(filled_database):
-    asked = 0
+    query_count = 0
     for path in (
         *sorted((DOCS / "how-to").glob("*.md")),
         *(DOCS / "tutorial").glob("*.md"),
         DOCS / "explanation/evidence.md",
     ):
         page = path.read_text(encoding="utf-8")
-        found = [*re.findall(r"```sql\n(.+?)```", page, re.DOTALL), *re.findall(r"`(SELECT [^`]+)`", page)]
-        with filled_database.read() as c:
-            of_sqlite = re.findall(r'sqlite3 slopeward\.db "(.+?)"', page) if c.dialect.name == "sqlite" else []
-            for query in [*found, *of_sqlite]:
-                if "FROM published" not in query:  # of a copy alone
-                    c.execute(text(query.replace(":", "\\:"))).fetchmany(1)
-                    asked += 1
-    assert asked > 50
+        queries = [*re.findall(r"```sql\n(.+?)```", page, re.DOTALL), *re.findall(r"`(SELECT [^`]+)`", page)]
+        with filled_database.read() as connection:
+            of_sqlite = (
+                re.findall(r'sqlite3 slopeward\.db "(.+?)"', page) if connection.dialect.name == "sqlite" else []
+            )
+            for query in [*queries, *of_sqlite]:
+                if "FROM published" not in query:  # only in a published copy
+                    connection.execute(text(query.replace(":", "\\:"))).fetchmany(1)
+                    query_count += 1
+    assert query_count > 50
 
 
 def test_booleans_can_be_used_as_conditions_and_are_returned_as_bool(filled_database):
@@ -178,29 +190,38 @@ def test_booleans_can_be_used_as_conditions_and_are_returned_as_bool(filled_data
 
 
 def test_newest_reading_has_offsets_flags_and_revision_applied(filled_database):
-    with filled_database.read() as c:
+    with filled_database.read() as connection:
         newest = {
-            (r["station"], r["quantity"]): r for r in views.load_view(c, "latest_observation", site="north-bench")
+            (row["station"], row["quantity"]): row
+            for row in views.load_view(connection, "latest_observation", site="north-bench")
         }
         moved = newest["G2", "displacement_east"]
         assert (moved["offset_applied"], moved["value"]) == (12.5, moved["value_raw"] - 12.5)
         assert newest["P1", "pore_pressure"]["flags"] == "checked"  # `suspect` was set and withdrawn
-        place = {"site": "north-bench", "station": "G1", "quantity": "displacement_east"}
+        series_filter = {"site": "north-bench", "station": "G1", "quantity": "displacement_east"}
         at = format_iso(NOW - days(3))
-        past = views.load_view(c, "observation_history", **place, observed_at=at, order_by=("revision",))
-        assert [(r["revision"], r["solution"], r["flags"]) for r in past] == [(0, "rapid", ""), (1, "final", "spike")]
+        revisions = views.load_view(
+            connection, "observation_history", **series_filter, observed_at=at, order_by=("revision",)
+        )
+        assert [(row["revision"], row["solution"], row["flags"]) for row in revisions] == [
+            (0, "rapid", ""),
+            (1, "final", "spike"),
+        ]
         unmoved = newest["G1", "displacement_east"]
         assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, format_iso(NOW))
 
 
 def test_views_return_the_values_that_decisions_use(filled_database):
-    with filled_database.read() as c:
-        for place in {(r["site"], r["station"], r["quantity"]) for r in views.load_view(c, "latest_observation")}:
-            series_id = observations.find_series_id(c, *place)
-            named = dict(zip(("site", "station", "quantity"), place, strict=True))
-            for reading in observations.load_readings(c, series_id, NOW - days(6), NOW, NOW):
-                named |= {"observed_at": format_iso(reading.observed_at), "revision": reading.revision}
-                (row,) = views.load_view(c, "observation_history", **named)
+    with filled_database.read() as connection:
+        for series_key in {
+            (newest["site"], newest["station"], newest["quantity"])
+            for newest in views.load_view(connection, "latest_observation")
+        }:
+            series_id = observations.find_series_id(connection, *series_key)
+            filters = dict(zip(("site", "station", "quantity"), series_key, strict=True))
+            for reading in observations.load_readings(connection, series_id, NOW - days(6), NOW, NOW):
+                filters |= {"observed_at": format_iso(reading.observed_at), "revision": reading.revision}
+                (row,) = views.load_view(connection, "observation_history", **filters)
                 assert row["value"] == pytest.approx(reading.value, abs=1e-9)
                 assert set(filter(None, row["flags"].split(","))) == set(reading.flags)
 
@@ -241,12 +262,14 @@ def test_advice_does_not_count_as_unacknowledged(database):
 
 
 def test_quarantine_marks_retained_and_cut_messages(database):
-    sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (PAYLOAD_LIMIT + 1)}
-    rows = [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
+    bodies = {"whole": b"{", "kept": b"{{", "cut": b"{" * (PAYLOAD_LIMIT + 1)}
+    rows = [
+        RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in bodies.items()
+    ]
     tell(database, add_rejected, rows)
-    with database.read() as c:
-        rows = views.load_view(c, "rejected_messages")
-        assert [row["topic"] for row in views.load_view(c, "rejected_messages", cut=True)] == ["cut"]
+    with database.read() as connection:
+        rows = views.load_view(connection, "rejected_messages")
+        assert [row["topic"] for row in views.load_view(connection, "rejected_messages", cut=True)] == ["cut"]
     marks = {row["topic"]: (row["retained"], row["cut"]) for row in rows}
     assert marks == {"whole": (False, False), "kept": (True, False), "cut": (False, True)}
 
@@ -266,9 +289,9 @@ def test_error_for_an_unknown_view_lists_the_views(database):
 
 
 def test_unknown_column_is_an_error(filled_database):
-    for odd in ("nowhere", "site = site --"):
-        with pytest.raises(Exception, match="column"), filled_database.read() as c:
-            views.load_view(c, "site_status", **{odd: "x"})
+    for invalid_column in ("nowhere", "site = site --"):
+        with pytest.raises(Exception, match="column"), filled_database.read() as connection:
+            views.load_view(connection, "site_status", **{invalid_column: "x"})
     first = ask(filled_database, views.load_view, "alert_outcomes", by="ada", order_by=("-class",))[0]
     assert first["class"] == "false_weather"
 
@@ -278,15 +301,15 @@ BOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").glob("
 
 def list_queries(board):
     """Yield the place, SQL and format of each panel, variable and annotation."""
-    told = json.loads(board.read_text(encoding="utf-8"))
-    for panel in told["panels"]:
+    dashboard = json.loads(board.read_text(encoding="utf-8"))
+    for panel in dashboard["panels"]:
         for target in panel["targets"]:
             yield f"{board.stem}: {panel['title']} {target['refId']}", target["rawSql"], target["format"]
-    for one in told["templating"]["list"]:
-        if one["type"] == "query":
-            yield f"{board.stem}: ${one['name']}", one["query"], "table"
-    for one in told["annotations"]["list"]:
-        yield f"{board.stem}: {one['name']}", one["target"]["rawSql"], "table"
+    for item in dashboard["templating"]["list"]:
+        if item["type"] == "query":
+            yield f"{board.stem}: ${item['name']}", item["query"], "table"
+    for item in dashboard["annotations"]["list"]:
+        yield f"{board.stem}: {item['name']}", item["target"]["rawSql"], "table"
 
 
 def expand_macros(sql):
@@ -310,14 +333,14 @@ def test_dashboard_queries_return_rows_for_a_read_only_role(reader):  # noqa: F8
     empty = []
     session = reader()
     for board in BOARDS:
-        for where, sql, form in list_queries(board):
-            answer = session.execute(expand_macros(sql))
-            names = [column.name for column in answer.description]
+        for place, sql, form in list_queries(board):
+            result = session.execute(expand_macros(sql))
+            names = [column.name for column in result.description]
             if form == "time_series":
-                assert names[0] == "time", where
-                assert answer.description[0].type_code == 1184, where  # timestamptz
-            if answer.fetchone() is None:
-                empty.append(where)
+                assert names[0] == "time", place
+                assert result.description[0].type_code == 1184, place  # timestamptz
+            if result.fetchone() is None:
+                empty.append(place)
     assert len(BOARDS) == 4
 
     # No instrument of the story measures a voltage.
@@ -326,9 +349,9 @@ def test_dashboard_queries_return_rows_for_a_read_only_role(reader):  # noqa: F8
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.stem)
 def test_dashboards_are_valid_for_grafana(board):
-    told = json.loads(board.read_text(encoding="utf-8"))
-    kept = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(told)))
-    assert [p["title"] for p in kept["panels"]] == [p["title"] for p in told["panels"]]
-    assert [p["gridPos"] for p in kept["panels"]] == [{**p["gridPos"]} for p in told["panels"]]
-    assert all((p["gridPos"]["x"] + p["gridPos"]["w"]) <= 24 for p in told["panels"])
-    assert len({p["id"] for p in told["panels"]}) == len(told["panels"])
+    original = json.loads(board.read_text(encoding="utf-8"))
+    parsed = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(original)))
+    assert [panel["title"] for panel in parsed["panels"]] == [panel["title"] for panel in original["panels"]]
+    assert [panel["gridPos"] for panel in parsed["panels"]] == [{**panel["gridPos"]} for panel in original["panels"]]
+    assert all((panel["gridPos"]["x"] + panel["gridPos"]["w"]) <= 24 for panel in original["panels"])
+    assert len({panel["id"] for panel in original["panels"]}) == len(original["panels"])
