@@ -1,4 +1,4 @@
-"""Sockets of clients that cannot connect."""
+"""A failed connection of an MQTT client."""
 
 import socket
 
@@ -8,7 +8,7 @@ from monitor.broker.access import parse_access
 
 
 def test_failed_connection_closes_its_socket(tmp_path, monkeypatch):
-    """Otherwise the garbage collector closes it during a later test, which then gets a warning."""
+    """Otherwise the garbage collector closes the socket during a later test, which then gets a warning."""
     sockets = []
 
     class RecordedSocket(socket.socket):

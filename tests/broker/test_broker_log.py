@@ -37,9 +37,9 @@ OWN_TOPIC = "slopeward/v1/north/G1/obs"
 def broker(tmp_path):
     if find_mosquitto() is None:
         skip_missing("Mosquitto")
-    made = ManagedBroker(tmp_path / "broker", free_port())
-    yield made
-    made.stop()
+    managed = ManagedBroker(tmp_path / "broker", free_port())
+    yield managed
+    managed.stop()
 
 
 def send(broker, password, topics, protocol=MQTTProtocolVersion.MQTTv311):
@@ -76,9 +76,9 @@ def test_refused_messages_are_counted_by_login_and_topic(broker, caplog):
         ("north.G1", FORBIDDEN_TOPICS[0]): 3
     }
     assert counted == expected
-    shown = (broker.folder / "broker.log").read_text()
-    assert "New client connected" in shown
-    assert not [part for part in ("PUBLISH", "PINGREQ", "a reading", password) if part in shown]
+    log_text = (broker.folder / "broker.log").read_text()
+    assert "New client connected" in log_text
+    assert not [text for text in ("PUBLISH", "PINGREQ", "a reading", password) if text in log_text]
     assert password not in caplog.text
 
 
@@ -98,16 +98,16 @@ def test_messages_of_doctor_are_not_counted(broker, tmp_path, anonymous):
 
 @pytest.mark.server
 def test_broker_works_while_its_log_is_not_read(broker, monkeypatch):
-    held = threading.Event()
-    monkeypatch.setattr(BrokerLog, "_read", lambda _, reader: (held.wait(60), os.close(reader)))
+    release = threading.Event()
+    monkeypatch.setattr(BrokerLog, "_read", lambda _, reader: (release.wait(60), os.close(reader)))
     monkeypatch.setattr(broker_log, "_PIPE_BYTES", 4096)
     _, password = broker.book.issue("north", "G1")
     broker.start()
     try:
         with calling(Access(port=broker.port, username="north.G1", password=password)) as instrument:
-            assert {instrument.publish(OWN_TOPIC, str(n)) for n in range(300)} == {"Success"}
+            assert {instrument.publish(OWN_TOPIC, str(number)) for number in range(300)} == {"Success"}
     finally:
-        held.set()
+        release.set()
 
 
 def test_size_of_log_is_limited(tmp_path, monkeypatch):
@@ -120,7 +120,7 @@ def test_size_of_log_is_limited(tmp_path, monkeypatch):
     largest_bytes = 0
     written_bytes = 0
     with log.open_pipe() as out:
-        while written_bytes < 6 << 20:  # far more than the pipe holds, so the reader must have read it
+        while written_bytes < 6 << 20:  # The pipe holds far less, so the reader must have read the log.
             try:
                 written_bytes += os.write(out, b"1795643862: New connection from 127.0.0.1\n" * 80)
             except BlockingIOError:
@@ -142,7 +142,7 @@ def test_refusals_are_counted_if_log_cannot_be_written(tmp_path):
     assert [refused.topic for refused in log.list_refused()] == ["t"]
 
 
-LINES = st.one_of(
+LOG_LINES = st.one_of(
     st.binary(max_size=60),
     st.builds(
         lambda login, topic: b"1: Denied PUBLISH from %s (d0, q1, r0, m1, '%s', ... (7 bytes))" % (login, topic),
@@ -152,7 +152,7 @@ LINES = st.one_of(
 )
 
 
-@given(st.lists(LINES, max_size=30))
+@given(st.lists(LOG_LINES, max_size=30))
 def test_names_that_senders_choose_are_read(lines):
     log = BrokerLog(None)
     log._write = lambda _: None
@@ -186,11 +186,11 @@ def test_refusals_are_stored_in_quarantine_by_login(database):
         tell(database, add_rejected, make_quarantine_rows(denied))
         log.note_stored(denied)
         assert not [refused for refused in log.list_refused() if refused.times > refused.stored]
-    with database.read() as c:
-        rows = c.execute(
+    with database.read() as connection:
+        rows = connection.execute(
             text("SELECT client, code, times, payload_bytes, reason FROM rejected_messages ORDER BY client")
         ).all()
-        sources = set(c.execute(text("SELECT source FROM quarantine_sources")).scalars())
+        sources = set(connection.execute(text("SELECT source FROM quarantine_sources")).scalars())
     assert [row[:4] for row in rows] == [("login:s.G1", "denied", 2, 7), ("login:s.G2", "denied", 2, 7)]
     assert rows[0].reason == "the broker refused the message: s.G1 has no right to publish on this topic"
     assert sources == {"login:s.G1", "login:s.G2"}, (
@@ -199,7 +199,7 @@ def test_refusals_are_stored_in_quarantine_by_login(database):
 
 
 def write_log(log, lines):
-    log._handle_lines("".join(f"{at}: {line}\n" for at, line in enumerate(lines, 1_772_000_000)).encode())
+    log._handle_lines("".join(f"{time_s}: {line}\n" for time_s, line in enumerate(lines, 1_772_000_000)).encode())
 
 
 def test_client_id_that_is_taken_over_repeatedly_is_contested(tmp_path):
@@ -254,9 +254,9 @@ def test_too_large_message_is_stored_in_quarantine(database):
     log._write = lambda _: None
     write_log(log, ["Dropped too large PUBLISH from s.G1 (d0, q1, r0, m1, 'a/b', ... (1048577 bytes))"] * 2)
     tell(database, add_rejected, make_quarantine_rows(log.list_refused()))
-    with database.read() as c:
+    with database.read() as connection:
         query = text("SELECT client, code, times, payload_bytes, topic, reason FROM rejected_messages")
-        [row] = c.execute(query).all()
+        [row] = connection.execute(query).all()
     assert row[:5] == ("login:s.G1", "too_large", 2, 1048577, "a/b")
     assert "a message may have 1048576 bytes. Let s.G1 send its readings in several messages" in row.reason
 

@@ -23,7 +23,7 @@ SUBACK = packet(0x90, b"\0\1\0\0")
 PINGRESP = b"\xd0\0"
 
 
-class Network:
+class FakeNetwork:
     """Socket that receives a stream in pieces, and then nothing or the end of the connection."""
 
     def __init__(self, stream, cuts=(), *, ends=False):
@@ -45,20 +45,20 @@ class Network:
 
 
 def open_socket(network, events, *, has_properties=True):
-    made = MessageSocket(network, events.append, has_properties=has_properties, limits=LIMITS)
-    made._sign_of_life_at_s = float("inf")
-    return made
+    message_socket = MessageSocket(network, events.append, has_properties=has_properties, limits=LIMITS)
+    message_socket._sign_of_life_at_s = float("inf")
+    return message_socket
 
 
-def read_all(network, *, has_properties=True, size=3):
+def read_events(network, *, has_properties=True, size=3):
     """Return messages and the bytes for paho in their order."""
     events = []
-    made = open_socket(network, events, has_properties=has_properties)
+    message_socket = open_socket(network, events, has_properties=has_properties)
     while True:
         try:
-            part = made.recv(size)
+            part = message_socket.recv(size)
         except BlockingIOError:
-            if not network._pieces and not made.pending():
+            if not network._pieces and not message_socket.pending():
                 return events
             continue
         if events and isinstance(events[-1], bytes):
@@ -95,7 +95,7 @@ def test_messages_and_packets_of_paho_keep_their_order(sent, cuts, properties, s
             topic, payload, qos, retain = message
             stream += publish(topic, payload, qos, retain=retain, properties=properties)
             expected.append(ReceivedPublish(topic.encode(), payload, 7 if qos else 0, qos, retain))
-    events = read_all(Network(stream, cuts), has_properties=properties is not None, size=size)
+    events = read_events(FakeNetwork(stream, cuts), has_properties=properties is not None, size=size)
     assert events == expected
 
 
@@ -109,7 +109,7 @@ def test_large_payload_is_cut_and_next_message_is_read(payload_bytes, qos, prope
     payload = (b"0123456" * (payload_bytes // 7 + 1))[:payload_bytes]
     stream = publish(TOPIC, payload, qos, properties=properties) + SUBACK
     stream += publish(TOPIC, b"1", qos, properties=properties)
-    events = read_all(Network(stream, cuts), has_properties=properties is not None, size=100)
+    events = read_events(FakeNetwork(stream, cuts), has_properties=properties is not None, size=100)
     size = PayloadSize(payload_bytes, hashlib.sha256(TOPIC.encode() + b"\0" + payload).hexdigest())
     packet_id = 7 if qos else 0
     if payload_bytes > LIMITS.above_bytes:
@@ -122,12 +122,12 @@ def test_large_payload_is_cut_and_next_message_is_read(payload_bytes, qos, prope
 def test_cut_payload_takes_no_memory():
     stream = publish(TOPIC, b"x" * (8 << 20))
     events = []
-    made = open_socket(Network(stream, range(0, len(stream), 1 << 17)), events)
+    message_socket = open_socket(FakeNetwork(stream, range(0, len(stream), 1 << 17)), events)
     tracemalloc.start()
     try:
         while not events:
             with contextlib.suppress(BlockingIOError):
-                made.recv(1)
+                message_socket.recv(1)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -140,23 +140,23 @@ def test_cut_payload_takes_no_memory():
     [
         publish("", b"", whole=b"\xff\xffabc"),  # the topic is longer than the packet
         publish("", b"x", properties=None),  # no topic
-        publish(TOPIC, b"", whole=b"\0\1a\xff\xff\xff\xff\xff"),  # properties of no length
+        publish(TOPIC, b"", whole=b"\0\1a\xff\xff\xff\xff\xff"),  # the length of the properties is invalid
         publish("", b"", whole=b"\xff\xff" + b"\xff" * 300_000),
         b"\x30\xff\xff\xff\xff\x01",  # a length of five bytes
     ],
 )
 def test_malformed_message_ends_connection(stream):
-    made = open_socket(Network(stream), [])
+    message_socket = open_socket(FakeNetwork(stream), [])
     with pytest.raises(ConnectionError):
-        made.recv(1)
+        message_socket.recv(1)
 
 
 def test_end_of_connection_is_reported():
     events = []
-    made = open_socket(Network(publish(TOPIC, b"1") + SUBACK[:2], ends=True), events)
+    message_socket = open_socket(FakeNetwork(publish(TOPIC, b"1") + SUBACK[:2], ends=True), events)
     with pytest.raises(BlockingIOError):
-        made.recv(1)
-    assert made.recv(1) == b""
+        message_socket.recv(1)
+    assert message_socket.recv(1) == b""
     assert [message.payload for message in events] == [b"1"]
 
 
@@ -166,8 +166,10 @@ def test_failing_callback_does_not_end_connection():
         raise ValueError
 
     events = []
-    made = MessageSocket(Network(publish(TOPIC, b"1") + publish(TOPIC, b"2")), fail, has_properties=True, limits=LIMITS)
-    assert made.recv(2) == PINGRESP
+    message_socket = MessageSocket(
+        FakeNetwork(publish(TOPIC, b"1") + publish(TOPIC, b"2")), fail, has_properties=True, limits=LIMITS
+    )
+    assert message_socket.recv(2) == PINGRESP
     assert events == [b"1", b"2"]
 
 
@@ -175,13 +177,13 @@ def test_messages_count_as_signs_of_life(monkeypatch):
     """The answer to a PINGREQ waits behind a message that takes longer than paho waits for it."""
     now_s = [100.0]
     monkeypatch.setattr("monitor.broker.message_socket.time.monotonic", lambda: now_s[0])
-    network = Network(publish(TOPIC, b"x" * 1_000), range(0, 1_000, 100))
-    made = MessageSocket(network, lambda _: None, has_properties=True, limits=LIMITS)
-    assert made.recv(2) == PINGRESP
+    network = FakeNetwork(publish(TOPIC, b"x" * 1_000), range(0, 1_000, 100))
+    message_socket = MessageSocket(network, lambda _: None, has_properties=True, limits=LIMITS)
+    assert message_socket.recv(2) == PINGRESP
     with pytest.raises(BlockingIOError):
-        made.recv(2)
+        message_socket.recv(2)
     now_s[0] += SIGN_OF_LIFE_S
-    assert made.recv(2) == PINGRESP
+    assert message_socket.recv(2) == PINGRESP
 
 
 def test_client_handles_messages_in_order_of_packets():
@@ -192,7 +194,7 @@ def test_client_handles_messages_in_order_of_packets():
     client.read_messages(lambda message: events.append(message.payload), LIMITS)
     stream = packet(0x20, b"\0\0\0") + publish(TOPIC, b"1") * 2 + SUBACK + publish(TOPIC, b"2")
     client.on_subscribe = lambda *_: events.append("subscribed")
-    client._sock = MessageSocket(Network(stream), client._on_publish_received, has_properties=True, limits=LIMITS)
+    client._sock = MessageSocket(FakeNetwork(stream), client._on_publish_received, has_properties=True, limits=LIMITS)
     while client._sock.pending() or not events:
         assert client.loop_read() == 0
     client._sock = None
@@ -202,15 +204,17 @@ def test_client_handles_messages_in_order_of_packets():
 def test_nothing_is_read_without_room_for_messages():
     events = []
     has_room = [False]
-    network = Network(publish(TOPIC, b"1") + SUBACK)
-    made = MessageSocket(network, events.append, has_properties=True, limits=LIMITS, has_room=lambda: has_room[0])
-    made._sign_of_life_at_s = float("inf")
+    network = FakeNetwork(publish(TOPIC, b"1") + SUBACK)
+    message_socket = MessageSocket(
+        network, events.append, has_properties=True, limits=LIMITS, has_room=lambda: has_room[0]
+    )
+    message_socket._sign_of_life_at_s = float("inf")
     with pytest.raises(BlockingIOError):
-        made.recv(1)
+        message_socket.recv(1)
     assert events == []
-    made._sign_of_life_at_s = 0.0
-    assert made.recv(2) == PINGRESP, "the answer to a PINGREQ waits behind the messages"
+    message_socket._sign_of_life_at_s = 0.0
+    assert message_socket.recv(2) == PINGRESP, "the answer to a PINGREQ waits behind the messages"
     assert events == []
     has_room[0] = True
-    assert made.recv(100) == SUBACK
+    assert message_socket.recv(100) == SUBACK
     assert [message.payload for message in events] == [b"1"]

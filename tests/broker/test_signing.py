@@ -21,7 +21,9 @@ REFERENCE = Path(__file__).parents[2] / "docs/reference/mqtt-signatures.md"
 
 def load_example():
     """Return the names of the example that the reference shows to builders of sirens."""
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", REFERENCE.read_text(), re.DOTALL) if "is_genuine" in b]
+    (block,) = [
+        code for code in re.findall(r"```python\n(.*?)```", REFERENCE.read_text(), re.DOTALL) if "is_genuine" in code
+    ]
     names = {}
     exec(block, names)
     return names
@@ -50,10 +52,10 @@ def test_changed_message_has_no_valid_signature(check):
     assert not check(TOPIC.replace("north", "south"), signed, [key])
     assert not check(TOPIC, signed.replace(b'"level":0', b'"level":3'), [key])
     assert not check(TOPIC, signed.replace(b"2026-03-01T06", b"2026-03-01T07"), [key])
-    empty = b'{"level":0,"signatures":{"%s":null}}' % key.id.encode()
-    odd = b'{"level":0,"signatures":{"%s":"\xc3\xbc"}}' % key.id.encode()
-    none = (b"", b"{}", GREEN.encode(), b'{"level":0,"signatures":{}}', b'{"level":0,"signatures":[]}', b"\xff")
-    for forged in (*none, empty, odd, signed[:-1], signed + b"}"):
+    empty_signature = b'{"level":0,"signatures":{"%s":null}}' % key.id.encode()
+    invalid_signature = b'{"level":0,"signatures":{"%s":"\xc3\xbc"}}' % key.id.encode()
+    unsigned = (b"", b"{}", GREEN.encode(), b'{"level":0,"signatures":{}}', b'{"level":0,"signatures":[]}', b"\xff")
+    for forged in (*unsigned, empty_signature, invalid_signature, signed[:-1], signed + b"}"):
         assert not check(TOPIC, forged, [key]), forged
     old, new = make_key(), make_key()
     signed = sign(TOPIC, GREEN, [old, new], NOW).encode()
@@ -62,48 +64,48 @@ def test_changed_message_has_no_valid_signature(check):
 
 
 def test_keys_are_created_added_retired_and_replaced_by_environment(tmp_path):
-    ring = Keyring(tmp_path / "var/signing.keys")
+    keyring = Keyring(tmp_path / "var/signing.keys")
     reader = Keyring(tmp_path / "var/signing.keys")
     assert reader.readable_keys() == ()
-    (first,) = ring.keys()
-    assert stat.S_IMODE(ring.path.stat().st_mode) == 0o600
+    (first,) = keyring.keys()
+    assert stat.S_IMODE(keyring.path.stat().st_mode) == 0o600
     assert reader.keys() == (first,)
-    second = ring.add()
+    second = keyring.add()
     assert reader.keys() == (first, second)
     with pytest.raises(NotFoundError, match="no key 'x'"):
-        ring.retire("x")
-    ring.retire(first.id)
+        keyring.retire("x")
+    keyring.retire(first.id)
     assert reader.keys() == (second,)
     with pytest.raises(RefusedError, match="the only key"):
-        ring.retire(second.id)
-    ring = Keyring(tmp_path / "k", f"a:{'00' * 16},b:{'11' * 16}")
-    assert [key.id for key in ring.keys()] == ["a", "b"]
+        keyring.retire(second.id)
+    keyring = Keyring(tmp_path / "k", f"a:{'00' * 16},b:{'11' * 16}")
+    assert [key.id for key in keyring.keys()] == ["a", "b"]
     with pytest.raises(RefusedError, match="SLOPEWARD_SIGNING__KEYS"):
-        ring.add()
+        keyring.add()
     (tmp_path / "k").write_text("short 00\n")
     with pytest.raises(ConfigError, match="at least 32 hexadecimal"):
         Keyring(tmp_path / "k").keys()
 
 
-def test_only_messages_of_others_are_foreign():
+def test_only_messages_of_other_clients_are_foreign():
     key = SigningKey("k", b"0" * 32)
-    own = OwnTopics("slopeward/v1/status", lambda: [key])
-    first, second = (sign(TOPIC, GREEN, [key], NOW.replace(minute=m)) for m in (1, 2))
+    topics = OwnTopics("slopeward/v1/status", lambda: [key])
+    first, second = (sign(TOPIC, GREEN, [key], NOW.replace(minute=minute)) for minute in (1, 2))
     for content in (first, second):
-        own.note(TOPIC, content)
+        topics.note(TOPIC, content)
     for content in (first, second, second):  # the newest may arrive twice, because delivery is at least once
-        own.compare(TOPIC, content.encode(), retained=False)
-    own.compare(TOPIC, b"of somebody else", retained=True)
+        topics.compare(TOPIC, content.encode(), retained=False)
+    topics.compare(TOPIC, b"of somebody else", retained=True)
     will = sign("slopeward/v1/status", '{"status":"offline"}', [key], NOW).encode()
-    own.compare("slopeward/v1/status", will, retained=False)
-    own.compare(
+    topics.compare("slopeward/v1/status", will, retained=False)
+    topics.compare(
         "slopeward/v1/doctor-1/alert", PROBE_PAYLOAD, retained=False
     )  # `slopeward doctor` must not cause an alarm
-    assert own.status() == {"foreign": 0, "foreign_last": ""}
-    own.compare(TOPIC, first.encode(), retained=False)
-    assert "repeated" in own.status()["foreign_last"]
-    own.compare("slopeward/v1/" + "x" * 9999 + "/state", b"{}", retained=False)
-    assert own.status()["foreign"] == 2
-    assert len(own.status()["foreign_last"]) < 200
-    assert own.take_overwritten() == {TOPIC}
-    assert own.take_overwritten() == set()
+    assert topics.status() == {"foreign": 0, "foreign_last": ""}
+    topics.compare(TOPIC, first.encode(), retained=False)
+    assert "repeated" in topics.status()["foreign_last"]
+    topics.compare("slopeward/v1/" + "x" * 9999 + "/state", b"{}", retained=False)
+    assert topics.status()["foreign"] == 2
+    assert len(topics.status()["foreign_last"]) < 200
+    assert topics.take_overwritten() == {TOPIC}
+    assert topics.take_overwritten() == set()

@@ -1,4 +1,4 @@
-"""Child processes of the page: the values that they send."""
+"""Child processes of the page: the parent receives the values that they send."""
 
 import time
 from pathlib import Path

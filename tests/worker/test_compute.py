@@ -44,10 +44,10 @@ def jobs(tmp_path, monkeypatch):
 
 
 def test_result_and_progress_of_another_process_are_returned():
-    answer = compute.run(make_task("some_jobs:double"), {"x": np.arange(3.0)}, 30)
-    assert answer["x"] == [0.0, 2.0, 4.0]
-    assert answer["pid"] != os.getpid()
-    assert (answer["omp"], answer["loaded"]) == ("1", [])
+    result = compute.run(make_task("some_jobs:double"), {"x": np.arange(3.0)}, 30)
+    assert result["x"] == [0.0, 2.0, 4.0]
+    assert result["pid"] != os.getpid()
+    assert (result["omp"], result["loaded"]) == ("1", [])
     progress = []
     compute.run(make_task("some_jobs:chatty"), {}, 30, progress.append)
     assert progress == [{"step": 0}, {"step": 1}, {"step": 2}]
@@ -65,10 +65,10 @@ def test_result_and_progress_of_another_process_are_returned():
     ],
 )
 def test_failure_is_one_line(name, text):
-    with pytest.raises(JobError) as error:
+    with pytest.raises(JobError) as caught:
         compute.run(make_task(name), {}, 30)
-    assert text in str(error.value)
-    assert "\n" not in str(error.value)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["sleep", "stubborn"])
@@ -89,8 +89,8 @@ def test_invalid_progress_ends_the_job(tmp_path, line):
 
 def test_full_disk_of_temporary_files_raises_no_worker_error(monkeypatch):
     monkeypatch.setattr(compute, "_troubles", {})  # another test may have used a cluster
-    with monkeypatch.context() as full:
-        full.setattr(compute.pickle, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with monkeypatch.context() as patch:
+        patch.setattr(compute.pickle, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(NoWorkerError, match="could not be started: No space left; make room in "):
             compute.run(make_task("some_jobs:double"), {"x": np.arange(2.0)}, 60)
     assert compute.find_trouble().startswith("its process could not be started: No space left; make room in ")

@@ -41,9 +41,9 @@ with database.write() as c:
 
 def run_program(program, *arguments):
     """Run a program and return the lines that it prints."""
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
-    assert not done.stderr
-    return done.stdout.splitlines()
+    result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    assert not result.stderr
+    return result.stdout.splitlines()
 
 
 def test_startup_objects_are_excluded_from_collections():

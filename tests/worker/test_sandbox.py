@@ -1,4 +1,4 @@
-"""Test the sandbox of workers: whatever a job that was taken over tries fails with one line of error."""
+"""Test the sandbox of workers: every attack of a compromised job fails with one line of error."""
 
 import logging
 import os
@@ -112,15 +112,15 @@ def listener():
         server.shutdown(socket.SHUT_RDWR)
 
 
-def run(job, payload=None, limit_s=30, **limits):
+def run_job(job, payload=None, limit_s=30, **limits):
     task = WorkerTask(f"sandbox_jobs:{job}", dict, dict)
     return compute.run(task, payload or {}, limit_s, limits=SandboxLimits(**limits))
 
 
-def run_failing(job, payload=None, limit_s=30, **limits):
+def run_failing_job(job, payload=None, limit_s=30, **limits):
     """Run a job that fails and return its error."""
     with pytest.raises(JobError) as caught:
-        run(job, payload, limit_s, **limits)
+        run_job(job, payload, limit_s, **limits)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -131,34 +131,37 @@ def test_worker_that_downloads_reaches_the_network_but_no_other_files(listener, 
     folder.mkdir()
     secret.write_text(SECRET)
     limits = {"can_use_network": True, "reads": (str(tmp_path / "jobs"),), "writes": (str(folder),)}
-    assert run("connect", {"address": address}, **limits) == {}
+    assert run_job("connect", {"address": address}, **limits) == {}
     wait_for(lambda: received == [b"stolen"])
     if platform.machine() in linux.REFUSED_CALLS:
-        result = run("families", **limits)
+        result = run_job("families", **limits)
         assert {name for name, error in result["errors"].items() if not error} == {"AF_INET", "AF_INET6"}
-        assert set(result["errors"].values()) == {0, 13}  # refused, not unknown
+        assert set(result["errors"].values()) == {
+            0,
+            13,
+        }  # 13 is EACCES: the filter refuses these families, and the kernel supports them
         assert result["localhost"]
-    run("write", {"path": str(folder / "a"), "bytes": 3}, **limits)
-    assert SECRET not in str(run("environment", **limits))
+    run_job("write", {"path": str(folder / "a"), "bytes": 3}, **limits)
+    assert SECRET not in str(run_job("environment", **limits))
     if linux.landlock_version():
-        assert "PermissionError" in run_failing("read", {"path": str(secret)}, **limits)
-        assert "PermissionError" in run_failing("write", {"path": str(tmp_path / "a"), "bytes": 3}, **limits)
+        assert "PermissionError" in run_failing_job("read", {"path": str(secret)}, **limits)
+        assert "PermissionError" in run_failing_job("write", {"path": str(tmp_path / "a"), "bytes": 3}, **limits)
     if linux.landlock_version() >= linux.TCP_SINCE_VERSION:
-        assert "PermissionError" in run_failing("listen", **limits)
+        assert "PermissionError" in run_failing_job("listen", **limits)
 
 
 def test_environment_contains_no_secret():
-    result = run("environment")
+    result = run_job("environment")
     assert SECRET not in result["text"]
     allowed = {"SLOPEWARD_DEVICE", "SLOPEWARD_PLUGINS", "SLOPEWARD_PLUGIN_RESULTS"}
-    assert {n for n in result["names"] if n.startswith("SLOPEWARD")} <= allowed
+    assert {name for name in result["names"] if name.startswith("SLOPEWARD")} <= allowed
     assert "PATH" in result["names"]
 
 
 @pytest.mark.skipif(not linux.landlock_version(), reason="this kernel has no Landlock")
 def test_environment_and_memory_of_the_service_cannot_be_read_through_proc():
-    assert "PermissionError" in run_failing("read", {"path": f"/proc/{os.getpid()}/environ"})
-    assert "PermissionError" in run_failing("read", {"path": f"/proc/{os.getpid()}/mem"})
+    assert "PermissionError" in run_failing_job("read", {"path": f"/proc/{os.getpid()}/environ"})
+    assert "PermissionError" in run_failing_job("read", {"path": f"/proc/{os.getpid()}/mem"})
 
 
 def test_service_hides_its_memory_from_its_own_user(tmp_path):
@@ -166,7 +169,7 @@ def test_service_hides_its_memory_from_its_own_user(tmp_path):
     code = "import sys; from monitor.worker import linux; linux.hide_memory(); print(1, flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as service:
         assert service.stdout.readline() == b"1\n"
-        assert "PermissionError" in run_failing(
+        assert "PermissionError" in run_failing_job(
             "read", {"path": f"/proc/{service.pid}/environ"}, restrictions=("network", "calls")
         )
         service.stdin.close()
@@ -177,10 +180,10 @@ def test_network_is_unreachable(listener, restrictions):
     address, received = listener
     if restrictions == ("files",) and linux.landlock_version() < linux.TCP_SINCE_VERSION:
         pytest.skip("this version of Landlock does not restrict the network")
-    error = run_failing("connect", {"address": address}, restrictions=restrictions)
+    error = run_failing_job("connect", {"address": address}, restrictions=restrictions)
     assert "PermissionError" in error or "Network is unreachable" in error
     code = f"import socket; socket.create_connection({address!r}).sendall(b'stolen')"
-    assert run("fetch", {"code": code}, restrictions=restrictions)["code"] != 0, "children inherit the restrictions"
+    assert run_job("fetch", {"code": code}, restrictions=restrictions)["code"] != 0, "children inherit the restrictions"
     assert received == []
 
 
@@ -190,7 +193,7 @@ def test_unix_socket_of_the_database_is_unreachable(tmp_path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen()
-        assert "PermissionError" in run_failing("connect", {"address": path})
+        assert "PermissionError" in run_failing_job("connect", {"address": path})
 
 
 def test_missing_restrictions_are_logged_once_and_jobs_still_run(listener, caplog, monkeypatch):
@@ -200,8 +203,11 @@ def test_missing_restrictions_are_logged_once_and_jobs_still_run(listener, caplo
         for _ in range(2):
             result = compute.run(sandbox.LIST_MISSING_RESTRICTIONS, None, 30, limits=SandboxLimits(restrictions=()))
     assert result == MissingRestrictions((sandbox.FILES_NOT_RESTRICTED, sandbox.NETWORK_NOT_RESTRICTED))
-    assert [r.message for r in caplog.records] == [sandbox.FILES_NOT_RESTRICTED, sandbox.NETWORK_NOT_RESTRICTED]
-    assert SECRET not in run("environment", restrictions=())["text"]
+    assert [record.message for record in caplog.records] == [
+        sandbox.FILES_NOT_RESTRICTED,
+        sandbox.NETWORK_NOT_RESTRICTED,
+    ]
+    assert SECRET not in run_job("environment", restrictions=())["text"]
     assert received == []
 
 
@@ -219,37 +225,37 @@ def test_system_call_filter_blocks_the_network_if_namespaces_are_forbidden(liste
     )
     shell = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
     command = ["unshare", "--map-root-user", "sh", "-c", shell, "sh", sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.splitlines() == [
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.stdout.splitlines() == [
         "MissingRestrictions(missing=())",
         "sandbox_jobs:connect: PermissionError: [Errno 13] Permission denied",
-    ], done.stderr
+    ], result.stderr
     assert received == []
 
 
 def test_worker_has_no_capabilities_and_no_core_dump():
-    assert run("limits") == {"core": [0, 0], "capabilities": 0, "bounding_set": 0, "no_new_privileges": 1}
+    assert run_job("limits") == {"core": [0, 0], "capabilities": 0, "bounding_set": 0, "no_new_privileges": 1}
 
 
 @pytest.mark.parametrize("job", ["allocate", "native"])
 def test_exceeded_memory_limit_is_one_line(job):
-    error = run_failing(job, {"bytes": 600 * MIB}, memory_bytes=512 * MIB)
+    error = run_failing_job(job, {"bytes": 600 * MIB}, memory_bytes=512 * MIB)
     assert error == f"sandbox_jobs:{job}: needs more memory than its bound of 0.5 GiB (compute.job_memory_gib)"
-    assert run(job, {"bytes": 600 * MIB}, memory_bytes=2 * GIB) == {"n": 600 * MIB}
+    assert run_job(job, {"bytes": 600 * MIB}, memory_bytes=2 * GIB) == {"n": 600 * MIB}
 
 
 def test_exceeded_file_limit_is_one_line(tmp_path):
     path = tmp_path / "large"
-    error = run_failing("write", {"path": str(path), "bytes": 3 * MIB}, file_bytes=2 * MIB)
+    error = run_failing_job("write", {"path": str(path), "bytes": 3 * MIB}, file_bytes=2 * MIB)
     assert error.startswith("sandbox_jobs:write: writes a file larger than its bound of 0.00195312 GiB")
     assert path.stat().st_size <= 2 * MIB
-    assert "larger than its bound" in run_failing("write_temporary", {"bytes": 3 * MIB}, file_bytes=2 * MIB)
+    assert "larger than its bound" in run_failing_job("write_temporary", {"bytes": 3 * MIB}, file_bytes=2 * MIB)
 
 
 def test_linux_limits_processor_time_too(monkeypatch):
     monkeypatch.setattr(compute.time, "monotonic", lambda: 0.0)  # the service never reaches its own limit
     assert (
-        run_failing("spin", limit_s=1)
+        run_failing_job("spin", limit_s=1)
         == "sandbox_jobs:spin: killed at its bound of 1 s of processor time (compute.job_limit)"
     )
 
@@ -262,15 +268,15 @@ def test_only_files_of_the_job_can_be_read_and_written(tmp_path):
         (folder / "a").write_text("a")
     (inbox / "b").symlink_to(other / "a")
     limits = {"reads": (str(inbox), str(tmp_path / "absent")), "writes": (str(out),)}
-    assert run("read", {"path": str(inbox / "a")}, **limits) == {"text": "a"}
-    run("write", {"path": str(out / "new"), "bytes": 9}, **limits)
-    run("write_temporary", {"bytes": 9}, **limits)
+    assert run_job("read", {"path": str(inbox / "a")}, **limits) == {"text": "a"}
+    run_job("write", {"path": str(out / "new"), "bytes": 9}, **limits)
+    run_job("write_temporary", {"bytes": 9}, **limits)
     for path in (other / "a", inbox / "b"):
-        assert "PermissionError" in run_failing("read", {"path": str(path)}, **limits)
+        assert "PermissionError" in run_failing_job("read", {"path": str(path)}, **limits)
     for path in (other / "a", inbox / "a", tmp_path / "new"):
-        assert "PermissionError" in run_failing("write", {"path": str(path), "bytes": 9}, **limits)
+        assert "PermissionError" in run_failing_job("write", {"path": str(path), "bytes": 9}, **limits)
     # The service reads this folder afterwards, so a link could lead it elsewhere.
-    assert "PermissionError" in run_failing(
+    assert "PermissionError" in run_failing_job(
         "link", {"path": str(out / "picture.png"), "to": str(other / "a")}, **limits
     )
     assert (other / "a").read_text() == "a"
@@ -295,14 +301,14 @@ def test_model_that_is_replaced_while_a_worker_runs_can_be_read(tmp_path):
     thread.start()
     payload = {"path": str(weights), "ready": str(out / "ready"), "go": str(out / "go")}
     reads = tuple(list_model_paths(models, "north", [str(weights)]))
-    assert run("read_when_replaced", payload, reads=reads, writes=(str(out),)) == {"text": "new"}
+    assert run_job("read_when_replaced", payload, reads=reads, writes=(str(out),)) == {"text": "new"}
     thread.join()
 
 
 def test_low_priority_worker_runs_after_the_others():
     service_nice = os.getpriority(os.PRIO_PROCESS, 0)
-    usual = run("read_priority")
-    low = run("read_priority", is_low_priority=True)
+    usual = run_job("read_priority")
+    low = run_job("read_priority", is_low_priority=True)
     assert [usual["nice"], low["nice"]] == [min(19, service_nice + 10), min(19, service_nice + 20)]
     if usual["group"]:  # Linux with autogroups
         assert [result["group"].split()[-1] for result in (usual, low)] == ["0", "10"]
@@ -310,12 +316,12 @@ def test_low_priority_worker_runs_after_the_others():
 
 @pytest.mark.skipif(linux.landlock_version() < linux.SCOPES_SINCE_VERSION, reason="this Landlock scopes no signals")
 def test_worker_cannot_signal_the_service():
-    assert "PermissionError" in run_failing("signals")
+    assert "PermissionError" in run_failing_job("signals")
 
 
 def test_pickled_result_is_rejected_without_running_its_code(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert "its answer cannot be read (" in run_failing("return_pickle")
+    assert "its answer cannot be read (" in run_failing_job("return_pickle")
     assert not (tmp_path / "owned").exists()
 
 
@@ -347,4 +353,4 @@ def test_result_of_another_type_is_one_short_line_of_error(content, text):
 def test_link_instead_of_an_error_file_reveals_nothing_of_the_service(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
-    assert run_failing("link_error", {"path": str(secret)}) == "sandbox_jobs:link_error: ended with status 0"
+    assert run_failing_job("link_error", {"path": str(secret)}) == "sandbox_jobs:link_error: ended with status 0"
