@@ -28,7 +28,8 @@ from monitor.cli.session import (
     EXIT_PARTLY,  # exit status when only a part was done, 3
     LARGEST_SEED,  # largest seed of a random number generator, 2**32 - 1
     Commands,  # commands with the options `--config` and `--json`
-    SiteOption,  # type of the option `--site`
+    SiteArgument,  # type of the argument SITE of a command that needs a site
+    SiteFilter,  # type of the option `--site` of a command that lists entries of all sites or of one
     UtcOption,  # type of the option `--utc`
     check_site,  # raise NotFoundError for a site id without file and without history
     exit_on,  # context manager: print errors of given types and exit with status NOTHING
@@ -74,7 +75,8 @@ __all__ = [
     "By",
     "Commands",
     "LocalGridOption",
-    "SiteOption",
+    "SiteArgument",
+    "SiteFilter",
     "SmallestAreaOption",
     "UtcOption",
     "add_acts",

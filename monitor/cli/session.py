@@ -31,7 +31,9 @@ from monitor.text.local_time import format_instant, use_zone
 from monitor.text.reasons import describe_error
 from monitor.text.rendering import translate
 
-SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
+# A command that needs a site takes it as its first argument. A command that can do without one has the option `--site`.
+SiteArgument = Annotated[str, typer.Argument(metavar="SITE", help="Site id.")]
+SiteFilter = Annotated[str | None, typer.Option("--site", help="Only this site.")]
 # Of a row of the database.
 LARGEST_ID: Final = 2**63 - 1
 LARGEST_SEED: Final = 2**32 - 1
@@ -264,7 +266,7 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     last = format_iso(from_epoch_s(max(observed_s)))[:19] + "Z"
     age = format_about(age_s)
     print_note(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
-    print_note(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
+    print_note(f"  what would have been decided then: slopeward evaluate {site.id} --at {last} --known observed")
     print_note(f"  the whole record: slopeward backtest --site {site.id} --known observed")
 
 

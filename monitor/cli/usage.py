@@ -59,18 +59,32 @@ def describe_usage_error(error: Any) -> str:
     if context is None:
         return message
     if (option := getattr(error, "option_name", None)) is not None and hasattr(error, "possibilities"):
-        message = f"no such option {option}{_suggest_option(option, context.command)}"
+        message = f"no such option {option}{_suggest_option(option, context)}"
+    if message.startswith("Got unexpected extra argument") and _needs_site_option(context.command):
+        message += "; the site is an option of this command: --site SITE"
     program = context.command_path
     end = "" if message.endswith((".", "?")) else "."
     return f"{program}: {message}{end} See {program} --help"
 
 
-def _suggest_option(option: str, command: Any) -> str:
+def _suggest_option(option: str, context: Any) -> str:
+    command = context.command
     options = [name for parameter in command.params for name in parameter.opts if name.startswith("--")]
-    arguments = [parameter.name for parameter in command.params if parameter.param_type_name == "argument"]
     present = next((name for name in FORMER_OPTIONS.get(option, ()) if name in options), None)
     if present is not None:
         return f"; its name is {present}"
-    if (name := option.removeprefix("--").replace("-", "_")) in arguments:
-        return f"; give it without the option, as {name.upper()}"
+    arguments = name_arguments(command)
+    if option.removeprefix("--").replace("-", "_").upper() in arguments:
+        return f"; give it without the option: {context.command_path} {' '.join(arguments)}"
     return suggest_nearest(option, options)
+
+
+def name_arguments(command: Any) -> list[str]:
+    """Return the arguments of a command as its help names them, such as `SITE`, in their order."""
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    return [(argument.metavar or argument.name).strip("[]").upper() for argument in arguments]
+
+
+def _needs_site_option(command: Any) -> bool:
+    has_option = any("--site" in parameter.opts for parameter in command.params)
+    return has_option and not name_arguments(command)

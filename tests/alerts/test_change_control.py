@@ -362,7 +362,7 @@ def test_no_command_puts_a_loosened_file_in_force(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database, LOOSE))
     assert run_verb(["level", "set", "bench", "yellow", "--by", "Ada", "--reason", "rain", "--config", config]) == 0
     assert "changed without approval" in capsys.readouterr().err
-    assert (run_verb(["evaluate", "--site", "bench", "--config", config]), in_force(bench)) == (0, SITE_TEXT)
+    assert (run_verb(["evaluate", "bench", "--config", config]), in_force(bench)) == (0, SITE_TEXT)
 
 
 # ---- the running service ---------------------------------------------------------------------------------------

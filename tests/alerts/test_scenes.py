@@ -210,7 +210,7 @@ def test_commands_list_acknowledge_evaluate_and_set_the_level(slope, tmp_path, m
     assert [call(*ack)[0], call(*ack)[0], call("alerts", "show", "999")[0]] == [0, 1, 1]
     assert json.loads(call("alerts", "show", number, "--json")[1].out)["state"] == "acknowledged"
     assert call("alerts", "outcome", number, "true", "--note", "it failed")[0] == 0
-    code, out = call("evaluate", "--site", "bench", "--at", "2026-03-02T05:00:00Z", "--json")
+    code, out = call("evaluate", "bench", "--at", "2026-03-02T05:00:00Z", "--json")
     assert (code, json.loads(out.out)["level"]) == (0, 0)
     lower = ("level", "set", "bench", "orange", "--by", "Ada", "--reason", "slope was cleared")
     code, out = call(*lower)

@@ -19,7 +19,7 @@ TASKS = {
     "see the present level": (("show", "present level"), "status"),
     "see the open alerts": (("list", "open alerts"), "alerts list"),
     "acknowledge an alert": (("acknowledge", "alert"), 'ack 12 --reason "geologist on the way"'),
-    "see tomorrow's forecast": (("show", "forecast"), "forecast show --site north-bench --horizon 1d"),
+    "see tomorrow's forecast": (("show", "forecast"), "forecast show north-bench --horizon 1d"),
     "test a notification channel": (("test", "notification channel"), "notify channels test"),
     "back up the database": (("back up", "database"), "db backup"),
 }

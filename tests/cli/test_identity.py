@@ -214,7 +214,7 @@ def test_second_name_typed_by_the_same_person_is_no_second_person(accounts, call
 
 def test_withdrawal_of_an_earthquake_at_a_high_level_needs_two_people(accounts, call):
     """The withdrawal ends stricter bounds and requested levels. Withdrawing a confirmation lowers nothing."""
-    quake = ("events", "add", "--site", "bench", "--kind", "earthquake", "--value", "0.3", "--text", "M 5.1")
+    quake = ("events", "add", "bench", "--kind", "earthquake", "--value", "0.3", "--text", "M 5.1")
     assert call(*quake, who="Ada")[0] == 0
     withdraw = ("events", "withdraw", 1, "--reason", "it was the blasting of bench 4")
     assert call(*withdraw, "--confirmation-of", "Ada", who="Cy")[0] == 1  # viewer
@@ -320,7 +320,7 @@ def test_token_can_acknowledge_and_report_but_not_act_for_a_person(accounts, cal
     number, token = create_token("Ada", "act")
     monkeypatch.setenv("SLOPEWARD_BY_TOKEN", token)
     assert call(*ack)[0] == 0
-    assert call("report", "add", "--site", "bench", "--kind", "crack", "--text", "wider", "--by", "Ada")[0] == 0
+    assert call("report", "add", "bench", "--kind", "crack", "--text", "wider", "--by", "Ada")[0] == 0
     with database.read() as c:
         entries_of_log = c.execute(select(audit_entry.c.actor, audit_entry.c.detail).order_by(audit_entry.c.id)).all()
     by_token = [(actor, json.loads(detail)) for actor, detail in entries_of_log if '"proof":"token"' in detail]

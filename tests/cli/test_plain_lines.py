@@ -60,7 +60,7 @@ SITE = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.
         ["alerts", "show", "2"],
         ["instruments", "list"],
         ["instruments", "show", "north-bench", "G1"],
-        ["evaluate", "--site", "north-bench", "--dry-run"],
+        ["evaluate", "north-bench", "--dry-run"],
     ],
     ids=" ".join,
 )

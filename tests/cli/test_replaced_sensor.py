@@ -45,7 +45,7 @@ def call(slope_with_new_sensor, capsys, *arguments):
 
 
 def test_offset_of_a_replaced_sensor_is_proposed_and_not_applied(slope_with_new_sensor, capsys):
-    propose = "offsets propose --site bench --station G1 --maintenance 1".split()
+    propose = "offsets propose bench --station G1 --maintenance 1".split()
     status, out, err = call(slope_with_new_sensor, capsys, *propose)
     assert status == 0, err
     proposal = re.search(r"G1 crack_opening: ([\d.]+) ± ([\d.]+) mm, of 29 readings before and \d+ after", out)
@@ -70,13 +70,12 @@ def test_offset_of_a_replaced_sensor_is_proposed_and_not_applied(slope_with_new_
 
 
 def test_invalid_request_for_a_proposal_is_rejected_with_one_line(slope_with_new_sensor, capsys):
-    series_options = ("--site", "bench", "--station", "G1")
+    series_options = ("bench", "--station", "G1")
     cases = {
         "Give either --at, or --maintenance": series_options,
         "no maintenance 9 of G1": (*series_options, "--maintenance", "9"),
-        "no maintenance 1 of G2": ("--site", "bench", "--station", "G2", "--maintenance", "1"),
+        "no maintenance 1 of G2": ("bench", "--station", "G2", "--maintenance", "1"),
         "has no series of a level": (
-            "--site",
             "bench",
             "--station",
             "X",

@@ -40,7 +40,7 @@ CLI = Path(rules.__file__).parent
 NOW = datetime.now(UTC)
 WORDS = {"Ada": "tin lantern quarry 41", "Cy": "wool cedar anchor 93", "Ed": "slate piano ember 26"}
 WHY = ("--reason", "seen on foot")
-BY_NUMBER, OF_MODEL = ("1", *WHY), ("3fa1", "--site", "bench", *WHY)
+BY_NUMBER, OF_MODEL = ("1", *WHY), ("bench", "3fa1", *WHY)
 # Arguments of each command that writes for a person. A new command needs a line.
 CALLS = {
     f"{group} {verb}": words
@@ -59,8 +59,8 @@ CALLS = {
     "level set": ("bench", "green", *WHY),
     "notify drill hold": ("bench", "--speed", "1e9", "--hold", "0s"),
     "notify drill end": ("bench", "1", *WHY),
-    "report add": ("--site", "bench", "--kind", "crack", "--text", "3 cm"),
-    "events add": ("--site", "bench", "--kind", "blasting", "--text", "bench 4"),
+    "report add": ("bench", "--kind", "crack", "--text", "3 cm"),
+    "events add": ("bench", "--kind", "blasting", "--text", "bench 4"),
     "alerts outcome": ("1", "true", "--note", "it failed"),
     "alerts verify": ("1", "instrument", *WHY),
     "alerts note": ("1", "--note", "seen"),
@@ -72,7 +72,7 @@ CALLS = {
     "people duty hand-over sign": ("bench", "1"),
     "people duty hand-over withdraw": ("bench", "1", *WHY),
     "offsets add": (
-        *"--site bench --station G1 --quantity crack_opening --at 2026-03-01T06:00:00Z --size 1 --unit mm".split(),
+        *"bench --station G1 --quantity crack_opening --at 2026-03-01T06:00:00Z --size 1 --unit mm".split(),
         *WHY,
     ),
     "anomalies label": ("bench", "G1", "--at", "2026-03-01T06:00:00Z", "--as", "dismissed", "--cause", "weather"),
@@ -80,11 +80,11 @@ CALLS = {
     "sites propose": ("bench", "FILE", *WHY, "--months", "0"),
     "sites retire": ("gone", *WHY),
     "instruments reference": ("bench", "G1", "new", *WHY),
-    "scenes review accept": ("3fa1", "--site", "bench"),
-    "scenes review reject": ("3fa1", "--site", "bench"),
+    "scenes review accept": ("bench", "3fa1"),
+    "scenes review reject": ("bench", "3fa1"),
     "scenes review withdraw": ("bench", "1"),
     "scenes review draw": ("bench", "3fa1", "OUTLINE"),
-    "scenes review redraw": ("3fa1", "--site", "bench", "--outline", "OUTLINE"),
+    "scenes review redraw": ("bench", "3fa1", "--outline", "OUTLINE"),
     "people users add": ("eve", "--role", "admin"),
     "people users enable": ("Cy",),
     "people users role": ("Cy", "admin"),
@@ -191,9 +191,9 @@ SITE_COMMANDS = {
     "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
     **{f"report {kind}": ("bench", "--out", "-") for kind in ("daily", "weekly", "shift", "card")},
-    "report list": ("bench",),
+    "report list": (),
     "report prove": ("1",),
-    "offsets propose": ("--site", "bench", "--station", "G1", "--at", "2026-02-28T21:30:00Z"),
+    "offsets propose": ("bench", "--station", "G1", "--at", "2026-02-28T21:30:00Z"),
     **{f"people duty {verb}": ("bench",) for verb in ("show", "hand-over show")},
 }
 # Commands about the whole service, or about files that every local user may read.

@@ -131,12 +131,12 @@ SITE_COMMANDS = (
     "offsets list --site {}",
     "sites proposals --site {}",
     "forecast models --site {}",
-    "forecast explain --site {}",
-    "scenes export --site {}",
+    "forecast explain {}",
+    "scenes export {}",
     "scenes review list --site {}",
-    "scenes review accept abc --site {}",
+    "scenes review accept {} abc",
     "ingest --forget-epoch0 {}/G1",
-    "offsets add --site {} --station G1 --quantity tilt_x --at 2026-03-01T06:00:00Z --size 1 --unit mrad --reason dry",
+    "offsets add {} --station G1 --quantity tilt_x --at 2026-03-01T06:00:00Z --size 1 --unit mrad --reason dry",
 )
 
 
@@ -181,7 +181,7 @@ def test_missing_alerts_of_the_service_are_no_error(project, capsys):
 
 @pytest.mark.parametrize(
     "verb",
-    ["report add --site north-bench --kind crack --text rockfall", "level set north-bench yellow --reason works"],
+    ["report add north-bench --kind crack --text rockfall", "level set north-bench yellow --reason works"],
 )
 @pytest.mark.parametrize("name", ["", "  ", "\u200b"])
 def test_empty_name_of_a_person_is_rejected(project, verb, name, capsys):

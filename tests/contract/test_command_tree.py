@@ -79,6 +79,40 @@ def test_options_have_the_common_names():
     assert MISNAMED <= FORMER_OPTIONS.keys()
 
 
+def list_site_parameters():
+    """Return each argument and option that is a site id, with the name of its command and its position there."""
+    return [
+        (name, parameter, [p for p in command.params if p.param_type_name == "argument"])
+        for name, command in load_all_commands().items()
+        for parameter in command.params
+        if name_parameter(parameter) in {"SITE", "--site"}
+    ]
+
+
+def name_parameter(parameter):
+    is_option = parameter.param_type_name == "option"
+    return parameter.opts[0] if is_option else (parameter.metavar or parameter.name).strip("[]").upper()
+
+
+def test_a_command_that_needs_a_site_takes_it_as_its_first_argument():
+    sites = list_site_parameters()
+    required = {name: parameter for name, parameter, _ in sites if parameter.required}
+    assert len(required) > 40
+    assert not {name for name, parameter in required.items() if parameter.param_type_name == "option"}
+    assert not {name for name, parameter, arguments in sites if parameter in arguments and parameter != arguments[0]}
+
+
+def test_a_command_that_can_do_without_a_site_takes_the_option():
+    arguments = {name: p for name, p, _ in list_site_parameters() if p.param_type_name == "argument"}
+    assert not {name for name, parameter in arguments.items() if not parameter.required}
+
+
+def test_a_list_is_of_all_sites_or_of_the_site_of_its_option():
+    sites = {name: parameter for name, parameter, _ in list_site_parameters() if name.split()[-1] == "list"}
+    assert len(sites) > 8
+    assert {name_parameter(parameter) for parameter in sites.values()} == {"--site"}
+
+
 def test_a_common_option_has_one_type_in_all_commands():
     def fits(annotation, expected):
         if expected == "time":
@@ -132,7 +166,7 @@ OTHERS = {
     "slopeward susceptibility",  # a kind of file
     "slopeward visits",  # commands of write-a-feature.md
     "slopeward visits add",
-    "slopeward visits list",
+    "slopeward visits show north-bench",
 }
 
 

@@ -44,9 +44,9 @@ assert "plugins" not in doctor()
 assert "No visit yet." in asyncio.run(read("/sites/bench/visits"))
 assert asyncio.run(ask("/sites/bench/visits", "/sites/none/visits")) == [200, 404]
 assert '<a href="/sites/bench/visits">Visits</a>' in asyncio.run(read("/sites/bench"))
-add = ["visits", "add", "walked to the crest", "--site", "bench", "--by", "ada", "--config", "slopeward.toml"]
+add = ["visits", "add", "bench", "walked to the crest", "--by", "ada", "--config", "slopeward.toml"]
 assert run_verb(add) == 0
-listing = ["visits", "list", "--site", "bench", "--config", "slopeward.toml"]
+listing = ["visits", "show", "bench", "--config", "slopeward.toml"]
 assert run_verb(listing) == 0
 assert run_verb([*listing, "--json"]) == 0
 assert "ada: walked to the crest" in asyncio.run(read("/sites/bench/visits"))

@@ -92,7 +92,7 @@ STATUS = {  # where a page promises another than 0
     # nothing is done before the second person comes
     "slopeward maintenance add north-bench G1 --for 4h --by bo --second ada --reason 'new mast'": 3,
     "slopeward forecast compare --site north-bench --horizon 1d": 4,  # nothing is scored of late
-    "slopeward forecast train --site north-bench --model gru": 4,  # three days of readings teach nothing
+    "slopeward forecast train north-bench --model gru": 4,  # three days of readings teach nothing
     "slopeward import monitoring.csv": 1,  # there are other sites, and nobody is at the terminal
 }
 INPUTS = {
@@ -301,7 +301,7 @@ def watch(filled_template, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         enter(patch)
-        for line in ("people users add grafana --role viewer --by ada", "evaluate --site north-bench"):
+        for line in ("people users add grafana --role viewer --by ada", "evaluate north-bench"):
             assert run_verb(line.split()) == 0, line
     return folder
 

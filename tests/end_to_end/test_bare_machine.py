@@ -150,21 +150,21 @@ def check_commands_without_pytorch(service: Service, bare_program: Path, folder:
     record.write_text((folder / "long.csv").read_text().replace("crack_opening_mm", "displacement_mm"))
     scene, data = str(folder / "scene"), ("--data", str(folder))
     write_scene(Path(scene), 1, size_px=64, center_lon=8.9, center_lat=46.2)
-    common_options = ("--site", "s", "--config", str(service.config))
+    config_option = ("--config", str(service.config))
     results = run_commands(
         bare_program,
         folder,
         [
-            ("ingest", str(folder / "long.csv"), *common_options),
-            ("forecast", "run", *common_options),
-            ("scenes", "add", scene, *common_options),
+            ("ingest", str(folder / "long.csv"), "--site", "s", *config_option),
+            ("forecast", "run", "s", *config_option),
+            ("scenes", "add", "s", scene, *config_option),
             ("scenes", "models"),
             ("scenes", "detect", scene, "--out", str(folder / "found")),
-            ("check", "--config", str(service.config)),
-            ("doctor", "--json", "--config", str(service.config)),
-            ("forecast", "train", "--model", "gru", *common_options),
+            ("check", *config_option),
+            ("doctor", "--json", *config_option),
+            ("forecast", "train", "s", "--model", "gru", *config_option),
             ("forecast", "backtest", "--data", str(record), "--models", "gru", "--horizons", "6h"),
-            ("anomalies", "train", "--detector", "ae", *common_options),
+            ("anomalies", "train", "s", "--detector", "ae", *config_option),
             ("scenes", "score", "--weights", "generated", *data),
             ("scenes", "train", "--recipe", "generated"),
         ],

@@ -163,11 +163,11 @@ def test_scene_of_another_place_waits_until_a_person_confirms_it(service: Servic
     assert "Its ground is that of again, cloudy, dates and 4 more" in error
     assert inbox.list_alerts() == {"scene:after": "unacknowledged"}
     assert inbox.list_changes() == []
-    refused = service.call("scenes", "add", str(inbox.folder / "after"), "--site", "fiji")
+    refused = service.call("scenes", "add", "fiji", str(inbox.folder / "after"))
     assert refused.returncode == 1
     assert "so it was not added" in refused.stderr
     assert inbox.list_scenes()["after"][0] == "waiting"
-    confirmed = service.call("scenes", "add", str(inbox.folder / "after"), "--site", "fiji", "--anyway")
+    confirmed = service.call("scenes", "add", "fiji", str(inbox.folder / "after"), "--anyway")
     assert "1 footprints" in confirmed.stdout
     assert inbox.list_scenes() == {"after": ("done", None)}
     assert inbox.list_changes() == [("after", "single")]

@@ -178,7 +178,7 @@ def test_new_site_file_is_used_for_decisions_and_no_level_falls(service):
     assert {level for (level,) in service.query(level_query)} == {3}
     file.write_text(loosened_text.replace("red = {over = 120.0", "red = {over = 90.0"))
     new_version = parse_site(file.read_text(), "north.toml").version
-    assert service.call("evaluate", "--site", "north").returncode == 0
+    assert service.call("evaluate", "north").returncode == 0
     version_query = "SELECT config_sha256 FROM evaluation WHERE site = 'north' ORDER BY id"
     wait_for(
         lambda: [version for (version,) in service.query(version_query)].count(new_version) > 3,

@@ -270,21 +270,21 @@ def test_a_station_that_is_declared_later_counts_from_then_on_and_not_before(pla
         assert said.endswith("flagged: undeclared 120; stations that the site file does not name: G9")
     _, (facts,), _ = run("ingest", "late.csv", "--json")
     assert (facts["flags"], facts["unknown_stations"]) == ({"undeclared": 120}, ["G9"])
-    assert run("evaluate", "--site", "north", "--json")[1][0]["level_name"] == "green"
+    assert run("evaluate", "north", "--json")[1][0]["level_name"] == "green"
     before = datetime.now(UTC).isoformat()
     site_file.write_text(RUSHING + STATION)
 
     _, (said,), err = run("ingest", "late.csv")  # the file on disk is not the version in force yet
     assert ("0 stored, 120 known before" in said, "flagged" in said, "not in force yet" in err) == (True, False, True)
     assert set(ask(place, "select flags from latest_observation")) == {("undeclared",)}
-    seen = run("evaluate", "--site", "north", "--json")[1][0]
+    seen = run("evaluate", "north", "--json")[1][0]
     assert [w["raise_level"] for w in seen["evidence"]["words"] if w["station"] == "G9" and w["heard"]] == [1]
     assert ask(place, "select flags from latest_observation") == [("",)]
-    was = run("evaluate", "--site", "north", "--at", before, "--json")[1][0]
+    was = run("evaluate", "north", "--at", before, "--json")[1][0]
     assert [w["raise_level"] for w in was["evidence"]["words"] if w["station"] == "G9" and w["heard"]] in ([], [0])
     again = ask(place, "select flag, count(*) from observation_flag group by flag")
     assert again == [("-undeclared", 120)]
-    run("evaluate", "--site", "north")
+    run("evaluate", "north")
     assert ask(place, "select flag, count(*) from observation_flag group by flag") == again
     # the past that was read in as history is replayed as the file of today judges it
     day = end.date().isoformat()
@@ -305,12 +305,12 @@ def test_a_range_that_changes_is_judged_anew_but_never_over_a_person(place, run)
     flagged = "select value_raw from observation_history where flags = 'out_of_range' order by value_raw"
     for most, values in ((650.0, [700.0, 800.0]), (750.0, [800.0]), (850.0, [])):
         site_file.write_text(SITE + f"high = {most}\n")
-        run("evaluate", "--site", "north")
+        run("evaluate", "north")
         assert [v for (v,) in ask(place, flagged)] == values
 
 
 def test_reports_and_events_by_hand(place, run):
-    words = ("--site", "north", "--kind", "crack", "--text", "3 cm", "--by", "Ada")
+    words = ("north", "--kind", "crack", "--text", "3 cm", "--by", "Ada")
     when = "2026-03-01T06:00:00Z"
     assert run("report", "add", *words, "--at", when, "--station", "G1")[0] == 0
     assert run("report", "add", *words, "--at", when, "--station", "G1")[0] == 4
@@ -318,14 +318,14 @@ def test_reports_and_events_by_hand(place, run):
     assert run("events", "add", *words, "--since", when, "--until", "2026-03-01T08:00:00Z", "--value", "2.5")[0] == 0
     assert run("events", "add", *words, "--since", when, "--until", "2026-02-01T08:00:00Z")[0] == 1
     assert run("events", "add", *words, "--since", when, "--known-since", "2026-02-01T08:00:00Z")[0] == 1
-    quake = ["--site", "north", "--kind", "earthquake", "--text", "felt"]
+    quake = ["north", "--kind", "earthquake", "--text", "felt"]
     for more, code in (("--value=nan", 2), ("--value=inf", 2), ("--value=-1", 1), ("--since=2090-01-01T00:00:00Z", 1)):
         assert run("events", "add", *quake, more)[0] == code, more
     assert "999 gal (cm/s²) are 1.02 g" in run("events", "add", *quake, "--value", "999")[2]
     for typed, meant in (("earthqake", "earthquake"), ("quake", "earthquake"), ("Blast", "blasting")):
-        code, _, err = run("events", "add", "--site", "north", "--kind", typed, "--text", "felt")
+        code, _, err = run("events", "add", "north", "--kind", typed, "--text", "felt")
         assert (code, f"did you mean {meant}?" in err) == (1, True)
-    assert run("report", "add", "--site", "south", "--kind", "x", "--text", "a crack")[0] == 1
+    assert run("report", "add", "south", "--kind", "x", "--text", "a crack")[0] == 1
     assert ask(place, "select kind, station, by from report") == [("crack", "G1", "Ada")]
     assert ask(place, "select kind, value, by from site_event") == [("crack", 2.5, "Ada")]
     acts = ask(place, "select action, actor from audit_entry where action <> 'rows.seal' order by id")

@@ -71,10 +71,10 @@ def test_a_quarter_of_an_hour_by_a_site_file(measured, tmp_path, call):
     assert call("db", "upgrade", *config)[0] == 0
     code, said = call("ingest", str(tmp_path / "b.csv"), "--site", "glacier", *config)
     assert code == 0, said
-    code, said = call("forecast", "train", "--site", "glacier", "--model", "gru", *config)
+    code, said = call("forecast", "train", "glacier", "--model", "gru", *config)
     assert code == 0, said
     assert len(list((tmp_path / "models").rglob("*.safetensors"))) == 1, said
-    code, said = call("forecast", "run", "--site", "glacier", *config)
+    code, said = call("forecast", "run", "glacier", *config)
     assert code == 0, said
     # every station, horizon and model: combined, persistence, line, gru
     assert f"{len(names) * 2 * 4} forecasts; 0 withheld" in said

@@ -173,7 +173,7 @@ def test_job_waits_for_the_lock_and_is_repeated_soon_if_it_did_not_get_it(url, m
 def test_command_logs_that_it_waits_and_fails_with_one_line(url, tmp_path, monkeypatch, capfd):
     with Database(url) as db:
         config = write_service(tmp_path, db)
-    command = ["forecast", "run", "--site", "bench", "--config", str(config)]
+    command = ["forecast", "run", "bench", "--config", str(config)]
     warnings, release = [], threading.Event()
     monkeypatch.setattr(
         engine.log, "warning", lambda *arguments: (warnings.append(arguments[0] % arguments[1:]), release.set())

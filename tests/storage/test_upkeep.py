@@ -373,7 +373,7 @@ def test_commands_for_accounts_offsets_backup_verify_restore_and_prune(
             )
         (tmp_path / "configs" / "sites").mkdir(parents=True)
         (tmp_path / "configs" / "sites" / "s.toml").write_text(SITE)
-        add_offset = "offsets add --site s --station G1 --quantity tilt --size 1 --unit mrad --reason works".split()
+        add_offset = "offsets add s --station G1 --quantity tilt --size 1 --unit mrad --reason works".split()
         assert run(*add_offset, "--at", "2026-03-01 06:00")[0] == 1
         add_user = ("people", "users", "add", "bo", "--role", "operator", "--by", "ada")
         assert run(*add_user, SLOPEWARD_USER_PASSWORD="a long password")[0] == 0

@@ -335,7 +335,7 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, 
         said[" ".join(words)] = capsys.readouterr().out
     assert run_verb(["ingest", "readings.csv", "--site", "first-slope"]) == 0
     assert "0 stored, 2886 known before" in capsys.readouterr().out
-    assert said["evaluate --site first-slope --dry-run"].startswith("orange | sees: full | reachable: red")
+    assert said["evaluate first-slope --dry-run"].startswith("orange | sees: full | reachable: red")
     assert "equal bit for bit" in said["alerts explain 1 --recompute"]
     assert "password: " in said["broker add first-slope/E1 --by ada"]
     with Database(f"sqlite:///{tmp_path}/slopeward.db") as database, database.read() as c:

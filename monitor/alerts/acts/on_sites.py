@@ -93,7 +93,6 @@ _NO_FUTURE: Final = Template("act.no_future", "from: an earthquake cannot lie in
 _NO_EVENT: Final = Template("act.no_event", "there is no event {number}; see `slopeward events list`")
 _NO_STATION: Final = Template("act.no_station", "station: '{station}' is no station id")
 SiteId = Annotated[str, Argument("Site", metavar="SITE", longest=64)]
-SiteOption = Annotated[str, Argument("Site", "--site", longest=64)]
 StationOption = Annotated[str, Argument(N_("Station"), "--station", longest=64)]
 EventId = Annotated[
     int, Argument("Number of the event, see `slopeward events list`", metavar="EVENT_ID", least=1, most=LARGEST_ID)
@@ -229,9 +228,7 @@ def end_maintenance(
         remaining_ids = [
             m.id for m in maintenance.load_maintenance(connection, window.site, call.now) if m.station == window.station
         ]
-    command = (
-        f"slopeward offsets propose --site {window.site} --station {window.station} --maintenance {maintenance_id}"
-    )
+    command = f"slopeward offsets propose {window.site} --station {window.station} --maintenance {maintenance_id}"
     facts = {"id": maintenance_id, "ended": True, "propose": command}
     if not ended:
         return ActResult(_WAS_OVER(number=maintenance_id), facts, status=EXIT_ALREADY_DONE)
@@ -250,7 +247,7 @@ def _find_maintenance(connection: Connection, number: int, now: datetime) -> mai
 # ---- events ------------------------------------------------------------------------------------------------------
 def add_event(
     call: ActCall,
-    site: SiteOption,
+    site: SiteId,
     kind: Annotated[
         str,
         Argument(
@@ -291,7 +288,7 @@ def add_event(
     An earthquake lowers bounds if the site file says so. Adding an earthquake also confirms it, see `confirm`: jumps in
     its hours remain questions instead of counting, for the two highest levels once a second person confirms it.
 
-    Example: slopeward events add --site north-bench --kind blasting --since 2026-03-01T06:00:00Z --text "bench 4"
+    Example: slopeward events add north-bench --kind blasting --since 2026-03-01T06:00:00Z --text "bench 4"
     """
     begin = call.now if from_ is None else from_
     end = begin if to is None else to
@@ -429,7 +426,7 @@ def withdraw_event(
 # ---- offsets -----------------------------------------------------------------------------------------------------
 def add_offset(
     call: ActCall,
-    site: SiteOption,
+    site: SiteId,
     station: StationOption,
     quantity: Annotated[
         str, Argument("Quantity, such as displacement_east", "--quantity", label=N_("Quantity"), longest=64)
@@ -457,7 +454,7 @@ def add_offset(
 
     If fewer than two people may act on the site, it counts at once.
 
-    Example: slopeward offsets add --site north-bench --station G1 --quantity displacement_east
+    Example: slopeward offsets add north-bench --station G1 --quantity displacement_east
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
     """
     with call.write() as connection:
@@ -513,7 +510,7 @@ def revoke_offset(
 # ---- reports and signatures --------------------------------------------------------------------------------------
 def add_report(
     call: ActCall,
-    site: SiteOption,
+    site: SiteId,
     kind: Annotated[
         str,
         Argument("Such as crack, rockfall, road_damage", "--kind", label=N_("Kind"), longest=32, usual=REPORT_KINDS),
@@ -528,7 +525,7 @@ def add_report(
     If a criterion requires several observers, they are counted by account, or else by the user of the machine. Two
     names from one keyboard are one observer.
 
-    Example: slopeward report add --site north-bench --kind crack --text "new crack above G1, 3 cm" --by Ada
+    Example: slopeward report add north-bench --kind crack --text "new crack above G1, 3 cm" --by Ada
     """
     kind, text, who = tidy_text(kind), tidy_text(text), call.actor
     if not text or not kind:

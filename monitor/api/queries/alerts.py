@@ -18,7 +18,6 @@ from monitor.alerts.acts.on_alerts import (
 from monitor.alerts.acts.on_sites import (
     EXIT_ALREADY_DONE,  # exit status of an act whose effect was already in place, 4
     SiteId,  # type of an act's positional argument: a site id
-    SiteOption,  # type of an act's option `--site`: a site id
 )
 from monitor.alerts.acts.site_diff import (
     StoredEffect,  # replayed effect of a proposed site file, as stored with the proposal
@@ -196,7 +195,6 @@ __all__ = [
     "Scorecard",
     "SiteCard",
     "SiteId",
-    "SiteOption",
     "Spans",
     "StandingWindow",
     "StationCard",

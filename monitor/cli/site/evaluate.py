@@ -24,9 +24,9 @@ from monitor.text.instants import epoch_s, format_iso
 app = session.Commands()
 
 
-@app.command(epilog="Example: slopeward evaluate --site north-bench --at 2026-03-01T06:00:00Z --dry-run")
+@app.command(epilog="Example: slopeward evaluate north-bench --at 2026-03-01T06:00:00Z --dry-run")
 def evaluate(
-    site_id: session.SiteOption,
+    site_id: session.SiteArgument,
     at: Annotated[
         str | None, typer.Option("--at", help="Evaluate at this time with the readings known then; write nothing")
     ] = None,

@@ -1,9 +1,5 @@
 """`slopeward events`: record blasting, earthworks, reservoir changes or an earthquake, which can explain a motion."""
 
-from typing import Annotated
-
-import typer
-
 from monitor.cli import session
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import find_readable_sites
@@ -16,9 +12,7 @@ add_acts(app, "events")
 
 
 @app.command("list")
-def list_events(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None, limit: session.LimitOption = 100
-) -> None:
+def list_events(site: session.SiteFilter = None, limit: session.LimitOption = 100) -> None:
     """List events with their author, how they were entered, and how many people confirmed each.
 
     Exit 4 if there are none.

@@ -286,7 +286,7 @@ def _read(path: Path, arguments: IngestArguments) -> None:
                 for name in renew_known_flags(database, sites, result.sites, _now()):
                     session.print_note(
                         f"{name}: the site file is not in force yet, so flags of older readings were not updated; "
-                        f"restart the service, or run slopeward evaluate --site {name}"
+                        f"restart the service, or run slopeward evaluate {name}"
                     )
             _show_result(result, dry_run=dry_run)
         if arguments.mask is None and (note := describe_unmasked(results)):

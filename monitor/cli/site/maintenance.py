@@ -8,7 +8,16 @@ import typer
 from monitor.alerts.queries import maintenance as store
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import find_readable_sites
-from monitor.cli.session import Commands, check_site, find_zones, format_in_zone, open_database, require_any, show
+from monitor.cli.session import (
+    Commands,
+    SiteFilter,
+    check_site,
+    find_zones,
+    format_in_zone,
+    open_database,
+    require_any,
+    show,
+)
 from monitor.text.instants import record_to_json
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -17,7 +26,7 @@ add_acts(app, "maintenance")
 
 @app.command("list")
 def list_(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
+    site: SiteFilter = None,
     everything: Annotated[bool, typer.Option("--all", help="Also maintenance that is over")] = False,
 ) -> None:
     """List maintenance that is declared and not over.

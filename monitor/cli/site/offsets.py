@@ -14,7 +14,17 @@ from monitor.alerts.queries.maintenance import load_maintenance
 from monitor.alerts.queries.offsets import load_waiting_offsets
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import find_readable_sites
-from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, read_instant, require_any, show
+from monitor.cli.session import (
+    LARGEST_ID,
+    Commands,
+    SiteArgument,
+    SiteFilter,
+    check_site,
+    open_database,
+    read_instant,
+    require_any,
+    show,
+)
 from monitor.errors import NotFoundError, RefusedError
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
 from monitor.readings.records import HARMLESS
@@ -30,7 +40,6 @@ _NO_LEVEL: Final = frozenset(
 )
 _REACH: Final = timedelta(days=180)  # readings before and after a work
 app = Commands(no_args_is_help=True, help=__doc__)
-Site = Annotated[str | None, typer.Option("--site", help="Only this site")]
 
 
 add_acts(app, "offsets")
@@ -38,7 +47,7 @@ add_acts(app, "offsets")
 
 @app.command("propose")
 def propose(
-    site: Annotated[str, typer.Option(help="Site")],
+    site: SiteArgument,
     station: Annotated[str, typer.Option(help="Station of which a sensor was replaced, or re-zeroed")],
     at: Annotated[str | None, typer.Option(help="When, with zone: 2026-03-01T06:00:00Z")] = None,
     until: Annotated[str | None, typer.Option(help="From when on the new sensor counts. Default: --at")] = None,
@@ -51,7 +60,7 @@ def propose(
     For each series its jump with its error, how much the ground moved meanwhile at its own pace (that stays in the
     record), and the command that declares it. Exit 4 when no series can be measured.
 
-    Example: slopeward offsets propose --site north-bench --station G1 --maintenance 3
+    Example: slopeward offsets propose north-bench --station G1 --maintenance 3
     """
     with open_database() as db, db.read() as c:
         find_readable_sites(c, site)
@@ -74,7 +83,7 @@ def propose(
 
 
 @app.command("list")
-def list_offsets(site: Site = None) -> None:
+def list_offsets(site: SiteFilter = None) -> None:
     """List declared offsets with their dates, author and state.
 
     Exit 4 if there are none.
@@ -154,7 +163,7 @@ def _describe_proposed(row: SeriesRow, found: ProposedOffset | str) -> tuple[dic
     if not found.is_needed:
         return facts, f"{line}: no offset is needed"
     facts["command"] = (
-        f"slopeward offsets add --site {row.site} --station {row.station} --quantity {row.quantity} "
+        f"slopeward offsets add {row.site} --station {row.station} --quantity {row.quantity} "
         f'--at {format_iso(at)} --size {size} --unit {shlex.quote(row.unit)} --kind antenna --reason "..."'
     )
     return facts, f"{line}\n  {facts['command']}"

@@ -7,7 +7,7 @@ import typer
 from monitor.alerts.acts.site_diff import format_proposal
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import find_readable_sites, require_readable
-from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
+from monitor.cli.session import LARGEST_ID, Commands, SiteFilter, check_site, open_database, require_any, show
 from monitor.sites.queries.sites import Proposal
 from monitor.text.instants import format_iso, record_to_json
 
@@ -20,7 +20,7 @@ def proposals(
     number: Annotated[
         int | None, typer.Argument(metavar="[ID]", min=1, max=LARGEST_ID, help="Show this proposal in full.")
     ] = None,
-    site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
+    site: SiteFilter = None,
     everything: Annotated[bool, typer.Option("--all", help="Also decided proposals.")] = False,
 ) -> None:
     """List the proposals that wait for approval, or show one with its differences and its effect."""

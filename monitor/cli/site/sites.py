@@ -23,7 +23,6 @@ from monitor.text.instants import format_duration
 
 app = Commands(help="Create, list, show and change site files.", no_args_is_help=True)
 app.add_typer(proposing.app)
-Name = Annotated[str, typer.Argument(metavar="SITE", help="Site id.")]
 
 
 @app.command("list", epilog="Example: slopeward sites list --json")
@@ -47,7 +46,7 @@ def list_sites() -> None:
 
 
 @app.command(epilog="Example: slopeward sites show north-bench")
-def show(name: Name) -> None:
+def show(name: session.SiteArgument) -> None:
     """Show a site as the service reads it: patterns resolved, defaults filled in, units converted."""
     from dataclasses import asdict
 
@@ -103,7 +102,7 @@ def _format_bounds(site: Site, criterion: Criterion) -> str:
     "Example: slopeward init south-slope --table monitoring.csv --answer zone=Europe/Rome"
 )
 def init(
-    name: Name,
+    name: session.SiteArgument,
     out: Annotated[Path | None, typer.Option("--out", help="File to write. Default: in paths.sites.")] = None,
     record: Annotated[
         Path | None,

@@ -86,7 +86,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         elif step_s is None:
             parts.append(f"{detector}: no readings of displacement")
         elif checkpoint is None and detector not in CARRIED_OVER:
-            parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
+            parts.append(f"{detector}: not trained yet; `slopeward anomalies train {site.id}` says why")
         else:
             since = now - timedelta(seconds=HISTORY_STEPS * step_s)
             record = db.run_read(load_record, site, detector, since, now)

@@ -105,7 +105,7 @@ def train_detector(
     result = run_in_worker(config.compute, TRAIN_DETECTOR, request, writes=(folder,))
     if result.refused:
         return TrainingOutcome(result.refused)
-    made_by = f"slopeward anomalies train --site {site.id}"
+    made_by = f"slopeward anomalies train {site.id}"
     with db.write() as c:
         known_at = clock()
         reason = f"trained on {len(record.series)} series"

@@ -372,7 +372,7 @@ def _forecast(demo: DemoInstallation) -> None:
 def _run_command(demo: DemoInstallation, *words: str) -> None:
     """Run a command of `slopeward` for the site of the demonstration."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "monitor.cli.main", *words, "--site", SITE_ID, "--config", demo.config],
+        [sys.executable, "-P", "-m", "monitor.cli.main", *words, SITE_ID, "--config", demo.config],
         capture_output=True,
         text=True,
         check=False,
@@ -446,6 +446,5 @@ def _print_summary(demo: DemoInstallation, results: DemoCount, print_line: Print
         return
     print_line(f"while the demo runs: {demo.page_url}, forecasts at {demo.page_url}/sites/{SITE_ID}/forecasts")
     print_line(
-        f"      database {demo.folder / 'slopeward.db'}; slopeward forecast show --site {SITE_ID} "
-        f"--config {demo.config}"
+        f"      database {demo.folder / 'slopeward.db'}; slopeward forecast show {SITE_ID} --config {demo.config}"
     )

@@ -1,9 +1,5 @@
 """`slopeward notify drill`: hold, end and list drills. A drill never changes the real state of a site."""
 
-from typing import Annotated
-
-import typer
-
 from monitor.api.cli import add_acts, find_readable_sites, session
 from monitor.api.text import record_to_json
 from monitor.features.drills.queries import load_drills
@@ -15,7 +11,7 @@ add_acts(app, "notify drill")
 
 
 @app.command("list")
-def list_drills(site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None) -> None:
+def list_drills(site: session.SiteFilter = None) -> None:
     """List the drills that were held, and how quickly people answered; exit 4 when there is none.
 
     Example: slopeward notify drill list --json

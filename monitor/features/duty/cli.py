@@ -6,7 +6,16 @@ from typing import Annotated, Final
 import typer
 from sqlalchemy import Connection
 
-from monitor.api.cli import Commands, add_acts, check_site, open_database, print_note, require_readable, show
+from monitor.api.cli import (
+    Commands,
+    SiteArgument,
+    add_acts,
+    check_site,
+    open_database,
+    print_note,
+    require_readable,
+    show,
+)
 from monitor.api.decision import unwrap_reason
 from monitor.api.errors import NotFoundError
 from monitor.api.queries.alerts import find_in_force
@@ -16,7 +25,6 @@ from monitor.features.duty import queries as store
 from monitor.features.duty.acts import list_sentences, pick_team
 from monitor.features.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
 
-SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
 TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed if the site has several")]
 
 SHOWN: Final = 5  # number of signed hand-overs that are shown
@@ -38,9 +46,7 @@ def find_site(c: Connection, site: str) -> Site:
     declared = find_in_force(c, site)
     if declared is None:
         check_site(c, site)
-        raise NotFoundError(
-            f"site {site!r} is not in force yet: start the service, or run `slopeward evaluate --site {site}`"
-        )
+        raise NotFoundError(f"site {site!r} is not in force yet: start the service, or run `slopeward evaluate {site}`")
     return declared
 
 
@@ -52,7 +58,7 @@ def _pick(row: object, names: str) -> dict[str, object]:
 
 @app.command("show")
 def show_(
-    site: SiteName,
+    site: SiteArgument,
     team: TeamOption = None,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 7,
 ) -> None:
@@ -115,7 +121,7 @@ def _format_shift(shift: DutyShift, zone: str) -> str:
 
 
 @hand_over.command("show")
-def show_handovers(site: SiteName) -> None:
+def show_handovers(site: SiteArgument) -> None:
     """Show what is open now, the hand-over that waits for a signature, and the last ones that both people signed.
 
     Example: slopeward people duty hand-over show north-bench

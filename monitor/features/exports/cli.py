@@ -9,6 +9,7 @@ import typer
 
 from monitor.api.cli import (
     Commands,
+    SiteArgument,
     check_site,
     open_database,
     print_note,
@@ -43,7 +44,7 @@ _FORMAT_HELP = (
 
 @app.command("export")
 def export(
-    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    site: SiteArgument,
     what: Annotated[str, typer.Argument(metavar="WHAT", help=f"One of: {', '.join(_NAMES)}")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write")],
     format_: Annotated[str | None, typer.Option("--format", help=_FORMAT_HELP)] = None,

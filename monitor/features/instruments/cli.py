@@ -15,7 +15,7 @@ app = session.Commands()
 
 @app.command("list")
 def list_(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
+    site: session.SiteFilter = None,
     unwell: Annotated[bool, typer.Option("--unwell", help="Only instruments that are not ok")] = False,
     utc: session.UtcOption = False,
 ) -> None:
@@ -39,7 +39,7 @@ def list_(
 
 @app.command("show")
 def show_(
-    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    site: session.SiteArgument,
     instrument: Annotated[str, typer.Argument(metavar="INSTRUMENT", help="Station")],
     utc: session.UtcOption = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
-from monitor.api.cli import Commands, pick_site, read_service, show
+from monitor.api.cli import Commands, SiteArgument, pick_site, read_service, show
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.text import convert_reason
 from monitor.api.worker import WorkerTask, run_in_worker
@@ -24,7 +24,7 @@ DRAW_RELIEF: WorkerTask[ReliefRequest, Tiles] = WorkerTask(
 
 @app.command("relief")
 def relief(
-    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    site: SiteArgument,
     dem: Annotated[Path, typer.Argument(metavar="DEM", help="Heights in metres: GeoTIFF or JPEG 2000, any grid")],
 ) -> None:
     """Draw the shaded relief of a site from an elevation model. It replaces the earlier relief of the site.

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from monitor.api.cli import require_readable, session
+from monitor.api.cli import find_readable_sites, require_readable, session
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.text import format_iso
 
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from monitor.features.reports.issue import ReissueCheck
 
 app = session.Commands()
-Site = Annotated[str, typer.Argument(help="Site id")]
 At = Annotated[str | None, typer.Option("--at", help="End of the period, with zone: 2026-03-01T07:00+01:00; else now")]
 Out = Annotated[Path, typer.Option("--out", help="FILE.html or FILE.pdf; `-` prints HTML")]
 Language = Annotated[str | None, typer.Option("--language", help="en, it, zh or es; else that of the service")]
 
 
 @app.command("daily")
-def write_daily(site: Site, out: Out, at: At = None, language: Language = None) -> None:
+def write_daily(site: session.SiteArgument, out: Out, at: At = None, language: Language = None) -> None:
     """Write the bulletin of a day: level, alerts, movement, water, forecast, instruments, messages, acts of people.
 
     The report contains what was known at the end of the day, even if it is written later.
@@ -35,7 +34,7 @@ def write_daily(site: Site, out: Out, at: At = None, language: Language = None) 
 
 
 @app.command("weekly")
-def write_weekly(site: Site, out: Out, at: At = None, language: Language = None) -> None:
+def write_weekly(site: session.SiteArgument, out: Out, at: At = None, language: Language = None) -> None:
     """Write the bulletin of a week.
 
     Example: slopeward report weekly north-bench --at 2026-03-02T07:00+01:00 --out week-9.pdf
@@ -45,7 +44,7 @@ def write_weekly(site: Site, out: Out, at: At = None, language: Language = None)
 
 @app.command("shift")
 def write_shift(
-    site: Site,
+    site: session.SiteArgument,
     out: Out,
     at: At = None,
     hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Length of the shift")] = 8,
@@ -88,7 +87,7 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
 
 
 @app.command("card")
-def write_card(site: Site, out: Out, language: Language = None) -> None:
+def write_card(site: session.SiteArgument, out: Out, language: Language = None) -> None:
     """Write the quick card of a site for its operators: levels, actions, whom to call and terms on one page.
 
     Example: slopeward report card north-bench --out card.pdf
@@ -137,24 +136,23 @@ def _read_end(at: str | None, now: datetime) -> datetime:
 
 
 @app.command("list")
-def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
+def list_issues(site: session.SiteFilter = None, limit: session.LimitOption = 20) -> None:
     """List the reports that the service issued, and whether their mails were delivered; exit 4 if there are none.
 
-    Example: slopeward report list north-bench
+    Example: slopeward report list --site north-bench
     """
     from monitor.features.reports.queries import load_issues, load_mails
 
     with session.open_database() as db, db.read() as c:
-        require_readable(c, site)
-        session.check_site(c, site)
-        issues = load_issues(c, site, limit)
+        issues = load_issues(c, find_readable_sites(c, site), limit)
+        session.check_site(c, site, issues)
         mails = load_mails(c, [issue.id for issue in issues])
     for issue in issues:
         states = [mail.state for mail in mails[issue.id]]
         sent = f"{states.count('delivered')} of {len(states)} mailed"
         facts = {
             "report_id": issue.id,
-            "site": site,
+            "site": issue.site,
             "kind": issue.kind,
             "from": format_iso(issue.from_at),
             "to": format_iso(issue.to_at),
@@ -164,7 +162,8 @@ def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
         }
         session.show(
             facts,
-            f"{issue.id:>5} {issue.kind} until {format_iso(issue.to_at)[:16]}Z, {sent}, {issue.facts_sha256[:12]}",
+            f"{issue.id:>5} {issue.site} {issue.kind} until {format_iso(issue.to_at)[:16]}Z, {sent}, "
+            f"{issue.facts_sha256[:12]}",
         )
     session.require_any(issues, "no report was issued")
 
@@ -185,7 +184,7 @@ def prove_issue(
     with session.open_database() as db, db.read() as c:
         issue = load_issue(c, number)
         if issue is None:
-            raise NotFoundError(f"report {number} does not exist; see `slopeward report list SITE`")
+            raise NotFoundError(f"report {number} does not exist; see `slopeward report list`")
         require_readable(c, issue.site)
         check = check_issue(c, issue)
     facts = {

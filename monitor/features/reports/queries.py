@@ -1,6 +1,6 @@
 """Rows of a period as they were known at its end, and the reports that were issued and mailed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -23,7 +23,16 @@ from sqlalchemy import (
 )
 
 from monitor.api.alerts import AlertState, DeliveryState
-from monitor.api.database import add_if_absent, add_row, find_record, has_view, load_plain, load_records, record_to_dict
+from monitor.api.database import (
+    add_if_absent,
+    add_row,
+    find_record,
+    has_view,
+    load_plain,
+    load_records,
+    match_given,
+    record_to_dict,
+)
 from monitor.api.decision import AlertCategory
 from monitor.api.queries.alerts import AlertEvent
 from monitor.api.store import Instant
@@ -339,11 +348,11 @@ def load_issue(c: Connection, report_id: int) -> IssuedReport | None:
     return find_record(c, IssuedReport, select(issued_report).where(issued_report.c.id == report_id))
 
 
-def load_issues(c: Connection, site: str, limit: int) -> list[IssuedReport]:
-    """Return the issued reports of a site without their facts. The newest is first."""
+def load_issues(c: Connection, site: str | Iterable[str] | None, limit: int) -> list[IssuedReport]:
+    """Return the issued reports of a site, of several sites or of all, without their facts. The newest is first."""
     r = issued_report.c
-    query = select(*_COLUMNS_WITHOUT_FACTS).where(r.site == site).order_by(r.to_at.desc(), r.id.desc()).limit(limit)
-    return load_records(c, IssuedReport, query)
+    query = select(*_COLUMNS_WITHOUT_FACTS).where(*match_given(r.site, site)).order_by(r.to_at.desc(), r.id.desc())
+    return load_records(c, IssuedReport, query.limit(limit))
 
 
 def load_mails(c: Connection, report_ids: Sequence[int]) -> dict[int, list[ReportMail]]:

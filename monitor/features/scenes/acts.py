@@ -7,14 +7,14 @@ from typing import Final
 
 from monitor.api.acts import ActResult
 from monitor.api.alerts import ModelHash, make_act_factory
-from monitor.api.queries.alerts import ActCall, Reason, SiteOption
+from monitor.api.queries.alerts import ActCall, Reason, SiteId
 from monitor.api.text import join
 
 
-def take_into_use(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reason) -> ActResult:
+def take_into_use(call: ActCall, site: SiteId, model_hash: ModelHash, reason: Reason) -> ActResult:
     """Let a network that was learnt for a site read its scenes first, where weights are chosen scene by scene.
 
-    Example: slopeward scenes promote 3fa1b2 --site north-bench --reason "better on our own ground"
+    Example: slopeward scenes promote north-bench 3fa1b2 --reason "better on our own ground"
     """
     from monitor.features.scenes import model_acts
 
@@ -24,10 +24,10 @@ def take_into_use(call: ActCall, model_hash: ModelHash, site: SiteOption, reason
     return ActResult(join([line], "; "), {"site": site, "line": line})
 
 
-def let_go(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reason) -> ActResult:
+def let_go(call: ActCall, site: SiteId, model_hash: ModelHash, reason: Reason) -> ActResult:
     """Let a network that was learnt for a site go: it reads no more scenes; what it found stays.
 
-    Example: slopeward scenes retire 3fa1b2 --site north-bench --reason "learnt from outlines of last year"
+    Example: slopeward scenes retire north-bench 3fa1b2 --reason "learnt from outlines of last year"
     """
     from monitor.features.scenes import model_acts
 

@@ -18,12 +18,12 @@ _NAMES_MOST: Final = 3
 _ELSEWHERE: Final = Template(
     "scene.elsewhere",
     "it lies {distance} km from site {site}, so it was not read. Take it out of the inbox, or correct the coordinates "
-    "in the site file; if it is meant: slopeward scenes add FILE --site {site} --anyway",
+    "in the site file; if it is meant: slopeward scenes add {site} FILE --anyway",
 )
 _OF_OTHERS: Final = Template(
     "scene.elsewhere_of_others",
     "it lies {distance} km from site {site}, so it was not read. Its ground is that of {others}: move it to the inbox "
-    "of that site; if it is meant for {site}: slopeward scenes add FILE --site {site} --anyway",
+    "of that site; if it is meant for {site}: slopeward scenes add {site} FILE --anyway",
 )
 _NOT_DETECTED: Final = Template(
     "scene.not_detected_elsewhere",

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 STILL_WRITTEN: Final = Template("scene.still_written", "is still being written")()
 NO_MANIFEST: Final = Template("scene.no_manifest", "scene.toml has not arrived")()
 _FUTURE: Final = Template("scene.future", "said to be taken at {at}, in the future")
-ARCHIVE_HINT = "an archive: `slopeward scenes add FILE --site SITE` unpacks it and reads it"
+ARCHIVE_HINT = "an archive: `slopeward scenes add SITE FILE` unpacks it and reads it"
 POINT_CLOUD_HINT = (
     "a point cloud: `slopeward scenes clouds grid` makes a raster of it, `slopeward scenes clouds compare` finds change"
 )

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from monitor.api.acts import ActResult, Argument
 from monitor.api.alerts import make_act_factory
 from monitor.api.errors import RefusedError
-from monitor.api.queries.alerts import LARGEST_ID, ActCall, SiteId, SiteOption
+from monitor.api.queries.alerts import LARGEST_ID, ActCall, SiteId
 from monitor.api.text import N_, Template, Term, record_to_json
 from monitor.features.scenes.outline_files import read_collection, read_geometry
 from monitor.features.scenes.queries import outlines as store
@@ -25,36 +25,36 @@ _FILE: Final = N_("GeoJSON file in longitude and latitude")
 
 
 def accept(
-    call: ActCall, polygon_id: PolygonId, site: SiteOption, note: Note = "", scene_hash: SceneHash = None
+    call: ActCall, site: SiteId, polygon_id: PolygonId, note: Note = "", scene_hash: SceneHash = None
 ) -> ActResult:
     """Say that a footprint is a landslide, outlined as it is.
 
-    Example: slopeward scenes review accept 3fa1b2 --site north-bench
+    Example: slopeward scenes review accept north-bench 3fa1b2
     """
     return _review(call, site, polygon_id, "accept", note, scene_hash)
 
 
 def reject(
-    call: ActCall, polygon_id: PolygonId, site: SiteOption, note: Note = "", scene_hash: SceneHash = None
+    call: ActCall, site: SiteId, polygon_id: PolygonId, note: Note = "", scene_hash: SceneHash = None
 ) -> ActResult:
     """Say that a footprint is no landslide; what an alert saw stays in its evidence.
 
-    Example: slopeward scenes review reject 3fa1b2 --site north-bench --note "a road"
+    Example: slopeward scenes review reject north-bench 3fa1b2 --note "a road"
     """
     return _review(call, site, polygon_id, "reject", note, scene_hash)
 
 
 def redraw(
     call: ActCall,
+    site: SiteId,
     polygon_id: PolygonId,
-    site: SiteOption,
     outline: Annotated[str, Argument(_FILE, "--outline", longest=LARGEST_FILE, is_file=True)],
     note: Note = "",
     scene_hash: SceneHash = None,
 ) -> ActResult:
     """Say that a footprint is a landslide, and give the outline it has.
 
-    Example: slopeward scenes review redraw 3fa1b2 --site north-bench --outline a.geojson
+    Example: slopeward scenes review redraw north-bench 3fa1b2 --outline a.geojson
     """
     return _review(call, site, polygon_id, "redraw", note, scene_hash, outline)
 

@@ -10,6 +10,7 @@ from monitor.api.cli import (
     EXIT_NOTHING,
     EXIT_PARTLY,
     Commands,
+    SiteFilter,
     find_readable_sites,
     open_service,
     options,
@@ -29,7 +30,7 @@ app = Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.command("list")
-def list_(site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None) -> None:
+def list_(site: SiteFilter = None) -> None:
     """List sources with their address, latest poll, stored values and current error. Exit 4 if there are none.
 
     Example: slopeward ingest sources list --json

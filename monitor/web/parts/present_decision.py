@@ -17,7 +17,7 @@ from monitor.web.parts.evidence_listing import EvidenceTable, list_outcome_table
 CACHED_FOR: Final = timedelta(seconds=5)
 _UNREADABLE: Final = Template("movement.unreadable", "The site file of this version cannot be read by this program.")
 _TOO_MUCH: Final = Template(
-    "movement.too_much", "Too much to compute for a page: run slopeward evaluate --site {site} --dry-run"
+    "movement.too_much", "Too much to compute for a page: run slopeward evaluate {site} --dry-run"
 )
 
 

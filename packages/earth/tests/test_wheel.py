@@ -125,7 +125,7 @@ def test_commands_of_the_wheel_run_beside_the_core_and_are_named_without_it(tmp_
     meaning = ("--format", "insar-points", "--set", "desc", "--direction", "los-towards", "--unit", "mm")
     status, _, error = run("ingest", "radar.csv", "--site", "bench", *meaning)
     assert status == 0, error
-    status, output, error = run("forecast", "points", "--site", "bench", "--now")
+    status, output, error = run("forecast", "points", "bench", "--now")
     assert status == 0, error
     assert f"{POINTS} points" in output
     assert "p0 at 46.00000°" in output

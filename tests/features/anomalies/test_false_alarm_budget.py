@@ -125,7 +125,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
         assert load_factors(c, parse_site(TEXT.replace('"yellow"', '"yellow"\nrole = "witness"'), "b.toml")) == {}
     assert "false alarms per sensor-month" in scored[0].to_json()["false_alarms"]
     service = str(write_service(tmp_path, watched, TEXT))
-    assert run_verb(["anomalies", "budget", "--site", "bench", "--recompute", "--config", service]) == 0
+    assert run_verb(["anomalies", "budget", "bench", "--recompute", "--config", service]) == 0
     assert "DIFFERS" not in capsys.readouterr().out
     # a person puts it back, and what was said before counts no more
     with watched.write() as c:
@@ -140,9 +140,9 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
         row = anomaly_budget.c
         c.execute(anomaly_budget.update().where(row.id == kept[2]["budget_id"]).values(factor=1.4))
     capsys.readouterr()
-    assert run_verb(["anomalies", "budget", "--site", "bench", "--recompute", "--config", service]) == 1
+    assert run_verb(["anomalies", "budget", "bench", "--recompute", "--config", service]) == 1
     assert capsys.readouterr().out.count("DIFFERS") == 1
-    assert run_verb(["anomalies", "budget", "--site", "bench", "--json", "--config", service]) == 0
+    assert run_verb(["anomalies", "budget", "bench", "--json", "--config", service]) == 0
     assert json.loads(capsys.readouterr().out)["factor"] == 1.0
 
 

@@ -271,7 +271,7 @@ def test_models_are_listed_and_compared_on_the_same_targets(slope: Slope, tmp_pa
         return code, capsys.readouterr().out
 
     assert call("models")[0] == 4
-    assert call("hindcast", "--site", "jobs") == (0, "no past to score: no series has enough recent readings\n")
+    assert call("hindcast", "jobs") == (0, "no past to score: no series has enough recent readings\n")
     assert (call("compare", "--site", "jobs", "--hindcast")[0], call("compare", "--site", "jobs")[0]) == (4, 4)
     slope.register(A)
     for day in range(20):

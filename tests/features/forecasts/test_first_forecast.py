@@ -85,9 +85,9 @@ def test_page_status_sql_forecast_run_and_core_name_the_same_date(database, conf
         run_verb([*words, "--config", str(service)])
         return capsys.readouterr().out
 
-    said = [json.loads(line) for line in call("forecast", "run", "--site", "first", "--json").splitlines()]
+    said = [json.loads(line) for line in call("forecast", "run", "first", "--json").splitlines()]
     status = json.loads(call("status", "--json"))["awaited"]
-    printed_text = call("forecast", "run", "--site", "first")
+    printed_text = call("forecast", "run", "first")
     status_text = call("status")
     listed = [json.loads(line) for line in call("forecast", "models", "--json").splitlines()]
     with database.read() as c:

@@ -43,7 +43,7 @@ def told():
 
 def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
     (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{database_url}"\n')
-    config = ["--site", "slope", "--config", str(tmp_path / "slopeward.toml")]
+    config = ["slope", "--config", str(tmp_path / "slopeward.toml")]
     with database.write() as c:
         save_site(c, parse_site(SITE, "slope.toml"), "test", "test", NOW)
     assert CliRunner().invoke(app, ["explain", *config]).exit_code == 4

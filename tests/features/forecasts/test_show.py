@@ -26,7 +26,7 @@ def show(filled_sqlite_url, tmp_path, monkeypatch, capsys):
 
 
 def test_a_line_has_horizon_target_change_and_interval(show):
-    status, out, _ = show("--site", "north-bench", "--horizon", "1d", "--utc")
+    status, out, _ = show("north-bench", "--horizon", "1d", "--utc")
     assert status == 0
     lines = out.splitlines()
     assert lines
@@ -35,7 +35,7 @@ def test_a_line_has_horizon_target_change_and_interval(show):
 
 
 def test_only_shown_forecasts_of_the_station_and_horizon_are_printed(show):
-    status, out, _ = show("--site", "north-bench", "--station", "G1", "--json")
+    status, out, _ = show("north-bench", "--station", "G1", "--json")
     rows = [json.loads(line) for line in out.splitlines()]
     assert status == 0
     assert {row["station"] for row in rows} == {"G1"}
@@ -47,11 +47,11 @@ def test_only_shown_forecasts_of_the_station_and_horizon_are_printed(show):
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (("--site", "north-benc"), 1, "did you mean north-bench?"),
-        (("--site", "north-bench", "--station", "G11"), 1, "north-bench has no station 'G11'; there are: "),
-        (("--site", "north-bench", "--station", "G11"), 1, "did you mean G1?"),
-        (("--site", "north-bench", "--horizon", "99d"), 4, "the reasons: slopeward forecast run --site north-bench"),
-        (("--site", "north-bench", "--horizon", "soon"), 1, "--horizon: "),
+        (("north-benc",), 1, "did you mean north-bench?"),
+        (("north-bench", "--station", "G11"), 1, "north-bench has no station 'G11'; there are: "),
+        (("north-bench", "--station", "G11"), 1, "did you mean G1?"),
+        (("north-bench", "--horizon", "99d"), 4, "the reasons: slopeward forecast run north-bench"),
+        (("north-bench", "--horizon", "soon"), 1, "--horizon: "),
     ],
 )
 def test_an_unknown_site_station_or_horizon_is_one_line(show, words, status, message):

@@ -186,7 +186,7 @@ def test_page_status_and_forecast_run_say_what_is_not_forecast(database, config,
         run_verb([*words, "--config", str(service)])
         return capsys.readouterr().out
 
-    assert line in call("forecast", "run", "--site", "states").splitlines()
+    assert line in call("forecast", "run", "states").splitlines()
     status = json.loads(call("status", "--json"))
     assert status["not_forecast"] == [{"site": "states", "reason": line}]
     assert f"  states: {line}" in call("status").splitlines()

@@ -115,9 +115,9 @@ def test_commands_suggest_a_backtest_for_an_old_record(files, tmp_path, capsys, 
     assert run_verb(["ingest", str(data), "--site", name]) in {0, 3}
     capsys.readouterr()
     looks = (
-        ["evaluate", "--site", name, "--dry-run"],
-        ["forecast", "run", "--site", name],
-        ["anomalies", "score", "--site", name],
+        ["evaluate", name, "--dry-run"],
+        ["forecast", "run", name],
+        ["anomalies", "score", name],
     )
     for words in looks:
         assert run_verb(words) == 0
@@ -131,7 +131,7 @@ def test_commands_suggest_a_backtest_for_an_old_record(files, tmp_path, capsys, 
     assert told.err == ""
     words = {w["criterion"]: w for w in json.loads(told.out)["evidence"]["words"]}
     assert words["velocity-1"]["heard"]
-    at = ["evaluate", "--site", name, "--at", "2011-09-18T00:00:00Z"]
+    at = ["evaluate", name, "--at", "2011-09-18T00:00:00Z"]
     assert run_verb([*at, "--json"]) == 0
     told = capsys.readouterr()
     assert "--known observed" in told.err  # the readings arrived later

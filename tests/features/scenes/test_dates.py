@@ -261,7 +261,7 @@ def call(database, database_url, tmp_path, monkeypatch, capsys):
             save_scene(c, scene_row(name * 12, TAKEN, name=name, role="post", path=f"inbox/{name}"), rows, TAKEN)
 
     def run(*options):
-        status = run_verb(["scenes", "export", "--site", "bench", *options])
+        status = run_verb(["scenes", "export", "bench", *options])
         said = capsys.readouterr()
         return status, [json.loads(line) for line in said.out.splitlines()], said.err
 

@@ -85,7 +85,7 @@ def test_scene_is_read_after_the_coordinates_of_the_site_were_corrected(database
 def test_add_refuses_a_scene_elsewhere_until_a_person_confirms_it(database, config, scene, tmp_path, capsys):
     add_site(database, OTHER)
     write_site_files(tmp_path, bench=OTHER, north=SITE)
-    words = ["scenes", "add", str(scene), "--site", "bench"]
+    words = ["scenes", "add", "bench", str(scene)]
     assert run_verb(words) == 1
     assert "after: it lies 252 km from site bench, so it was not added. Its ground is that of north" in (
         capsys.readouterr().err

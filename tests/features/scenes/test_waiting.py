@@ -206,14 +206,14 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
         shutil.copytree(drawn / source, target)
     text = (other / "scene.toml").read_text().split("[files]")[0].replace("2026-05-07", "2026-05-12")
     (other / "scene.toml").write_text(f"complete = true\n{text}")
-    assert run_verb(["scenes", "add", str(one), "--site", "bench"]) == 0
+    assert run_verb(["scenes", "add", "bench", str(one)]) == 0
     assert "1 footprints" in capsys.readouterr().out
-    assert run_verb(["scenes", "add", str(other), "--site", "bench"]) == 0
+    assert run_verb(["scenes", "add", "bench", str(other)]) == 0
     assert "0 footprints" in capsys.readouterr().out
     assert polygons(database) == [], "the first version is withdrawn"
     inbox = Path(config.paths.inbox) / "bench"
     assert sorted(p.name for p in inbox.iterdir()) == ["b"]
-    assert run_verb(["scenes", "add", str(inbox / "b"), "--site", "bench"]) == 0, "it is read where it lies"
+    assert run_verb(["scenes", "add", "bench", str(inbox / "b")]) == 0, "it is read where it lies"
 
 
 def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for(
@@ -222,7 +222,7 @@ def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for
     add_site(database)
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "bench.toml").write_text(of_drawings(SITE))
-    add = ["scenes", "add", str(drawn / "b"), "--site", "bench"]
+    add = ["scenes", "add", "bench", str(drawn / "b")]
     assert run_verb(add) == 0
     said = capsys.readouterr()
     assert "1 footprints" in said.out
@@ -234,7 +234,7 @@ def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for
 
     shutil.copytree(drawn / "a", tmp_path / "half")
     (tmp_path / "half" / "B4.tif").unlink()
-    assert run_verb(["scenes", "add", str(tmp_path / "half"), "--site", "bench"]) == 0
+    assert run_verb(["scenes", "add", "bench", str(tmp_path / "half")]) == 0
     said = capsys.readouterr()
     assert "waiting: half/B4.tif: has not arrived" in said.out
 

@@ -22,8 +22,8 @@ app = session.Commands(help="Train and run anomaly detectors, and label anomalie
 app.add_typer(labels.app)
 
 
-@app.command(epilog="Example: slopeward anomalies score --site north-bench")
-def score(site: session.SiteOption) -> None:
+@app.command(epilog="Example: slopeward anomalies score north-bench")
+def score(site: session.SiteArgument) -> None:
     """Score new readings with every detector of the site file."""
     from monitor.features.anomalies import jobs as anomaly
 
@@ -33,9 +33,9 @@ def score(site: session.SiteOption) -> None:
     session.show({"site": chosen.id, "said": outcome}, outcome)
 
 
-@app.command(epilog="Example: slopeward anomalies train --site north-bench --detector rules")
+@app.command(epilog="Example: slopeward anomalies train north-bench --detector rules")
 def train(
-    site: session.SiteOption,
+    site: session.SiteArgument,
     detector: Annotated[list[str] | None, typer.Option(help="One or more; default: those of the site file.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=session.LARGEST_SEED, help="Seed of the networks.")] = 7,
 ) -> None:

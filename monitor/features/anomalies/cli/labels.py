@@ -1,12 +1,13 @@
 """The commands `slopeward anomalies list`, `label`, `labels`, `budget` and `factor`."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from monitor.api.cli import add_acts, find_readable_sites, session
-from monitor.api.queries.ingest import load_gaps
+from monitor.api.queries.ingest import Gap, load_gaps
 from monitor.api.text import format_iso
 from monitor.features.anomalies.queries.budget import BudgetMeasurement, is_reproduced, load_budgets, measure_detectors
 from monitor.features.anomalies.queries.labels import AnomalyRun, load_runs
@@ -17,29 +18,43 @@ add_acts(app, "anomalies")
 
 @app.command("list")
 def list_runs(
-    site: session.SiteOption,
+    site: session.SiteFilter = None,
     days: Annotated[float, typer.Option(min=0.01, max=36525.0, help="How many days back.")] = 14.0,
 ) -> None:
-    """List anomalies with their labels, then missing readings; exit 4 without any.
+    """List the anomalies of each site with their labels, then the gaps in its readings. Exit 4 if there are none.
 
     Example: slopeward anomalies list --site north-bench --days 30
     """
-    declared, now = session.pick_site(session.read_service(), site), datetime.now(UTC)
+    sites = session.read_sites() if site is None else [session.pick_site(session.read_service(), site)]
+    now = datetime.now(UTC)
+    since = now - timedelta(days=days)
+    runs_by_site: dict[str, list[AnomalyRun]] = {}
+    gaps_by_site: dict[str, list[Gap]] = {}
     with session.open_database() as db, db.read() as c:
-        find_readable_sites(c, site)
-        runs = load_runs(c, declared, now - timedelta(days=days), now)
-        gaps = load_gaps(c, site, now - timedelta(days=days), now)
+        readable_ids = find_readable_sites(c, site)
+        if site is None and readable_ids is not None:
+            sites = [declared for declared in sites if declared.id in readable_ids]
+        for declared in sites:
+            runs_by_site[declared.id] = load_runs(c, declared, since, now)
+            gaps_by_site[declared.id] = load_gaps(c, declared.id, since, now)
+    for site_id, runs in runs_by_site.items():
+        _show_anomalies(site_id, runs, gaps_by_site[site_id])
+    session.require_any(any(runs_by_site.values()) or any(gaps_by_site.values()), "no anomaly")
+
+
+def _show_anomalies(site_id: str, runs: Sequence[AnomalyRun], gaps: Sequence[Gap]) -> None:
     for run in runs:
         labelled = f"{run.label.verdict}, {run.label.cause}, by {run.label.by}" if run.label else "no label"
-        line = (
-            f"{run.station} {run.quantity} {format_iso(run.from_at)[:19]}Z to {format_iso(run.to_at)[:19]}Z {run.kind}"
-        )
+        period = f"{format_iso(run.from_at)[:19]}Z to {format_iso(run.to_at)[:19]}Z"
+        line = f"{site_id} {run.station} {run.quantity} {period} {run.kind}"
         alerted_by = f"{', '.join(run.detectors)}, {run.score:.2g} times the threshold"
         against = f"compared with {', '.join(run.compared_with)}"
-        session.show(run_to_json(run), f"{line} ({alerted_by}; {against}): {labelled}")
+        session.show({"site": site_id, **run_to_json(run)}, f"{line} ({alerted_by}; {against}): {labelled}")
     for gap in gaps:
-        line = f"{gap.station} {gap.quantity} {format_iso(gap.from_at)[:19]}Z to {format_iso(gap.to_at)[:19]}Z gap"
+        period = f"{format_iso(gap.from_at)[:19]}Z to {format_iso(gap.to_at)[:19]}Z"
+        line = f"{site_id} {gap.station} {gap.quantity} {period} gap"
         facts = {
+            "site": site_id,
             "station": gap.station,
             "quantity": gap.quantity,
             "from": format_iso(gap.from_at),
@@ -48,7 +63,6 @@ def list_runs(
             "missing": gap.missing,
         }
         session.show(facts, f"{line} ({gap.missing} readings missing)")
-    session.require_any(runs or gaps, "no anomaly")
 
 
 def run_to_json(run: AnomalyRun) -> dict[str, Any]:
@@ -76,13 +90,13 @@ def run_to_json(run: AnomalyRun) -> dict[str, Any]:
 
 @app.command("budget")
 def list_budgets(
-    site: session.SiteOption,
+    site: session.SiteArgument,
     history: Annotated[bool, typer.Option("--history", help="All stored corrections, oldest first")] = False,
     recompute: Annotated[bool, typer.Option("--recompute", help="Compute each again; exit 1 if one differs")] = False,
 ) -> None:
     """Show the false alarms of each detector against its budget, and the factor on its threshold; exit 4 without any.
 
-    Example: slopeward anomalies budget --site north-bench --history --recompute
+    Example: slopeward anomalies budget north-bench --history --recompute
     """
     declared, now = session.pick_site(session.read_service(), site), datetime.now(UTC)
     is_stored = history or recompute

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 8  # stations of a line
 app = session.Commands(help="Show, compute, train and test forecasts.", no_args_is_help=True)
-app.command("show", epilog="Example: slopeward forecast show --site north-bench --horizon 1d")(show)
+app.command("show", epilog="Example: slopeward forecast show north-bench --horizon 1d")(show)
 
 
-@app.command(epilog="Example: slopeward forecast run --site north-bench")
-def run(site: session.SiteOption) -> None:
+@app.command(epilog="Example: slopeward forecast run north-bench")
+def run(site: session.SiteArgument) -> None:
     """Issue forecasts of a site from what is known now, and score those whose targets have come."""
     from monitor.features.forecasts import run
     from monitor.features.forecasts.series_text import describe_not_forecast
@@ -36,8 +36,8 @@ def run(site: session.SiteOption) -> None:
     session.point_to_the_past(db, one, now)
 
 
-@app.command(epilog="Example: slopeward forecast hindcast --site north-bench")
-def hindcast(site: session.SiteOption) -> None:
+@app.command(epilog="Example: slopeward forecast hindcast north-bench")
+def hindcast(site: session.SiteArgument) -> None:
     """Score the past at once: issue from moments of the newest quarter of the record, by networks that end before it.
 
     The service does it after each first training. Rows are marked `hindcast` and are not shown as forecasts.
@@ -85,9 +85,9 @@ def list_why_not(db: "Database", site: str, zone: str = "UTC") -> list[tuple[dic
     return described
 
 
-@app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")
+@app.command(epilog="Example: slopeward forecast train north-bench --model gru --seed 7")
 def train(
-    site: session.SiteOption,
+    site: session.SiteArgument,
     model: Annotated[str, typer.Option(help="A network, such as gru or lstm; a wrong name lists them all.")] = "gru",
     seed: Annotated[
         int, typer.Option(min=0, max=session.LARGEST_SEED, help="Same seed and data give the same checkpoint.")
@@ -127,7 +127,7 @@ for removed in ("promote", "retire"):
 
 
 for verb, example in (
-    (explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
+    (explain.explain, "slopeward forecast explain north-bench --station G1 --json"),
     (models.models, "slopeward forecast models --site north-bench --history"),
     (models.compare, "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 7d)"),
     (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models gru,lstm --json"),

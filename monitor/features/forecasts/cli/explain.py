@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from forecasting.data.kinds import describe_drivers, format_span
-from monitor.api.cli import SiteOption, check_site, open_database, require_any, show_in_order
+from monitor.api.cli import SiteArgument, check_site, open_database, require_any, show_in_order
 from monitor.api.errors import NotFoundError
 
 
 def explain(
-    site: SiteOption,
+    site: SiteArgument,
     station: Annotated[str | None, typer.Option(help="Only this station (or one series, STATION.quantity).")] = None,
     model: Annotated[str | None, typer.Option(help="Only this network.")] = None,
 ) -> None:

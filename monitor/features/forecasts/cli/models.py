@@ -87,7 +87,7 @@ def _cell(one: "PeerScore | None", most: int) -> str:
 
 
 def models(
-    site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
+    site: session.SiteFilter = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Retired ones too, then every model there is; needs no database.")
     ] = False,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monitor.api.cli import (
-    SiteOption,
+    SiteArgument,
     UtcOption,
     check_site,
     find_zones,
@@ -25,7 +25,7 @@ from monitor.features.forecasts.views import IssuedForecastRow
 
 
 def show(
-    site: SiteOption,
+    site: SiteArgument,
     station: Annotated[str | None, typer.Option("--station", help="Only this station.")] = None,
     horizon: Annotated[str | None, typer.Option("--horizon", help="Only this horizon, such as 1d.")] = None,
     utc: UtcOption = False,
@@ -52,7 +52,7 @@ def show(
     ]
     for row in shown:
         show_in_order({"site": site, **row}, _describe(row, lambda at: format_in_zone(at, zone)))
-    require_any(shown, f"no forecast of {site} is shown; the reasons: slopeward forecast run --site {site}")
+    require_any(shown, f"no forecast of {site} is shown; the reasons: slopeward forecast run {site}")
 
 
 def _describe(row: IssuedForecastRow, format_at: Callable[[str], str]) -> str:

@@ -13,7 +13,7 @@ import typer
 from detection.geojson import Geometry
 from monitor.api.cli import (
     Commands,
-    SiteOption,
+    SiteArgument,
     add_acts,
     check_site,
     open_database,
@@ -38,8 +38,8 @@ app = Commands(help="Add images and find landslides in them.", no_args_is_help=T
 add_acts(app, "scenes")
 
 
-@app.command(epilog="Example: slopeward scenes export --site north-bench > footprints.geojson")
-def export(site: SiteOption) -> None:
+@app.command(epilog="Example: slopeward scenes export north-bench > footprints.geojson")
+def export(site: SiteArgument) -> None:
     """Print all footprints of a site as GeoJSON; exit 4 when there is none.
 
     With --json each footprint is a GeoJSON Feature on a line of its own.
@@ -63,10 +63,10 @@ def _read_outline(row: Mapping[Any, Any]) -> Geometry:
     return geometry
 
 
-@app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
+@app.command(epilog="Example: slopeward scenes add north-bench ./scene-2026-05-12")
 def add(
+    site: SiteArgument,
     scene: Annotated[Path, typer.Argument(exists=True, help="Raster, folder with scene.toml, product or archive.")],
-    site: SiteOption,
     files: Annotated[
         bool, typer.Option("--files", help="Make its picture, masks and vectors now; else the service makes them.")
     ] = False,

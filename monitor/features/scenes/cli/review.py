@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from monitor.api.cli import add_acts, session
+from monitor.api.cli import add_acts, find_readable_sites, session
 from monitor.features.scenes.queries import reviews as store
 
 _REVIEW: Final = (
@@ -17,26 +17,41 @@ add_acts(app, "scenes review")
 
 @app.command("list", epilog="Example: slopeward scenes review list --site north-bench")
 def list_(
-    site: session.SiteOption,
-    everything: Annotated[bool, typer.Option("--all", help="Also those it was sure of or that were judged.")] = False,
+    site: session.SiteFilter = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also footprints that were reviewed, and certain ones.")
+    ] = False,
 ) -> None:
-    """Show the footprints that wait for a look, the least sure first; exit 4 when there is none."""
+    """List the footprints that a person should review, the least certain first. Exit 4 if there are none."""
     with session.open_database() as db, db.read() as c:
-        found = store.load_reviewed(c, site)
-        session.check_site(c, site, found)
-    shown = [one for one in found if everything or (one.unsure and one.verdict is None)]
-    for one in shown:
-        if not session.print_if_json(_facts(one)):
-            state = one.verdict or "waiting"
-            found_by = f"by {one.method}"
-            if one.method == store.NETWORK:
-                found_by = f"{one.mean_probability:.3f} (from {one.threshold:g})"
-            print(f"{one.polygon_id[:12]}  {one.scene}  {found_by}  {one.area_m2:,.0f} m²  {one.change}  {state}")
-    session.require_any(shown, "no footprint" + ("" if everything else " waits for a look; --all lists the others"))
+        footprints = store.load_reviewed(c, find_readable_sites(c, site))
+        session.check_site(c, site, footprints)
+    if not everything:
+        footprints = [footprint for footprint in footprints if footprint.unsure and footprint.verdict is None]
+    for footprint in footprints:
+        session.show_in_order(_to_json(footprint), _format_line(footprint))
+    session.require_any(footprints, "no footprint" if everything else "no footprint to review; --all lists the others")
 
 
-def _facts(one: store.ReviewedFootprint) -> dict[str, Any]:
-    kept = {key: value for key, value in asdict(one).items() if key != "path"}
-    if one.method != store.NETWORK:
-        kept |= {"mean_probability": None, "threshold": None}  # what an index or radar gives is no probability
-    return {**kept, "method": one.method, "unsure": one.unsure}
+def _format_line(footprint: store.ReviewedFootprint) -> str:
+    detection = f"by {footprint.method}"
+    if footprint.method == store.NETWORK:
+        detection = f"{footprint.mean_probability:.3f} (from {footprint.threshold:g})"
+    columns = (
+        footprint.polygon_id[:12],
+        f"{footprint.site} {footprint.scene}",
+        detection,
+        f"{footprint.area_m2:,.0f} m²",
+        footprint.change,
+        footprint.verdict or "waiting",
+    )
+    return "  ".join(columns)
+
+
+def _to_json(footprint: store.ReviewedFootprint) -> dict[str, Any]:
+    values = asdict(footprint)
+    del values["path"]
+    if footprint.method != store.NETWORK:
+        # The number that an index or radar gives is not a probability.
+        values |= {"mean_probability": None, "threshold": None}
+    return {**values, "method": footprint.method, "unsure": footprint.unsure}

@@ -1,6 +1,6 @@
 """Reviews of footprints by people, and footprints that still need a review."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -28,6 +28,7 @@ class ReviewedFootprint:
     `by_outline`: a person drew another outline on the page, which counts as a review.
     """
 
+    site: str
     scene: str
     scene_hash: str
     model: str
@@ -60,25 +61,33 @@ class ReviewedFootprint:
 
 def load_reviewed(
     c: Connection,
-    site: str,
+    site: str | Iterable[str] | None,
     *,
     model_hash: str | None = None,
     scene_hash: str | None = None,
     polygon_id: str | None = None,
 ) -> list[ReviewedFootprint]:
-    """Return footprints of a site, or of one of its models or scenes, with their newest reviews, the least sure first.
+    """Return footprints with their newest reviews, the least certain first.
 
-    Footprints without a probability come last. Withdrawn ones are left out. `polygon_id` is the beginning of an id.
+    Footprints without a probability are last. Withdrawn footprints are left out.
+
+    Args:
+        c: The connection.
+        site: Only of this site or of these sites; None for all sites.
+        model_hash: Only those that this model found.
+        scene_hash: Only those of this scene.
+        polygon_id: Only those whose id begins with this text.
     """
     g, s, r = scene_footprint.c, scene.c, footprint_review.c
     same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
     query = (
         select(scene_footprint, r.id, r.verdict, r.by, r.note, r.geometry.label("redrawn"), r.at)
-        .add_columns(s.name.label("scene"), s.path, s.acquired_at, s.run)
+        .add_columns(s.site, s.name.label("scene"), s.path, s.acquired_at, s.run)
         .join(scene, s.scene_hash == g.scene_hash)
         .outerjoin(footprint_review, same)
-        .where(s.site == site, g.change != "withdrawn", g.change != "vanished")
+        .where(g.change != "withdrawn", g.change != "vanished")
         .where(
+            *match_given(s.site, site),
             *match_given(g.model_hash, model_hash),
             *match_given(g.scene_hash, scene_hash),
             *_match_beginning(g.polygon_id, polygon_id),
@@ -94,8 +103,12 @@ def load_reviewed(
     o = scene_outline.c
     query = (
         select(scene_outline)
-        .where(o.site == site, o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
-        .where(*match_given(o.scene_hash, scene_hash), *_match_beginning(o.from_polygon_id, polygon_id))
+        .where(o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
+        .where(
+            *match_given(o.site, site),
+            *match_given(o.scene_hash, scene_hash),
+            *_match_beginning(o.from_polygon_id, polygon_id),
+        )
         .order_by(o.id)
     )
     # Outlines that correct a footprint, by this footprint, the oldest first.

@@ -182,7 +182,7 @@ def _list_commands(found: ImportGuess, here: Path, draft: SiteDraft) -> Iterator
             reading = " ".join(f"{option} {value}" for option, value in given.items() if value)
         yield " ".join(filter(None, (f"slopeward ingest {quote_path(file.path)} --site {site}", reading))) + more
     yield f"slopeward backtest --site {site}{more}"
-    yield f"slopeward forecast run --site {site}{more}"
+    yield f"slopeward forecast run {site}{more}"
 
 
 def _print_place_question(found: ImportGuess, answers: Mapping[str, str]) -> None:

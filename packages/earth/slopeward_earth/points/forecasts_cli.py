@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Commands, SiteOption, find_readable_sites, open_site, print_note, require_any, show
+from monitor.api.cli import Commands, SiteArgument, find_readable_sites, open_site, print_note, require_any, show
 from monitor.api.database import load_view
 from slopeward_earth.points.store.looks import load_largest, load_newest_issues
 from slopeward_earth.points.views import PointForecastRow, PointIssueRow
@@ -13,9 +13,9 @@ from slopeward_earth.points.views import PointForecastRow, PointIssueRow
 app = Commands(help=__doc__)
 
 
-@app.command(epilog="Example: slopeward forecast points --site north-bench --most 20")
+@app.command(epilog="Example: slopeward forecast points north-bench --most 20")
 def points(
-    site: SiteOption,
+    site: SiteArgument,
     pid: Annotated[str | None, typer.Option("--pid", metavar="PID", help="All horizons of this point.")] = None,
     most: Annotated[int, typer.Option(min=0, max=10_000, help="So many points that are to move most.")] = 10,
     now: Annotated[bool, typer.Option("--now", help="Forecast what came in and was not forecast yet.")] = False,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Commands, SiteOption, find_readable_sites, open_site, require_any, show
+from monitor.api.cli import Commands, SiteArgument, find_readable_sites, open_site, require_any, show
 from monitor.api.database import load_view
 from monitor.api.text import format_instants, format_iso, format_number
 from slopeward_earth.points.store.looks import PointEvent, StoredScan, load_looks
@@ -12,9 +12,9 @@ from slopeward_earth.points.store.looks import PointEvent, StoredScan, load_look
 app = Commands(help=__doc__)
 
 
-@app.command(epilog="Example: slopeward anomalies points --site north-bench")
+@app.command(epilog="Example: slopeward anomalies points north-bench")
 def points(
-    site: SiteOption, looks: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many looks.")] = 5
+    site: SiteArgument, looks: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many looks.")] = 5
 ) -> None:
     """List looks at satellite points and what happened in each, one line per cause; exit 4 where nobody looked yet.
 

@@ -1,11 +1,8 @@
 """`slopeward sites map susceptibility`: draw the susceptibility map of a site for the maps of the page."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from monitor.api.cli import Commands, pick_site, read_service, show
+from monitor.api.cli import Commands, SiteArgument, pick_site, read_service, show
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.worker import WorkerTask, run_in_worker
 from slopeward_earth.susceptibility.records import PictureRequest, PictureResult
@@ -17,7 +14,7 @@ PICTURE: WorkerTask[PictureRequest, PictureResult] = WorkerTask(
 
 
 @app.command("susceptibility")
-def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Site")]) -> None:
+def susceptibility(site: SiteArgument) -> None:
     """Draw the picture of the susceptibility map that the site file names (`[scenes] prior`), for the map of the page.
 
     Example: slopeward sites map susceptibility north-bench

@@ -289,7 +289,7 @@ def test_the_command_forecasts_and_lists(bench, tmp_path, monkeypatch, database_
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
 
     def call(*words):
-        status = run_verb(["forecast", "points", "--site", "bench", *words])
+        status = run_verb(["forecast", "points", "bench", *words])
         out, err = capsys.readouterr()
         return status, out, err
 

@@ -126,5 +126,5 @@ reason = "drawn"
         told = store_vectors(pipeline, site, moved, first, first + timedelta(days=day), f"{day}", now)
         assert told.stored == (4 if day == 31 else 2)
     at = ("--at", "2026-08-01T00:00:00Z", "--known", "observed")
-    assert run_verb(["evaluate", "--site", "bench", *at, "--config", str(service)]) == 0
+    assert run_verb(["evaluate", "bench", *at, "--config", str(service)]) == 0
     assert "images P1: yellow; velocity 10." in capsys.readouterr().out

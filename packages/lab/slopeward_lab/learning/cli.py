@@ -297,7 +297,7 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
         print("these weights were registered before; the registry stays as it is")
     if put_to_use and site:
         short_hash = answer["model_hash"][:SHORT_HASH_LENGTH]
-        print(f"to use them: slopeward scenes promote {short_hash} --site {site} --reason WHY")
+        print(f"to use them: slopeward scenes promote {site} {short_hash} --reason WHY")
 
 
 def _span(interval: list[float] | None) -> str:

@@ -151,7 +151,7 @@ def test_the_season_of_tiles_is_known_where_all_of_them_say_it(tmp_path):
     assert folder.read(tmp_path / "own", "train").months == ()
 
 
-WHY = ["--site", "bench", "--reason", "better here"]
+WHY = ["--reason", "better here"]
 
 
 def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch, capsys, database_url):
@@ -182,7 +182,7 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
                 add_model(c, name, **facts, card=card, now=may(1))
 
         def act(verb: str, start: str = model.model_hash[:8]) -> tuple[int, str]:
-            return run_verb(["scenes", verb, start, *WHY, "--by", "ada"]), "".join(capsys.readouterr())
+            return run_verb(["scenes", verb, "bench", start, *WHY, "--by", "ada"]), "".join(capsys.readouterr())
 
         def state() -> tuple[str, list[str]]:
             with database.read() as c:
