@@ -57,7 +57,9 @@ def list_summaries() -> Mapping[str, str]:
     summaries = {}
     for name, command in load_all_commands().items():
         full_name = find_full_name(name)
-        summaries[name] = f"Short form of `slopeward {full_name}`." if full_name != name else summarize(command)
+        summaries[name] = summarize(command)
+        if full_name != name:
+            summaries[name] = f"Short form of `slopeward {full_name}`: {summaries[name]}"
     return summaries
 
 

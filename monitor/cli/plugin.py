@@ -126,7 +126,9 @@ def _list_everyday() -> Mapping[str, Command]:
         "init": Command(None, "Create a site: write its site file", short_for="sites init"),
         "check": Command(_load_check, "Check service file and site files; --connect tests connections"),
         "run": Command(_load_run, "Start the service: MQTT broker, core and web page"),
-        "ingest": Command(_load_ingest, "Import files without questions, for programs", is_in_overview=False),
+        "ingest": Command(
+            _load_ingest, "Store files of a known format without questions, for scripts", is_in_overview=False
+        ),
         "status": Command(_load_status, "Show the present level, data and open alerts of each site"),
         "evaluate": Command(_load_evaluate, "Compute the level of a site now, and explain it"),
         "alerts": Command(_load_alerts, "List the open alerts (alerts list); explain or close an alert"),
@@ -143,7 +145,7 @@ def _list_slopes() -> Mapping[str, Command]:
         "maintenance": Command(_load_maintenance, "Announce work at a station, which suspends its votes"),
         "offsets": Command(_load_offsets, "Declare the jump of a replaced or moved instrument"),
         "events": Command(_load_events, "Record blasting, earthworks, reservoir changes, earthquakes"),
-        "report": Command(None, "Report what an observer saw; write bulletins and quick cards"),
+        "report": Command(None, "Write what happened in a shift (report shift); add an observation"),
     }
     return {name: command._replace(subject="Slopes and instruments") for name, command in commands.items()}
 

@@ -21,6 +21,8 @@ TASKS = {
     "acknowledge an alert": (("acknowledge", "alert"), 'ack 12 --reason "geologist on the way"'),
     "see tomorrow's forecast": (("show", "forecast"), "forecast show north-bench --horizon 1d"),
     "test a notification channel": (("test", "notification channel"), "notify channels test"),
+    "see what happened last night": (("what happened",), "report shift north-bench --hours 12 --out night.html"),
+    "evaluate a past failure": (("past", "failure"), "backtest --site north-bench"),
     "back up the database": (("back up", "database"), "db backup"),
 }
 

@@ -173,7 +173,11 @@ class IngestArguments:
 
 @app.command()
 def ingest(arguments: IngestArguments) -> None:
-    """Store readings from files. Readings that are already stored are not stored again.
+    """Store readings from files of a known format, without questions, for scripts.
+
+    The format is the long form, a table with a mapping, or a format of --format, such as GNSS solutions, InSAR points
+    or grids. For a table that nothing describes yet, use `slopeward import`, which asks what is unclear. Readings that
+    are already stored are not stored again.
 
     Exit 0 if all readings are stored, 3 if some rows went to the quarantine or some files could not be read,
     4 if nothing was valid, 1 after an error.

@@ -18,7 +18,10 @@ def register_commands() -> Mapping[str, Command]:
             _load_thresholds, "Derive rain thresholds from the records of a slope", after="sites"
         ),
         "backtest": Command(
-            _load_backtest, "Replay the past of a site and score the decisions", after="report", subject="Results"
+            _load_backtest,
+            "Replay past months or a past failure of a site; score the decisions",
+            after="report",
+            subject="Results",
         ),
     }
 

@@ -85,13 +85,13 @@ def import_(
     ] = False,
     by: By = None,
 ) -> None:
-    """Import tables: recognise them, ask what they leave open, store the readings and evaluate the site.
+    """Import tables of any layout: ask what is unclear, store the readings and evaluate the site.
 
-    The command asks each question once for all files, and shows the first and last rows before it stores anything.
-    It asks for bounds of quantities that nothing judges yet. Without a terminal it asks nothing: if a file leaves a
-    question open, it prints the questions and stores nothing, and a file with doubtful units is left out. The command
-    can be repeated: stored readings are not stored twice, and answers are kept with the mappings, in `mappings/SITE`
-    beside the folder of the site files.
+    Each question is asked once for all files, and the first and last rows are shown before anything is stored. The
+    command also asks for bounds of quantities that no criterion uses yet. Without a terminal, it prints the open
+    questions and stores nothing, and leaves out files with doubtful units. The command can be repeated: stored readings
+    are not stored twice, and the answers are stored with the mappings in `mappings/SITE`, beside the folder of the site
+    files. For GNSS solutions, InSAR points and grids, and for scripts, use `slopeward ingest`.
 
     Exit 0 all stored, 3 some rows or files could not be stored, 4 nothing valid, 1 a known error.
 
