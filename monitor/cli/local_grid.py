@@ -14,12 +14,10 @@ from monitor.sites.records import LocalGrid, Site
 
 LocalGridOption = Annotated[
     Path | None,
-    typer.Option(
-        help="Site file whose [crs] local places files in a system of its own.", rich_help_panel="What goes in"
-    ),
+    typer.Option(help="Site file with the local coordinate system of the files, [crs] local.", rich_help_panel="Input"),
 ]
 SmallestAreaOption = Annotated[
-    float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest area that is drawn, true m².")
+    float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest area that is drawn, in m² on the ground.")
 ]
 
 

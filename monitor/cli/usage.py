@@ -20,6 +20,8 @@ FORMER_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "--by": ("--per",),
     "--anew": ("--restart",),
     "--known-from": ("--known-since",),
+    "--most": ("--limit",),
+    "--looks": ("--limit",),
     "--in": ("--substitute",),
     "--out": ("--absent",),
     "--output": ("--out",),

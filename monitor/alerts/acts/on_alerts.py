@@ -68,7 +68,7 @@ def acknowledge(
         ),
     ] = None,
 ) -> ActResult:
-    """Acknowledge: somebody has seen the alert and acts. Escalation ends; the level stays.
+    """Acknowledge an alert: somebody has read it and acts. Escalation ends; the level stays.
 
     Example: slopeward ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
     """

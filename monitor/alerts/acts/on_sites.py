@@ -256,11 +256,11 @@ def add_event(
     ],
     text: Annotated[str, Argument(N_("What happens"), "--text", longest=1000)],
     from_: Annotated[
-        datetime | None, Argument("Begin, with zone; now when not given", "--since", label=N_("Begin; else now"))
+        datetime | None, Argument("Begin, with zone. Default: now.", "--since", label=N_("Begin; else now"))
     ] = None,
     to: Annotated[
         datetime | None,
-        Argument("End, with zone; the begin when not given", "--until", label=N_("End; else the begin")),
+        Argument("End, with zone. Default: the begin.", "--until", label=N_("End; else the begin")),
     ] = None,
     value: Annotated[
         float | None,

@@ -48,17 +48,20 @@ add_acts(app, "offsets")
 @app.command("propose")
 def propose(
     site: SiteArgument,
-    station: Annotated[str, typer.Option(help="Station of which a sensor was replaced, or re-zeroed")],
-    at: Annotated[str | None, typer.Option(help="When, with zone: 2026-03-01T06:00:00Z")] = None,
-    until: Annotated[str | None, typer.Option(help="From when on the new sensor counts. Default: --at")] = None,
+    station: Annotated[str, typer.Option(help="Station whose sensor was replaced or re-zeroed.")],
+    at: Annotated[str | None, typer.Option(help="Time of the replacement, with zone: 2026-03-01T06:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option(help="Time from which the new sensor counts. Default: --at.")] = None,
     maintenance: Annotated[
-        int | None, typer.Option(min=1, max=LARGEST_ID, help="Instead of --at: number of the maintenance")
+        int | None,
+        typer.Option(
+            min=1, max=LARGEST_ID, help="Instead of --at: number of the maintenance, see `slopeward maintenance list`."
+        ),
     ] = None,
 ) -> None:
-    """Propose the offset of a replaced sensor from the readings before and after. Nothing is declared.
+    """Compute the offset of a replaced sensor from the readings before and after. Nothing is stored.
 
-    For each series its jump with its error, how much the ground moved meanwhile at its own pace (that stays in the
-    record), and the command that declares it. Exit 4 when no series can be measured.
+    For each series, the command prints the jump with its error, the movement of the ground in the meantime (which the
+    offset does not remove), and the command that declares the offset. Exit 4 if no offset can be computed.
 
     Example: slopeward offsets propose north-bench --station G1 --maintenance 3
     """

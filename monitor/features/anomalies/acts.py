@@ -67,7 +67,7 @@ def set_factor(
     factor: Annotated[
         float,
         Argument(
-            "1 = the threshold as it was counted; 1.5 at most",
+            "1 = the threshold of the last training; 1.5 at most",
             metavar="FACTOR",
             least=0.01,
             most=100.0,

@@ -12,7 +12,7 @@ add_acts(app, "notify drill")
 
 @app.command("list")
 def list_drills(site: session.SiteFilter = None) -> None:
-    """List the drills that were held, and how quickly people answered; exit 4 when there is none.
+    """List the drills that were held, and how quickly people acknowledged. Exit 4 if there are none.
 
     Example: slopeward notify drill list --json
     """

@@ -53,9 +53,9 @@ def export(
     until: Annotated[str | None, typer.Option("--until", help="Up to this instant")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists")] = False,
 ) -> None:
-    """Write a table or map of a site to a file; exit 4 if there is nothing in that range.
+    """Write a table or map of a site to a file.
 
-    Columns are those of the public views. If the export fails, no file is left.
+    Columns are those of the public views. If the export fails, no file is left. Exit 4 if the period has no rows.
 
     Example: slopeward export north-bench observations --since 2026-03-01T00:00Z --out march.parquet
     """

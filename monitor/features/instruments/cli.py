@@ -16,10 +16,10 @@ app = session.Commands()
 @app.command("list")
 def list_(
     site: session.SiteFilter = None,
-    unwell: Annotated[bool, typer.Option("--unwell", help="Only instruments that are not ok")] = False,
+    unwell: Annotated[bool, typer.Option("--unwell", help="Only instruments that are not ok.")] = False,
     utc: session.UtcOption = False,
 ) -> None:
-    """List instruments by logger: state, since when, why, whether they vote, battery, action; exit 4 if there is none.
+    """List instruments by logger: state, reason, battery, whether they vote, and what to do. Exit 4 if there are none.
 
     Example: slopeward instruments list --site north-bench --unwell
     """
@@ -43,7 +43,7 @@ def show_(
     instrument: Annotated[str, typer.Argument(metavar="INSTRUMENT", help="Station")],
     utc: session.UtcOption = False,
 ) -> None:
-    """Show one instrument: its findings, battery, calibration, and the availability of its readings by month.
+    """Show an instrument: what is wrong with it, battery, calibration, and availability of its readings by month.
 
     Example: slopeward instruments show north-bench G1
     """

@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from monitor.features.reports.issue import ReissueCheck
 
 app = session.Commands()
-At = Annotated[str | None, typer.Option("--at", help="End of the period, with zone: 2026-03-01T07:00+01:00; else now")]
-Out = Annotated[Path, typer.Option("--out", help="FILE.html or FILE.pdf; `-` prints HTML")]
-Language = Annotated[str | None, typer.Option("--language", help="en, it, zh or es; else that of the service")]
+At = Annotated[
+    str | None, typer.Option("--at", help="End of the period, with zone: 2026-03-01T07:00+01:00. Default: now.")
+]
+Out = Annotated[Path, typer.Option("--out", help="File to write: FILE.html or FILE.pdf; `-` prints HTML.")]
+Language = Annotated[
+    str | None, typer.Option("--language", help="en, it, zh or es. Default: the language of the service.")
+]
 
 
 @app.command("daily")
 def write_daily(site: session.SiteArgument, out: Out, at: At = None, language: Language = None) -> None:
     """Write the bulletin of a day: level, alerts, movement, water, forecast, instruments, messages, acts of people.
 
-    The report contains what was known at the end of the day, even if it is written later.
+    The report contains the facts that were known at the end of the day, even if it is written later.
 
     Example: slopeward report daily north-bench --out today.pdf
     """
@@ -35,7 +39,7 @@ def write_daily(site: session.SiteArgument, out: Out, at: At = None, language: L
 
 @app.command("weekly")
 def write_weekly(site: session.SiteArgument, out: Out, at: At = None, language: Language = None) -> None:
-    """Write the bulletin of a week.
+    """Write the bulletin of a week, with the same contents as that of a day.
 
     Example: slopeward report weekly north-bench --at 2026-03-02T07:00+01:00 --out week-9.pdf
     """
@@ -47,10 +51,10 @@ def write_shift(
     site: session.SiteArgument,
     out: Out,
     at: At = None,
-    hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Length of the shift")] = 8,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Length of the shift in hours.")] = 8,
     language: Language = None,
 ) -> None:
-    """Write the report of a shift.
+    """Write the report of a shift: what happened in the last hours, and what is open at its end.
 
     Example: slopeward report shift north-bench --hours 12 --out shift.pdf
     """
@@ -88,7 +92,7 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
 
 @app.command("card")
 def write_card(site: session.SiteArgument, out: Out, language: Language = None) -> None:
-    """Write the quick card of a site for its operators: levels, actions, whom to call and terms on one page.
+    """Write the quick card of a site for its operators: levels, actions, who to call and terms on one page.
 
     Example: slopeward report card north-bench --out card.pdf
     """
@@ -137,7 +141,7 @@ def _read_end(at: str | None, now: datetime) -> datetime:
 
 @app.command("list")
 def list_issues(site: session.SiteFilter = None, limit: session.LimitOption = 20) -> None:
-    """List the reports that the service issued, and whether their mails were delivered; exit 4 if there are none.
+    """List the reports that the service issued, and whether their mails were delivered. Exit 4 if there are none.
 
     Example: slopeward report list --site north-bench
     """
@@ -172,7 +176,7 @@ def list_issues(site: session.SiteFilter = None, limit: session.LimitOption = 20
 def prove_issue(
     number: Annotated[int, typer.Argument(min=1, max=session.LARGEST_ID, help="Number, see `slopeward report list`")],
 ) -> None:
-    """Gather the facts of an issued report again and compare them with the stored facts.
+    """Verify an issued report: collect its facts again and compare them with the stored facts.
 
     Exit 1 if they differ, 3 if they differ and another version of Slopeward issued the report.
 

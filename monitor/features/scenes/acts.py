@@ -12,7 +12,7 @@ from monitor.api.text import join
 
 
 def take_into_use(call: ActCall, site: SiteId, model_hash: ModelHash, reason: Reason) -> ActResult:
-    """Let a network that was learnt for a site read its scenes first, where weights are chosen scene by scene.
+    """Use a network that was trained for a site first, if the site file chooses weights automatically.
 
     Example: slopeward scenes promote north-bench 3fa1b2 --reason "better on our own ground"
     """
@@ -25,7 +25,7 @@ def take_into_use(call: ActCall, site: SiteId, model_hash: ModelHash, reason: Re
 
 
 def let_go(call: ActCall, site: SiteId, model_hash: ModelHash, reason: Reason) -> ActResult:
-    """Let a network that was learnt for a site go: it reads no more scenes; what it found stays.
+    """Stop using a network that was trained for a site. Its footprints stay.
 
     Example: slopeward scenes retire north-bench 3fa1b2 --reason "learnt from outlines of last year"
     """

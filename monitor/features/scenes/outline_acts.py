@@ -27,7 +27,7 @@ _FILE: Final = N_("GeoJSON file in longitude and latitude")
 def accept(
     call: ActCall, site: SiteId, polygon_id: PolygonId, note: Note = "", scene_hash: SceneHash = None
 ) -> ActResult:
-    """Say that a footprint is a landslide, outlined as it is.
+    """Confirm that a footprint is a landslide with this outline.
 
     Example: slopeward scenes review accept north-bench 3fa1b2
     """
@@ -37,7 +37,7 @@ def accept(
 def reject(
     call: ActCall, site: SiteId, polygon_id: PolygonId, note: Note = "", scene_hash: SceneHash = None
 ) -> ActResult:
-    """Say that a footprint is no landslide; what an alert saw stays in its evidence.
+    """Reject a footprint that is not a landslide. The evidence of past alerts does not change.
 
     Example: slopeward scenes review reject north-bench 3fa1b2 --note "a road"
     """
@@ -52,7 +52,7 @@ def redraw(
     note: Note = "",
     scene_hash: SceneHash = None,
 ) -> ActResult:
-    """Say that a footprint is a landslide, and give the outline it has.
+    """Confirm that a footprint is a landslide, with a corrected outline.
 
     Example: slopeward scenes review redraw north-bench 3fa1b2 --outline a.geojson
     """
@@ -106,7 +106,7 @@ def draw(
         Argument("The outline that it corrects: that one is withdrawn", "--instead-of", least=1, most=LARGEST_ID),
     ] = None,
 ) -> ActResult:
-    """Draw outlines on a scene, all of the file or none; a model of the site learns from them.
+    """Store outlines that you drew on a scene, for the training of a network. If one is invalid, none is stored.
 
     Example: slopeward scenes review draw north-bench 3fa1b2c4 slides.geojson --kind landslide
     """
@@ -132,7 +132,7 @@ def withdraw_outline(
     site: SiteId,
     number: Annotated[int, Argument("Number of the outline", metavar="ID", least=1, most=LARGEST_ID)],
 ) -> ActResult:
-    """Take an outline back that somebody drew on a scene; it stays on record.
+    """Withdraw an outline that somebody drew on a scene; it stays on record.
 
     Example: slopeward scenes review withdraw north-bench 7
     """

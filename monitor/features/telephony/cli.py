@@ -12,7 +12,9 @@ app = Commands(no_args_is_help=True, help=__doc__)
 
 @app.command("keys")
 def keys() -> None:
-    """Create the key if there is none, and show its public part. The private part is in `push.key` (mode 0600).
+    """Create the key of push messages if there is none, and show its public part.
+
+    The private part is in `push.key` (mode 0600).
 
     After some seconds people can switch messages on under their account on the page. Keep the file: with another key,
     every device must be switched on again.
@@ -32,7 +34,7 @@ def keys() -> None:
 
 @app.command("devices")
 def devices() -> None:
-    """List the devices that receive messages, and their accounts; exit 4 if there are none.
+    """List the devices that receive push messages, and their accounts. Exit 4 if there are none.
 
     Example: slopeward notify push devices --json
     """

@@ -24,7 +24,7 @@ app.add_typer(labels.app)
 
 @app.command(epilog="Example: slopeward anomalies score north-bench")
 def score(site: session.SiteArgument) -> None:
-    """Score new readings with every detector of the site file."""
+    """Score the new readings of a site with every detector of its site file."""
     from monitor.features.anomalies import jobs as anomaly
 
     (service, db, chosen), now = session.open_site(site), datetime.now(UTC)
@@ -36,10 +36,12 @@ def score(site: session.SiteArgument) -> None:
 @app.command(epilog="Example: slopeward anomalies train north-bench --detector rules")
 def train(
     site: session.SiteArgument,
-    detector: Annotated[list[str] | None, typer.Option(help="One or more; default: those of the site file.")] = None,
+    detector: Annotated[
+        list[str] | None, typer.Option(help="Only this detector; can be repeated. Default: those of the site file.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=session.LARGEST_SEED, help="Seed of the networks.")] = 7,
 ) -> None:
-    """Count the thresholds of detectors on the site's own record against its false-alarm budget; train networks."""
+    """Set the thresholds of detectors so that they keep to the false-alarm budget on the record; train networks."""
     from monitor.api.queries.models import TrainingOrder
     from monitor.features.anomalies.training import train_detector
 
@@ -84,21 +86,27 @@ def _describe(card: Mapping[str, Any]) -> str:
 
 @app.command(epilog="Example: slopeward anomalies bench --site north-bench")
 def bench(
-    data: Annotated[str | None, typer.Option(help="A long CSV; S, SK, G or K.")] = None,
+    data: Annotated[str | None, typer.Option(help="Long CSV, or a benchmark record: S, SK, G, K.")] = None,
     site: Annotated[str | None, typer.Option("--site", help="The record of this site in the database.")] = None,
     budget: Annotated[
         float | None,
-        typer.Option(min=0.0001, max=1000.0, help="False alarms per sensor-month; default .1, or that of the site."),
+        typer.Option(
+            min=0.0001, max=1000.0, help="False alarms per sensor-month. Default: 0.1, or the budget of the site."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Number of draws of the injected faults.")] = 1,
-    detector: Annotated[list[str] | None, typer.Option(help="One or more; default: rules and ae.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Only what a site without history is served.")] = False,
+    detector: Annotated[
+        list[str] | None, typer.Option(help="Only this detector; can be repeated. Default: rules and ae.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Only the detectors that a site without history has.")] = False,
 ) -> None:
-    """Compare detectors on injected faults at an equal budget: events found, precision, false alarms.
+    """Compare detectors on injected faults, at an equal number of false alarms.
 
-    A second table shows what the checks find: stuck and replayed readings, gaps, another unit, a shifted clock. With
-    `--site`, the detectors of the site are compared on its own record, with the gain of each network over the rules.
-    If a criterion on anomalies is no advice, its detectors are tested as they are served, and the test is stored.
+    The first table shows how many faults each detector detects, its precision and its false alarms. A second table
+    shows the faults that the checks detect: stuck and replayed readings, gaps, another unit, a shifted clock. With
+    `--site`, the detectors of the site are compared on its own record, with the gain of each network over the rules. If
+    a criterion on anomalies may raise a level, its detectors are tested as the service runs them, and the test is
+    stored.
     """
     from detection.anomaly import bench as trials
     from detection.anomaly.detector import start_without_history

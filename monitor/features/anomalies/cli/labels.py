@@ -91,10 +91,14 @@ def run_to_json(run: AnomalyRun) -> dict[str, Any]:
 @app.command("budget")
 def list_budgets(
     site: session.SiteArgument,
-    history: Annotated[bool, typer.Option("--history", help="All stored corrections, oldest first")] = False,
-    recompute: Annotated[bool, typer.Option("--recompute", help="Compute each again; exit 1 if one differs")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Show all stored corrections of the factor, oldest first.")
+    ] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Compute each stored correction again. Exit 1 if one differs.")
+    ] = False,
 ) -> None:
-    """Show the false alarms of each detector against its budget, and the factor on its threshold; exit 4 without any.
+    """Show the false alarms of each detector, its budget and the factor on its threshold. Exit 4 if there are none.
 
     Example: slopeward anomalies budget north-bench --history --recompute
     """

@@ -19,7 +19,7 @@ app.command("show", epilog="Example: slopeward forecast show north-bench --horiz
 
 @app.command(epilog="Example: slopeward forecast run north-bench")
 def run(site: session.SiteArgument) -> None:
-    """Issue forecasts of a site from what is known now, and score those whose targets have come."""
+    """Compute forecasts of a site now, and score earlier forecasts whose target time has passed."""
     from monitor.features.forecasts import run
     from monitor.features.forecasts.series_text import describe_not_forecast
 
@@ -38,9 +38,10 @@ def run(site: session.SiteArgument) -> None:
 
 @app.command(epilog="Example: slopeward forecast hindcast north-bench")
 def hindcast(site: session.SiteArgument) -> None:
-    """Score the past at once: issue from moments of the newest quarter of the record, by networks that end before it.
+    """Score forecasts of the past, computed by networks that were trained on the record before it.
 
-    The service does it after each first training. Rows are marked `hindcast` and are not shown as forecasts.
+    The forecasts are for the newest quarter of the record. The service does this after the first training of each
+    network. The rows are marked `hindcast` and are not shown as forecasts.
     """
     from monitor.features.forecasts.hindcast import run_hindcast
 
@@ -88,12 +89,17 @@ def list_why_not(db: "Database", site: str, zone: str = "UTC") -> list[tuple[dic
 @app.command(epilog="Example: slopeward forecast train north-bench --model gru --seed 7")
 def train(
     site: session.SiteArgument,
-    model: Annotated[str, typer.Option(help="A network, such as gru or lstm; a wrong name lists them all.")] = "gru",
+    model: Annotated[str, typer.Option(help="Network, such as gru or lstm. A wrong name lists all names.")] = "gru",
     seed: Annotated[
-        int, typer.Option(min=0, max=session.LARGEST_SEED, help="Same seed and data give the same checkpoint.")
+        int,
+        typer.Option(
+            min=0,
+            max=session.LARGEST_SEED,
+            help="Seed of the training. The same seed and data give the same checkpoint.",
+        ),
     ] = 7,
 ) -> None:
-    """Train one network of a site now. From its first forecasts on it replaces the older checkpoint."""
+    """Train a network of a site now. Its first forecasts replace those of the older checkpoint."""
     from forecasting.registry import describe_unknown_model, is_network
     from monitor.api.queries.models import TrainingOrder
     from monitor.features.forecasts.train import train_one

@@ -13,10 +13,13 @@ from monitor.api.errors import NotFoundError
 
 def explain(
     site: SiteArgument,
-    station: Annotated[str | None, typer.Option(help="Only this station (or one series, STATION.quantity).")] = None,
+    station: Annotated[str | None, typer.Option(help="Only this station, or this series: STATION.quantity.")] = None,
     model: Annotated[str | None, typer.Option(help="Only this network.")] = None,
 ) -> None:
-    """Say what the networks of a site look at; figures for people, none of them a cause. Exit 4: nothing is stored."""
+    """Show how much each input changes the forecasts of the networks of a site.
+
+    A large share does not prove a cause. Exit 4 if no explanation is stored; it is computed when a network is trained.
+    """
     from monitor.api.queries.models import load_explanations
 
     with open_database() as db, db.read() as c:

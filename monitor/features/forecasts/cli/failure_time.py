@@ -93,7 +93,9 @@ def watch(
         ),
     ] = None,
 ) -> None:
-    """Print for every reading what was known then: a window, trusted or not, and why. Later readings are not used.
+    """Print the failure window of a curve as of every reading, whether it is trusted, and why.
+
+    Readings after that time are not used.
 
     Windows are those that the service issues for the same readings. Without `--backwards` or `--forwards` both
     directions are tried, and the one with more trusted windows is printed.
@@ -133,7 +135,7 @@ def bench(
     rain: Annotated[bool, typer.Option("--rain", help="Add acceleration by rain.")] = False,
     gaps: Annotated[bool, typer.Option("--gaps", help="Leave out readings.")] = False,
 ) -> None:
-    """Score failure windows by the time before simulated collapses: error, width, and whether they contain it."""
+    """Score failure windows on simulated collapses: error, width, and whether they contain the collapse."""
     from monitor.features.forecasts.cli import failure_bench
 
     low, _, high = alpha.partition("-")

@@ -89,13 +89,13 @@ def _cell(one: "PeerScore | None", most: int) -> str:
 def models(
     site: session.SiteFilter = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Retired ones too, then every model there is; needs no database.")
+        bool, typer.Option("--all", help="Also retired models, then every model that exists. Needs no database.")
     ] = False,
-    history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Show every change of state with its reason.")] = False,
 ) -> None:
-    """List trained models with their state, and the models that wait for readings.
+    """List trained models with their state, and models that need more readings.
 
-    Exit 4 when there is none.
+    Exit 4 if there are none.
     """
     try:
         found = _show_kept(site, everything=everything, history=history)
@@ -142,37 +142,45 @@ class CompareArguments:
 
     site: Annotated[str | None, typer.Option("--site", help="Site id.")] = None
     horizon: Annotated[
-        str | None, typer.Option("--horizon", help="Only this horizon, such as 7d; with --peers also a list, 1d,7d.")
+        str | None, typer.Option("--horizon", help="Only this horizon, such as 7d. With --peers also several: 1d,7d.")
     ] = None
-    days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Forecasts issued in the newest days.")] = 90
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=36_500, help="Only forecasts issued in this many newest days.")
+    ] = 90
     by_stage: Annotated[
-        bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
+        bool,
+        typer.Option("--by-stage", help="Also one line per stage of movement, as known when the forecast was issued."),
     ] = False
     by_situation: Annotated[
-        bool, typer.Option("--by-situation", help="Also one line per situation: critical, after rain and others.")
+        bool, typer.Option("--by-situation", help="Also one line per situation, such as critical or after rain.")
     ] = False
     hindcast: Annotated[
-        bool, typer.Option("--hindcast", help="Forecasts of the past that were made afterwards, see `hindcast`.")
+        bool, typer.Option("--hindcast", help="Compare the forecasts of `slopeward forecast hindcast` instead.")
     ] = False
     peers: Annotated[
         list[str] | None,
         typer.Option(
             "--peers",
             metavar="FILE",
-            help="In place of a site a long CSV (or S, SK, G, K): models beside AutoETS, AutoARIMA and Theta.",
+            help="Long CSV, or S, SK, G or K: compare with AutoETS, AutoARIMA and Theta on this record.",
         ),
     ] = None
-    names: Annotated[str, typer.Option("--models", help="With --peers: ours.")] = "gru,lstm,graph-gru"
+    names: Annotated[
+        str, typer.Option("--models", help="With --peers: networks of Slopeward, separated by commas.")
+    ] = "gru,lstm,graph-gru"
     origins: Annotated[
-        int, typer.Option(min=2, max=100_000, help="With --peers: per test; each peer is fitted anew at each.")
+        int,
+        typer.Option(
+            min=2, max=100_000, help="With --peers: origins per test. Each peer is fitted again at each origin."
+        ),
     ] = 10
 
 
 def compare(given: CompareArguments) -> None:
-    """Compare every model with what is shown, on the same scored targets; exit 4 when nothing is scored.
+    """Compare the errors of every model with those of the forecast that is shown, on the same targets.
 
-    With --peers a file is scored in place of a site: persistence, the straight line, our models and those of
-    statsforecast, from the same origins.
+    With --peers, the models of Slopeward and of statsforecast are compared on files instead of a site, from the same
+    origins. Exit 4 if nothing is scored.
     """
     if (given.site is None) == (not given.peers):
         raise typer.BadParameter("name a site by --site, or files by --peers")

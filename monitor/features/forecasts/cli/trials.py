@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from forecasting.evaluation.scoring import Score, Trial
 
 DataOption = Annotated[
-    str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
+    str | None,
+    typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark record: S, SK, G, K."),
 ]
 RecipeOption = Annotated[
-    Path | None, typer.Option("--config", help="Recipe of a record that is no long CSV, and of how to score it.")
+    Path | None,
+    typer.Option("--config", help="TOML recipe: how to read a record in another format, and how to score it."),
 ]
-QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, where a long CSV holds several.")]
-HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare number means days.")]
+QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, if a long CSV contains several.")]
+HorizonsOption = Annotated[
+    str | None, typer.Option(help="Horizons, such as 1d,7d. A number without a unit means days.")
+]
 WAYS = ("station", "month", "stage")
 COLUMNS = (
     ("mae_mm", ".3f"),
@@ -50,27 +54,32 @@ class TrialArguments:
     config: RecipeOption = None
     quantity: QuantityOption = None
     horizons: HorizonsOption = None
-    models: Annotated[str | None, typer.Option(help="Comma list of networks, or the word networks.")] = None
+    models: Annotated[str | None, typer.Option(help="Networks, separated by commas; `networks` means all.")] = None
     folds: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Parts of the record that are scored, one after the other.")
+        int | None,
+        typer.Option(min=1, max=1000, help="Number of parts of the record that are scored one after the other."),
     ] = None
     last: Annotated[
-        int | None, typer.Option(min=4, max=10_000_000, help="Score this many last rows, not a share of the record.")
+        int | None,
+        typer.Option(
+            min=4, max=10_000_000, help="Score this many rows at the end of the record instead of a share of it."
+        ),
     ] = None
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every network.")] = None
     per: Annotated[
-        str, typer.Option(help="With --json also a line per station, month, stage or several, as station,month.")
+        str, typer.Option(help="With --json: also one line per station, month or stage, or several: station,month.")
     ] = "station"
     allow_interpolated: Annotated[
-        bool, typer.Option("--allow-interpolated", help="Score an interpolated curve all the same.")
+        bool, typer.Option("--allow-interpolated", help="Score the record even if it is interpolated.")
     ] = False
 
 
 def backtest(given: TrialArguments) -> None:
-    """Score models on the past by rolling origin with embargo; persistence, line and combined always among them.
+    """Score forecasting models on the past of a record, by rolling origin with an embargo.
 
-    Stations of other intervals are scored apart. With --json one line per model, station, horizon and fold; station
-    `all` is over all stations of an interval.
+    The models persistence, line and combined are always scored. Stations with different sampling intervals are scored
+    separately. With --json, there is one line per model, station, horizon and fold; station `all` stands for all
+    stations of an interval.
     """
     last = given.last
     from forecasting.evaluation.backtest import run_trials
@@ -215,9 +224,10 @@ def audit(
     quantity: QuantityOption = None,
     horizons: HorizonsOption = None,
 ) -> None:
-    """Say whether a record can be scored at these horizons; exit 1 where it is interpolated or beyond all measure.
+    """Check whether forecasts of a record can be scored at these horizons.
 
-    Named with line or time and value, exit 0: rows without a number, doubled rows, lone spikes, jumps, gaps.
+    Rows without a number, duplicate rows, single spikes, jumps and gaps are listed with their line or time. Exit 1 if
+    the record is interpolated or contains impossible values.
     """
     from forecasting.data.sources import find_file
     from forecasting.errors import RefusedInputError
@@ -250,16 +260,32 @@ def leak_test(
     config: RecipeOption = None,
     quantity: QuantityOption = None,
     horizons: HorizonsOption = None,
-    models: Annotated[str, typer.Option(help="Comma list of combined, persistence, line and networks.")] = "combined",
+    models: Annotated[
+        str, typer.Option(help="Models, separated by commas: combined, persistence, line, networks.")
+    ] = "combined",
     count: Annotated[
-        int | None, typer.Option(min=1, max=100_000, help="Forecasts per model (1000 cheap, 20 network, 5).")
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="Forecasts per model. Default: 1000 for a cheap model, 20 for a network, 5 for a decomposition.",
+        ),
     ] = None,
     decomposition: Annotated[
-        bool, typer.Option("--decomposition", help="Decompositions, causal beside whole series, in place of models.")
+        bool,
+        typer.Option(
+            "--decomposition",
+            help="Test decompositions instead of models: causal ones beside those of the whole series.",
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Draws the moments and the changed values.")] = 7,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the random times of issue and changed values.")
+    ] = 7,
 ) -> None:
-    """Change every value after the moment of issue and compare bit by bit; exit 1 where a forecast moves."""
+    """Test that no forecast depends on values after its time of issue.
+
+    The command changes every later value and compares the forecasts bit by bit. Exit 1 if a forecast changes.
+    """
     from forecasting.errors import LeakError
     from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 

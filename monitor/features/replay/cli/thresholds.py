@@ -44,25 +44,32 @@ class ThresholdArguments:
             "--fast",
             min=0.0,
             max=1e6,
-            help="mm/day from which movement is an event; else the 95 % quantile of the rates, never below their noise",
+            help="Velocity of an event in mm/day. Default: the 95 % quantile of the velocities, at least their noise",
         ),
     ] = None
-    rate_window: Annotated[str, typer.Option("--rate-window", help="Over which a rate is taken")] = "7d"
+    rate_window: Annotated[str, typer.Option("--rate-window", help="Time over which a velocity is computed")] = "7d"
     windows: Annotated[str, typer.Option("--windows", help="Windows of rain to choose from")] = "1d,3d,7d,15d,30d"
     lags: Annotated[str, typer.Option("--lags", help="Lags to choose from")] = "1d,3d,7d"
-    apart: Annotated[str, typer.Option("--apart", help="Fast times nearer than this are one event")] = "14d"
+    apart: Annotated[str, typer.Option("--apart", help="Fast movements closer in time than this are one event")] = "14d"
     least_events: Annotated[
-        int, typer.Option("--least-events", min=threshold_learning.LEAST_EVENTS, max=10_000, help="Fewer are refused")
+        int,
+        typer.Option(
+            "--least-events",
+            min=threshold_learning.LEAST_EVENTS,
+            max=10_000,
+            help="Least number of events; fewer are refused",
+        ),
     ] = threshold_learning.LEAST_EVENTS
-    level: Annotated[str, typer.Option("--level", help="Level that the criterion asks for")] = "yellow"
+    level: Annotated[str, typer.Option("--level", help="Level that the criterion requests")] = "yellow"
     stamp: StampOption = None
 
 
 @app.command("learn", takes_config=False)
 def learn(arguments: ThresholdArguments) -> None:
-    """Learn a rain threshold from rain and movement: window, lag, ROC, cross-validated by year, and the criterion.
+    """Derive a rain threshold from past rain and movement, and print the criterion for the site file.
 
-    Exit 3 when the rain is an index: then there is a table, but no criterion may use it.
+    The command chooses the window and lag of the rain, and cross-validates the threshold by year. Exit 3 if the rain is
+    an index without unit: it prints the table, but no criterion may use it.
 
     Example: slopeward sites thresholds learn --data slope.csv --rain R1.rain --movement G1.displacement --json
     """

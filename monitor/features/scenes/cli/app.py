@@ -40,9 +40,9 @@ add_acts(app, "scenes")
 
 @app.command(epilog="Example: slopeward scenes export north-bench > footprints.geojson")
 def export(site: SiteArgument) -> None:
-    """Print all footprints of a site as GeoJSON; exit 4 when there is none.
+    """Print all footprints of a site as GeoJSON.
 
-    With --json each footprint is a GeoJSON Feature on a line of its own.
+    With --json, each footprint is a GeoJSON Feature on its own line. Exit 4 if there are none.
     """
     from monitor.api.database import stream_view
 
@@ -66,18 +66,24 @@ def _read_outline(row: Mapping[Any, Any]) -> Geometry:
 @app.command(epilog="Example: slopeward scenes add north-bench ./scene-2026-05-12")
 def add(
     site: SiteArgument,
-    scene: Annotated[Path, typer.Argument(exists=True, help="Raster, folder with scene.toml, product or archive.")],
+    scene: Annotated[
+        Path, typer.Argument(exists=True, help="Raster, folder with scene.toml, satellite product, or archive.")
+    ],
     files: Annotated[
-        bool, typer.Option("--files", help="Make its picture, masks and vectors now; else the service makes them.")
+        bool,
+        typer.Option(
+            "--files", help="Write picture, masks and vector files now. Default: the service writes them later."
+        ),
     ] = False,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Also add a scene that lies outside the area of the site.")
+        bool, typer.Option("--anyway", help="Add the scene even if it is outside the area of the site.")
     ] = False,
 ) -> None:
-    """Copy a raster, a scene folder or a product into the inbox of a site and read it now. An archive is unpacked.
+    """Copy a scene into the inbox of a site and detect landslides on it now.
 
-    An entry of the same name is replaced. If both were taken at the same time, it is another version of the scene.
-    A scene that lies outside the area of the site is refused (exit 1), unless --anyway confirms that it is meant.
+    A scene is a raster, a folder with scene.toml, a product of a satellite, or an archive of these, which is unpacked.
+    An entry of the same name is replaced; if both were taken at the same time, the new one is another version of the
+    scene. A scene outside the area of the site is refused (exit 1) unless --anyway is given.
     """
     from monitor.features.scenes.inbox import detect_scene
     from monitor.features.scenes.waiting import FAILED

@@ -13,9 +13,13 @@ from monitor.api.errors import RefusedError
 
 FootprintArea = Annotated[
     float | None,
-    typer.Option("--mmu", min=0.0, max=1e12, help="Smallest footprint, true m²; else the model's, else 900."),
+    typer.Option(
+        "--mmu", min=0.0, max=1e12, help="Smallest footprint in m² on the ground. Default: that of the model, or 900."
+    ),
 ]
-Weights = Annotated[str, typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none.")]
+Weights = Annotated[
+    str, typer.Option(help="Shipped weights or a .safetensors file; auto: those that fit; index: no network.")
+]
 
 
 @contextmanager

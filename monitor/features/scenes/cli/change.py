@@ -26,16 +26,17 @@ EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-
 
 
 def compare(
-    scene: Annotated[list[Path], typer.Argument(help="Two or more scenes of one ground, in any order.")],
+    scene: Annotated[list[Path], typer.Argument(help="Two or more scenes of the same ground, in any order.")],
     model: Weights = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines and pictures of each date.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Lowest probability of a landslide pixel. Default: that of the model."),
     ] = None,
     minimum_area_m2: FootprintArea = None,
     site_file: LocalGridOption = None,
 ) -> None:
-    """Say what is new, grown, known or vanished on each date; exit 4 when no pixel is valid."""
+    """Compare scenes of several dates: which landslides are new, grown, known or vanished. Exit 4: no valid pixel."""
     from detection.imagery.errors import NoValidPixelsError
 
     if len(scene) < 2:

@@ -60,7 +60,7 @@ PASSED_OPTIONS: Final = (
     ),
     *("prior", "aoi", "resample_to_m", "offset", "allow_ungeoreferenced", "max_pixels", "max_bands"),
 )
-INPUT, OUTPUT, STRICTNESS = "What goes in", "What comes out", "How strict to be"
+INPUT, OUTPUT, STRICTNESS = "Input", "Output", "Strictness"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,35 +70,44 @@ class DetectArguments:
     scenes: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SCENE...", help="Rasters that name their bands, folders with scene.toml, products, or archives."
+            metavar="SCENE...",
+            help="Rasters with named bands, folders with scene.toml, satellite products, or archives.",
         ),
     ]
     model: Weights = "auto"
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")
+        Path | None, typer.Option(help="Folder for the results, with one subfolder per scene if there are several.")
     ] = None
     quality: Annotated[
         Literal["standard", "best"],
-        typer.Option(help="best: mean of eight flips and rotations; takes eight times as long."),
+        typer.Option(help="best: mean over eight flips and rotations, which takes eight times as long."),
     ] = "standard"
     threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Lowest probability of a landslide pixel. Default: that of the model."),
     ] = None
     minimum_area_m2: FootprintArea = None
     slope_gate_deg: Annotated[
-        float | None, typer.Option("--slope-gate", min=0.0, max=90.0, help="Leave out flatter ground; needs --dem.")
+        float | None,
+        typer.Option(
+            "--slope-gate", min=0.0, max=90.0, help="Ignore ground flatter than this angle in degrees; needs --dem."
+        ),
     ] = None
-    tile: Annotated[int | None, typer.Option(min=1, max=100_000, help="Side of the tiles, pixels.")] = None
+    tile: Annotated[int | None, typer.Option(min=1, max=100_000, help="Side of the tiles in pixels.")] = None
     halo: Annotated[
-        int | None, typer.Option(min=0, max=100_000, help="Pixels read around a tile; else as far as needed.")
+        int | None,
+        typer.Option(min=0, max=100_000, help="Pixels read around each tile. Default: as many as the network needs."),
     ] = None
     pre: Annotated[
-        Path | None, typer.Option(help="The scene before: says what is new, grown, known, gone.", rich_help_panel=INPUT)
+        Path | None,
+        typer.Option(
+            help="Earlier scene: each footprint is then new, grown, known or vanished.", rich_help_panel=INPUT
+        ),
     ] = None
     dem: Annotated[
         Path | None,
         typer.Option(
-            help="Elevation model, metres, any grid; or a folder of its tiles. Some weights also read its slope.",
+            help="Elevation model in metres on any grid, or a folder of its tiles. Some weights also use the slope.",
             rich_help_panel=INPUT,
         ),
     ] = None
@@ -109,7 +118,7 @@ class DetectArguments:
     site_file: Annotated[
         Path | None,
         typer.Option(
-            help="Site file: a scene elsewhere is refused, and [crs] local places files in a system of its own.",
+            help="Site file: its area, which the scene must show, and its local coordinate system, [crs] local.",
             rich_help_panel=INPUT,
         ),
     ] = None
@@ -117,22 +126,33 @@ class DetectArguments:
         bool,
         typer.Option(
             "--anyway",
-            help="Also read a scene that lies outside the area of the site of --site-file.",
+            help="Use the scene even if it is outside the area of the site of --site-file.",
             rich_help_panel=STRICTNESS,
         ),
     ] = False
     scale: Annotated[
         float | None,
-        typer.Option(min=-1e9, max=1e9, help="Factor from counts to the model's values.", rich_help_panel=INPUT),
+        typer.Option(
+            min=-1e9, max=1e9, help="Factor that converts counts to the values of the model.", rich_help_panel=INPUT
+        ),
     ] = None
     offset: Annotated[
         float | None,
-        typer.Option(min=-1e9, max=1e9, help="Added to the counts, -1000 for Sentinel-2.", rich_help_panel=INPUT),
+        typer.Option(
+            min=-1e9,
+            max=1e9,
+            help="Number added to the counts before scaling, such as -1000 for Sentinel-2.",
+            rich_help_panel=INPUT,
+        ),
     ] = None
     resample_to_m: Annotated[
         float | None,
         typer.Option(
-            "--resample-to", min=0.01, max=1e5, help="Bring the scene to pixels of so many m.", rich_help_panel=INPUT
+            "--resample-to",
+            min=0.01,
+            max=1e5,
+            help="Resample the scene to pixels of this size in metres.",
+            rich_help_panel=INPUT,
         ),
     ] = None
     formats: Annotated[
@@ -140,38 +160,52 @@ class DetectArguments:
     ] = "gpkg,geojson"
     coco: Annotated[
         Path | None,
-        typer.Option(help="File for the instances of all scenes, in pixels (COCO).", rich_help_panel=OUTPUT),
+        typer.Option(help="COCO file for the footprints of all scenes, in pixels.", rich_help_panel=OUTPUT),
     ] = None
     cracks: Annotated[
         bool,
-        typer.Option("--cracks", help="Also cracks as lines, with length, width, azimuth.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--cracks", help="Also detect cracks, as lines with length, width and azimuth.", rich_help_panel=OUTPUT
+        ),
     ] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say grid, tiles, seconds and memory; write nothing.")] = (
-        False
-    )
-    force: Annotated[bool, typer.Option("--force", help="Do it again although the same result is there.")] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print grid, tiles, time and memory that are needed; write nothing.")
+    ] = False
+    force: Annotated[bool, typer.Option("--force", help="Detect again even if the same result exists.")] = False
     partial: Annotated[
-        bool, typer.Option("--partial", help="Go on where a block cannot be read; exit 3.", rich_help_panel=STRICTNESS)
+        bool, typer.Option("--partial", help="Continue if a block cannot be read; exit 3.", rich_help_panel=STRICTNESS)
     ] = False
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse contradicting band descriptions.", rich_help_panel=STRICTNESS)
+        bool,
+        typer.Option(
+            "--strict", help="Refuse scenes whose band descriptions contradict each other.", rich_help_panel=STRICTNESS
+        ),
     ] = False
     allow_ungeoreferenced: Annotated[
-        bool, typer.Option("--allow-ungeoreferenced", help="Work in pixels, without areas.", rich_help_panel=STRICTNESS)
+        bool,
+        typer.Option(
+            "--allow-ungeoreferenced",
+            help="Accept scenes without coordinates; sizes are then in pixels.",
+            rich_help_panel=STRICTNESS,
+        ),
     ] = False
     max_pixels: Annotated[
-        int | None, typer.Option(min=1, max=10**12, help="Largest raster taken; 4e9.", rich_help_panel=STRICTNESS)
+        int | None,
+        typer.Option(
+            min=1, max=10**12, help="Largest number of pixels of a raster. Default: 4e9.", rich_help_panel=STRICTNESS
+        ),
     ] = None
     max_bands: Annotated[
-        int | None, typer.Option(min=1, max=65_535, help="Most bands; 256.", rich_help_panel=STRICTNESS)
+        int | None,
+        typer.Option(min=1, max=65_535, help="Largest number of bands. Default: 256.", rich_help_panel=STRICTNESS),
     ] = None
 
 
 def detect(given: DetectArguments) -> None:
-    """Find footprints on scenes; needs no database and no site. Archives are unpacked for that time.
+    """Detect landslides on scenes, without a database and a site.
 
-    Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid, or
-    no network fits and there is no scene before (with --pre also: no pixel of that one is valid).
+    Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no valid pixel on the
+    scene or on that of --pre, or no network fits and --pre is not given.
     """
     if given.pre is not None and (len(given.scenes) > 1 or given.out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")

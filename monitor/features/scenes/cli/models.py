@@ -61,10 +61,11 @@ class Argument(NamedTuple):
 
 def models(
     everything: Annotated[
-        bool, typer.Option("--all", help="Also what options make of a network, and the simple maps beside.")
+        bool,
+        typer.Option("--all", help="Also variants of networks by their options, and simple methods without a network."),
     ] = False,
 ) -> None:
-    """List every scene network with its paper, its weights and its stored scores; needs no database."""
+    """List the scene networks with their papers, weights and scores, without a database."""
     from detection.imagery.registry import CLASSIFIERS, list_segmenters
 
     kept = {name: found for name in RECORDS if (found := read_benchmark(name))}

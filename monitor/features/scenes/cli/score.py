@@ -32,30 +32,39 @@ class ScoreArguments:
     """What `slopeward scenes score` takes."""
 
     weights: Annotated[str | None, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")] = None
-    data: Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")] = Path()
-    layout: Annotated[str | None, typer.Option(help="Another set than the weights' own: its source name.")] = None
-    folder: Annotated[str | None, typer.Option(help="Folder of that set below --data.")] = None
-    part: Annotated[str, typer.Option(help="Part of that set.")] = "validation"
+    data: Annotated[Path, typer.Option("--data", help="Folder that contains the data of the recipe.")] = Path()
+    layout: Annotated[
+        str | None, typer.Option(help="Format of the patches, if they are not those of the weights' recipe.")
+    ] = None
+    folder: Annotated[str | None, typer.Option(help="Folder of these patches within --data.")] = None
+    part: Annotated[str, typer.Option(help="Part of these patches, such as test.")] = "validation"
     bands: Annotated[
-        str | None, typer.Option(help="Bands of --layout folder in the order of its files, as B4,B3,B2.")
+        str | None, typer.Option(help="With --layout folder: bands in the order of the files, such as B4,B3,B2.")
     ] = None
     landslide: Annotated[
-        int | None, typer.Option(min=1, max=255, help="Value of landslide in the masks of --layout folder; else 1.")
+        int | None,
+        typer.Option(min=1, max=255, help="With --layout folder: value of landslides in the masks. Default: 1."),
     ] = None
-    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None
-    compare: Annotated[str | None, typer.Option("--with", help="`simple`: compare an index and 25 features.")] = None
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Threshold instead of that of the model card.")
+    ] = None
+    compare: Annotated[
+        str | None, typer.Option("--with", help="simple: also score an index and logistic regression on 25 features.")
+    ] = None
     site: Annotated[
         str | None,
-        typer.Option("--site", help="The patches show its ground: keep the score as proof for its criteria."),
+        typer.Option(
+            "--site", help="Site whose ground the patches show: the score is stored as a proof for its criteria."
+        ),
     ] = None
     by: By = None
 
 
 def score(given: ScoreArguments) -> None:
-    """Score weights on labelled patches: pixels, images, things, edges, with intervals by image.
+    """Score the weights of a scene network on labelled patches, by pixels, images, landslides and edges.
 
-    With `--site` the weights of its site file are scored beside logistic regression on patches of its own ground. With
-    what people said of its outlines that shows whether the criterion `scene` may count for the level.
+    With `--site`, the weights of the site file and logistic regression are scored on patches of the ground of the site.
+    Together with the reviews of its footprints, the score decides whether the criterion `scene` may raise the level.
     """
     compare = given.compare
     weights = given.weights

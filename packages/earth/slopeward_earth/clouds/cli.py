@@ -12,9 +12,15 @@ from slopeward_earth.clouds.header import NoPointsError
 
 app = Commands(help="Grid and compare point clouds (LAS, LAZ).", no_args_is_help=True)
 SUFFIXES: Final = (".las", ".laz")
-Crs = Annotated[str | None, typer.Option("--crs", help="Of files that do not say it, such as EPSG:32632.")]
-HeightUnit = Annotated[str | None, typer.Option(help="Of files that do not say it: m, ft or us-ft.")]
-Ground = Annotated[str, typer.Option(help="class 2, cloth, all points; auto: class 2 where there is any, else cloth.")]
+Crs = Annotated[
+    str | None, typer.Option("--crs", help="Coordinate system of files that do not contain it, such as EPSG:32632.")
+]
+HeightUnit = Annotated[
+    str | None, typer.Option(help="Unit of heights of files that do not contain it: m, ft or us-ft.")
+]
+Ground = Annotated[
+    str, typer.Option(help="Ground points: class 2, cloth or all points; auto: class 2 if there is any, else cloth.")
+]
 
 
 @app.command(
@@ -22,14 +28,17 @@ Ground = Annotated[str, typer.Option(help="class 2, cloth, all points; auto: cla
 )
 def grid(
     clouds: Annotated[list[Path], typer.Argument(help="LAS or LAZ files of one date, or a folder of them.")],
-    out: Annotated[Path, typer.Option(help="GeoTIFF: height, its error, density, spread.")],
-    cell: Annotated[float, typer.Option("--cell", min=0.01, max=1000.0, help="Side of a cell, m.")] = 0.5,
-    like: Annotated[Path | None, typer.Option(help="Raster whose grid is taken, such as that of another date.")] = None,
+    out: Annotated[Path, typer.Option(help="GeoTIFF with height, its error, density and spread.")],
+    cell: Annotated[float, typer.Option("--cell", min=0.01, max=1000.0, help="Side of a cell in metres.")] = 0.5,
+    like: Annotated[Path | None, typer.Option(help="Raster whose grid is used, such as that of another date.")] = None,
     ground: Ground = "auto",
     crs: Crs = None,
     height_unit: HeightUnit = None,
 ) -> None:
-    """A raster of ground heights with the error of each cell; `slopeward scenes dod` subtracts two of them."""
+    """Compute a raster of ground heights from point clouds, with the error of each cell.
+
+    `slopeward scenes dod` subtracts two such rasters.
+    """
     from slopeward_earth.clouds.grid import CloudGridRequest, grid_clouds
     from slopeward_earth.clouds.header import read_header
 
@@ -56,26 +65,33 @@ class CloudsArguments:
     """What `slopeward scenes clouds compare` takes."""
 
     older: Annotated[Path, typer.Argument(help="LAS or LAZ of the earlier date, or a folder of them.")]
-    newer: Annotated[Path, typer.Argument(help="Of the later date.")]
-    spacing: Annotated[float, typer.Option(min=0.02, max=1000.0, help="Between places that are measured, m.")] = 1.0
+    newer: Annotated[Path, typer.Argument(help="LAS or LAZ of the later date, or a folder of them.")]
+    spacing: Annotated[
+        float, typer.Option(min=0.02, max=1000.0, help="Distance between measured places in metres.")
+    ] = 1.0
     normal: Annotated[
-        float, typer.Option(min=0.02, max=1000.0, help="Radius of the points that give the normal, m.")
+        float,
+        typer.Option(min=0.02, max=1000.0, help="Radius of the points from which a normal is computed, in metres."),
     ] = 1.5
-    radius: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Radius of the cylinder along it, m.")] = 0.75
-    depth: Annotated[float, typer.Option(min=0.02, max=1000.0, help="How far the cylinder reaches, both ways, m.")] = (
-        5.0
-    )
-    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None
+    radius: Annotated[
+        float, typer.Option(min=0.01, max=1000.0, help="Radius of the cylinder along the normal, in metres.")
+    ] = 0.75
+    depth: Annotated[
+        float, typer.Option(min=0.02, max=1000.0, help="Length of the cylinder in each direction, in metres.")
+    ] = 5.0
+    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on stable ground.")] = None
     registration_m: Annotated[
         float | None,
-        typer.Option(min=0.0, max=100.0, help="Error of laying the clouds on each other; else from stable ground."),
+        typer.Option(min=0.0, max=100.0, help="Registration error in metres. Default: computed on stable ground."),
     ] = None
     outward: Annotated[
-        float | None, typer.Option(min=0.0, max=360.0, help="Azimuth into which a wall looks, degrees.")
+        float | None, typer.Option(min=0.0, max=360.0, help="Azimuth of the outward direction of a wall, in degrees.")
     ] = None
-    zones: Annotated[Path | None, typer.Option(help="GeoJSON of areas that are summed up by name.")] = None
-    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, max=1e9, help="Smallest zone found, m².")] = 10.0
-    out: Annotated[Path | None, typer.Option(help="Folder for raster, points, zones and record.")] = None
+    zones: Annotated[Path | None, typer.Option(help="GeoJSON of areas with names; the result has totals for each.")] = (
+        None
+    )
+    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, max=1e9, help="Smallest zone in m².")] = 10.0
+    out: Annotated[Path | None, typer.Option(help="Folder for raster, points, zones and record of the run.")] = None
     ground: Ground = "auto"
     crs: Crs = None
     height_unit: HeightUnit = None
@@ -86,7 +102,10 @@ class CloudsArguments:
     takes_config=False,
 )
 def compare(given: CloudsArguments) -> None:
-    """Distances along the normals (M3C2) and where they are significant at 95 %; exit 4: no ground in common."""
+    """Measure distances between two point clouds (M3C2) and where they are significant at 95 %.
+
+    Exit 4 if the clouds have no ground in common.
+    """
     from slopeward_earth.clouds.distance import CloudDistanceRequest, compare_clouds
 
     request = CloudDistanceRequest(

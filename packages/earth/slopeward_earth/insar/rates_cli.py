@@ -138,20 +138,32 @@ LOS: Final = "los-towards"  # what a positive value means, in the words of point
 class RatesArguments:
     """What `slopeward scenes rates` takes."""
 
-    stack: Annotated[Path, typer.Argument(help="Folder with stack.toml, or rasters that name two dates each.")]
-    reference: Annotated[str | None, typer.Option(help="Still ground: LON,LAT,RADIUS_M.")] = None
-    k_sigma: Annotated[float, typer.Option(min=0.0, max=1000.0, help="A zone moves beyond so many sigma.")] = 3.0
-    coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower coherence is not used.")] = 0.3
+    stack: Annotated[
+        Path, typer.Argument(help="Folder with stack.toml, or with rasters that have two dates in tags or name.")
+    ]
+    reference: Annotated[str | None, typer.Option(help="Ground that does not move: LON,LAT,RADIUS_M.")] = None
+    k_sigma: Annotated[
+        float,
+        typer.Option(min=0.0, max=1000.0, help="A zone moves if its velocity exceeds this many standard deviations."),
+    ] = 3.0
+    coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Ignore pixels with a lower coherence.")] = 0.3
     minimum_area_m2: SmallestAreaOption = 40_000.0
-    every: Annotated[int, typer.Option(min=1, max=10_000, help="Points of every n-th row and column.")] = 1
-    network: Annotated[str | None, typer.Option(help="Unvalidated hint by a network: phase/generated-phase.")] = None
-    out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None
-    site: Annotated[str | None, typer.Option("--site", help="Store the points in a set of this site.")] = None
-    name: Annotated[str | None, typer.Option("--set", help="Name of the set; the folder's by default.")] = None
+    every: Annotated[int, typer.Option(min=1, max=10_000, help="Take points from every n-th row and column only.")] = 1
+    network: Annotated[
+        str | None, typer.Option(help="Network that marks moving zones: phase/generated-phase. It is not validated.")
+    ] = None
+    out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record of the run.")] = None
+    site: Annotated[str | None, typer.Option("--site", help="Store the points in a point set of this site.")] = None
+    name: Annotated[
+        str | None, typer.Option("--set", help="Name of the point set. Default: the name of the folder.")
+    ] = None
 
 
 def rates(given: RatesArguments) -> None:
-    """Rate toward the satellite per pixel with its error, zones of movement, loss of coherence; exit 4: no pixel."""
+    """Compute the velocity towards the satellite from a stack of interferograms, and zones of movement.
+
+    Each pixel has its rate with error; a loss of coherence is reported. Exit 4 if no pixel has a rate.
+    """
     from detection.imagery.errors import NoValidPixelsError
     from slopeward_earth.insar.outputs import measure_stack
 

@@ -45,29 +45,44 @@ ZONES_MOST: Final = 500  # on the map of the page, the fastest
 class VelocityArguments:
     """What `slopeward scenes velocity` takes."""
 
-    file: Annotated[list[Path], typer.Argument(help="GeoTIFF, or three (east, north, up); or points as CSV or GPKG.")]
-    unit: Annotated[str | None, typer.Option(help="mm/year, mm/day, cm/year, m/year; else as the file says.")] = None
+    file: Annotated[
+        list[Path], typer.Argument(help="One GeoTIFF, three (east, north, up), or points as CSV or GeoPackage.")
+    ]
+    unit: Annotated[str | None, typer.Option(help="mm/year, mm/day, cm/year or m/year. Default: from the file.")] = None
     component: Annotated[
         Literal["los-towards", "los-away", "east", "north", "up", "enu"] | None,
-        typer.Option(help="What a positive value means; else as bands or tags print_note."),
+        typer.Option(help="Meaning of a positive value. Default: from the names or tags of the bands."),
     ] = None
-    sigma_file: Annotated[list[Path] | None, typer.Option(help="Errors, one sigma: a file, or one a component.")] = None
+    sigma_file: Annotated[
+        list[Path] | None, typer.Option(help="File of standard errors; one per component, if there are three.")
+    ] = None
     sigma: Annotated[
-        float | None, typer.Option(min=1e-9, max=1e9, help="One error for all values, in the same unit.")
+        float | None, typer.Option(min=1e-9, max=1e9, help="Standard error of all values, in the unit of the map.")
     ] = None
-    k_sigma: Annotated[float, typer.Option(min=0.1, max=100.0, help="A zone moves beyond so many sigma.")] = 3.0
+    k_sigma: Annotated[
+        float,
+        typer.Option(min=0.1, max=100.0, help="A zone moves if its velocity exceeds this many standard deviations."),
+    ] = 3.0
     minimum_area_m2: SmallestAreaOption = 10_000.0
-    cell: Annotated[float, typer.Option(min=0.1, max=100_000.0, help="Side of a cell for points, m.")] = 50.0
+    cell: Annotated[
+        float, typer.Option(min=0.1, max=100_000.0, help="Side of the cells into which points are averaged, in metres.")
+    ] = 50.0
     fill: Annotated[
-        str | None, typer.Option(help="Velocity of points that stands for no value, or none; else found.")
+        str | None, typer.Option(help="Velocity that marks points without a value, or none. Default: detected.")
     ] = None
-    until: Annotated[str | None, typer.Option(help="End of the time that the map shows; needed with --site.")] = None
-    out: Annotated[Path | None, typer.Option(help="Folder for zones, picture and record.")] = None
-    site: Annotated[str | None, typer.Option("--site", help="Whose stations and map get it.")] = None
+    until: Annotated[str | None, typer.Option(help="End of the period of the map; needed with --site.")] = None
+    out: Annotated[Path | None, typer.Option(help="Folder for zones, picture and record of the run.")] = None
+    site: Annotated[
+        str | None,
+        typer.Option("--site", help="Store the velocities at the stations of this site, and show the map on its page."),
+    ] = None
 
 
 def velocity(given: VelocityArguments) -> None:
-    """Moving zones of a map of velocities, with mean, 95 % and error; exit 3: not at all stations, 4: no value."""
+    """Find the moving zones of a velocity map, with mean, 95th percentile and error.
+
+    Exit 3 if the map has no value at some stations of the site, 4 if it has no value at all.
+    """
     from detection.imagery.errors import NoValidPixelsError
     from slopeward_earth.insar.velocity import VelocityRequest, measure_velocity
 

@@ -13,16 +13,21 @@ from slopeward_earth.points.views import PointForecastRow, PointIssueRow
 app = Commands(help=__doc__)
 
 
-@app.command(epilog="Example: slopeward forecast points north-bench --most 20")
+@app.command(epilog="Example: slopeward forecast points north-bench --limit 20")
 def points(
     site: SiteArgument,
-    pid: Annotated[str | None, typer.Option("--pid", metavar="PID", help="All horizons of this point.")] = None,
-    most: Annotated[int, typer.Option(min=0, max=10_000, help="So many points that are to move most.")] = 10,
-    now: Annotated[bool, typer.Option("--now", help="Forecast what came in and was not forecast yet.")] = False,
+    pid: Annotated[str | None, typer.Option("--pid", metavar="PID", help="Only this point, at all horizons.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, max=10_000, help="At most this many points, the fastest first.")
+    ] = 10,
+    now: Annotated[
+        bool, typer.Option("--now", help="First forecast the points that were stored since the last forecast.")
+    ] = False,
 ) -> None:
-    """List the newest forecasts of each set of satellite points; exit 4 where there are none.
+    """List the newest forecasts of satellite points, by set of points.
 
-    The service makes them after a file of points has come in. All of it is advice: no criterion reads it.
+    The service computes them after it stored a file of points. They are advice: no criterion uses them. Exit 4 if
+    there are none.
     """
     service, db, chosen = open_site(site)
     with db:
@@ -38,7 +43,7 @@ def points(
                     c, "point_forecasts", PointForecastRow, order_by=("point_set", "horizon"), site=site, pid=pid
                 )
             else:
-                rows = load_largest(c, site, most) if most else []
+                rows = load_largest(c, site, limit) if limit else []
     for one in issues:
         show(one, _describe(one))
     for row in rows:

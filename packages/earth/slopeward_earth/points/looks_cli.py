@@ -14,16 +14,18 @@ app = Commands(help=__doc__)
 
 @app.command(epilog="Example: slopeward anomalies points north-bench")
 def points(
-    site: SiteArgument, looks: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many looks.")] = 5
+    site: SiteArgument,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most this many scans, newest first.")] = 5,
 ) -> None:
-    """List looks at satellite points and what happened in each, one line per cause; exit 4 where nobody looked yet.
+    """List the newest scans of satellite points for anomalies, with the anomalies of each.
 
-    A look is made by the service after a file of points has come in. All of it is advice.
+    The service scans a set of points after it stored a file of the set. The anomalies are advice: no criterion uses
+    them. Exit 4 if there was no scan yet.
     """
     _, db, _ = open_site(site)
     with db.read() as c:
         find_readable_sites(c, site)
-        found = load_looks(c, site, looks)
+        found = load_looks(c, site, limit)
         anomalies = {
             k.id: load_view(c, "point_anomalies", order_by=("number", "at", "pid"), look_id=k.id) for k in found
         }

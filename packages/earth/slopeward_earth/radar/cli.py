@@ -25,23 +25,39 @@ SHOWN = 12
 class SarArguments:
     """What `slopeward scenes sar` takes."""
 
-    before: Annotated[list[Path] | None, typer.Option(help="Calibrated backscatter, several dates too.")] = None
-    after: Annotated[list[Path] | None, typer.Option(help="The same of after; the first one gives the grid.")] = None
-    coherence_before: Annotated[Path | None, typer.Option(help="Coherence of a pair before the event.")] = None
-    coherence_across: Annotated[Path | None, typer.Option(help="Coherence of a pair across the event.")] = None
-    mask: Annotated[Path | None, typer.Option(help="Raster that is not 0 in layover and radar shadow.")] = None
-    incidence_before: Annotated[Path | None, typer.Option(help="Incidence angles of before, degrees.")] = None
-    incidence_after: Annotated[Path | None, typer.Option(help="The same of after; where they differ, is said.")] = None
-    band: Annotated[int | None, typer.Option(min=1, max=65_535, help="Number of the band; else by its name.")] = None
-    units: Annotated[
-        Literal["power", "db", "amplitude"] | None, typer.Option(help="Of the backscatter; else said or found.")
+    before: Annotated[
+        list[Path] | None,
+        typer.Option(help="Calibrated backscatter before the event; can be repeated for several dates."),
     ] = None
-    multilook: Annotated[int, typer.Option(min=1, max=64, help="Pixels along a side of a cell.")] = 3
+    after: Annotated[
+        list[Path] | None,
+        typer.Option(help="Calibrated backscatter after the event; can be repeated. The first grid is used."),
+    ] = None
+    coherence_before: Annotated[Path | None, typer.Option(help="Coherence of a pair of images before the event.")] = (
+        None
+    )
+    coherence_across: Annotated[
+        Path | None, typer.Option(help="Coherence of an image before and one after the event.")
+    ] = None
+    mask: Annotated[Path | None, typer.Option(help="Raster that is not 0 in layover and radar shadow.")] = None
+    incidence_before: Annotated[Path | None, typer.Option(help="Incidence angles of --before, in degrees.")] = None
+    incidence_after: Annotated[
+        Path | None, typer.Option(help="Incidence angles of --after, in degrees. Differences are reported.")
+    ] = None
+    band: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Number of the band. Default: the band is chosen by its name.")
+    ] = None
+    units: Annotated[
+        Literal["power", "db", "amplitude"] | None,
+        typer.Option(help="Units of the backscatter. Default: from the tags or the values."),
+    ] = None
+    multilook: Annotated[int, typer.Option(min=1, max=64, help="Side of a cell, in pixels.")] = 3
     false_alarms: Annotated[
-        float, typer.Option(min=1e-12, max=0.1, help="Chance of an unchanged cell to be called changed.")
+        float, typer.Option(min=1e-12, max=0.1, help="Probability that an unchanged cell is marked as changed.")
     ] = 1e-4
     looks: Annotated[
-        float | None, typer.Option(min=0.3, max=2000.0, help="Equivalent number of looks of a cell; else estimated.")
+        float | None,
+        typer.Option(min=0.3, max=2000.0, help="Equivalent number of looks of a cell. Default: estimated."),
     ] = None
     minimum_area_m2: SmallestAreaOption = 5000.0
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines, picture and record.")] = None
@@ -49,7 +65,10 @@ class SarArguments:
 
 
 def sar(given: SarArguments) -> None:
-    """Change of radar backscatter, coherence or both, at a stated rate of false alarms; exit 4: nothing in common."""
+    """Detect change between radar images, by backscatter, coherence or both, at a given false-alarm rate.
+
+    Exit 4 if the images do not overlap.
+    """
     from detection.imagery.errors import NoValidPixelsError
     from slopeward_earth.radar.change import find_radar_change
 

@@ -13,16 +13,20 @@ EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 
 
 
 def dod(
-    older: Annotated[Path, typer.Argument(help="Heights in metres, the older surface.")],
-    newer: Annotated[Path, typer.Argument(help="Heights in metres, the newer surface; gives the grid.")],
-    sigma_older_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
-    sigma_newer_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
-    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
+    older: Annotated[Path, typer.Argument(help="Older elevation model, heights in metres.")],
+    newer: Annotated[Path, typer.Argument(help="Newer elevation model, heights in metres. Its grid is used.")],
+    sigma_older_m: Annotated[
+        float | None, typer.Option(min=0.0, max=1000.0, help="Standard deviation of OLDER.")
+    ] = None,
+    sigma_newer_m: Annotated[
+        float | None, typer.Option(min=0.0, max=1000.0, help="Standard deviation of NEWER.")
+    ] = None,
+    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on stable ground.")] = None,
     minimum_area_m2: SmallestAreaOption = 100.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the difference, outlines and record.")] = None,
     site_file: LocalGridOption = None,
 ) -> None:
-    """Area and volume of loss and gain beyond the limit of detection; exit 4 when nothing overlaps."""
+    """Subtract two elevation models: area and volume of loss and gain. Exit 4 if they do not overlap."""
     from detection.imagery.errors import NoValidPixelsError
     from slopeward_earth.surface.difference import subtract
 

@@ -9,7 +9,9 @@ import typer
 from monitor.api.cli import LARGEST_SEED, Commands, exit_on, make_progress_printer, print_if_json, warn
 
 app = Commands(help="Map where landslides like those of an inventory are likely (not when).", no_args_is_help=True)
-StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]
+StudyArgument = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="TOML file that names the factors and the inventory.")
+]
 
 
 @app.command(
@@ -17,17 +19,18 @@ StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file 
 )
 def train(
     study: StudyArgument,
-    out: Annotated[Path, typer.Option(help="JSON file of the model.")],
-    learners: Annotated[str, typer.Option(help="To choose from: logistic, boosting.")] = "logistic,boosting",
+    out: Annotated[Path, typer.Option(help="JSON file for the model.")],
+    learners: Annotated[str, typer.Option(help="Methods to choose from: logistic, boosting.")] = "logistic,boosting",
     block_m: Annotated[
-        float | None, typer.Option(min=1.0, max=1e7, help="Side of the blocks, m; else a hundred cover the area.")
+        float | None,
+        typer.Option(min=1.0, max=1e7, help="Side of the blocks in metres. Default: 100 blocks cover the area."),
     ] = None,
     classes: Annotated[
-        str, typer.Option(help="Five classes by the share of the `landslides` in them, or of the `area`.")
+        str, typer.Option(help="landslides or area: what the limits of the five classes are shares of.")
     ] = "landslides",
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of all random choices.")] = 0,
 ) -> None:
-    """Learn susceptibility from an inventory; scored on blocks of ground that were left out."""
+    """Train a susceptibility model on an inventory, and score it on blocks of ground that were left out."""
     from slopeward_earth.susceptibility.learners.table import LEARNERS
     from slopeward_earth.susceptibility.training import RULES, SusceptibilityTrainingRequest
     from slopeward_earth.susceptibility.training import train as run_training
@@ -58,10 +61,13 @@ def train(
 )
 def draw(
     study: StudyArgument,
-    model: Annotated[Path, typer.Option(help="JSON file of the training.")],
+    model: Annotated[Path, typer.Option(help="JSON file of the model, see `susceptibility train`.")],
     out: Annotated[Path, typer.Option(help="Folder for susceptibility.tif, its picture and map.json.")],
 ) -> None:
-    """Lay a model over factors: probability, spread, class and ground unlike the training; exit 4 with no value."""
+    """Write a susceptibility map: probability, spread and class, and where the ground is unlike the training.
+
+    Exit 4 if the map has no value.
+    """
     from detection.imagery.errors import NoValidPixelsError
     from slopeward_earth.susceptibility.mapping import MapRequest, make_map
 

@@ -26,23 +26,34 @@ EXAMPLE = "Example: slopeward scenes track 20260501.tif 20260601.tif --most 2 --
 class TrackArguments:
     """What `slopeward scenes track` takes."""
 
-    older: Annotated[Path, typer.Argument(help="Georeferenced raster: orthophoto, shaded relief.")]
-    newer: Annotated[Path, typer.Argument(help="The same of the later date; gives the grid.")]
-    most: Annotated[float, typer.Option(min=0.001, max=10_000.0, help="How far the ground can have moved, m.")] = 2.0
-    window: Annotated[int, typer.Option(min=16, max=256, help="Side of the window that is found again, pixels.")] = 48
-    step: Annotated[int, typer.Option(min=1, max=10_000, help="Between windows, pixels.")] = 24
+    older: Annotated[Path, typer.Argument(help="Older georeferenced raster, such as an orthophoto or a shaded relief.")]
+    newer: Annotated[Path, typer.Argument(help="Newer raster of the same kind. Its grid is used.")]
+    most: Annotated[
+        float, typer.Option(min=0.001, max=10_000.0, help="Largest displacement that is searched, in metres.")
+    ] = 2.0
+    window: Annotated[int, typer.Option(min=16, max=256, help="Side of the windows that are matched, in pixels.")] = 48
+    step: Annotated[int, typer.Option(min=1, max=10_000, help="Distance between windows, in pixels.")] = 24
     band: Annotated[int, typer.Option(min=1, max=65_535, help="Number of the band.")] = 1
-    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None
-    older_at: Annotated[str | None, typer.Option(help="When it was taken, ISO 8601; else its tag or name.")] = None
-    newer_at: Annotated[str | None, typer.Option(help="The same of the newer one.")] = None
-    out: Annotated[Path | None, typer.Option(help="Folder for vectors and record.")] = None
-    site: Annotated[str | None, typer.Option("--site", help="Store the displacement of the stations of this site.")] = (
+    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on stable ground.")] = None
+    older_at: Annotated[
+        str | None, typer.Option(help="Time of OLDER (ISO 8601). Default: from its tags or its name.")
+    ] = None
+    newer_at: Annotated[
+        str | None, typer.Option(help="Time of NEWER (ISO 8601). Default: from its tags or its name.")
+    ] = None
+    out: Annotated[Path | None, typer.Option(help="Folder for the displacement vectors and the record of the run.")] = (
+        None
+    )
+    site: Annotated[str | None, typer.Option("--site", help="Store the displacement at the stations of this site.")] = (
         None
     )
 
 
 def track(given: TrackArguments) -> None:
-    """Displacement between two images with its error, by image correlation; exit 3: not at all stations, 4: nowhere."""
+    """Measure the displacement between two images by image correlation, with its error.
+
+    Exit 3 if it was not measured at all stations of the site, 4 if it was measured nowhere.
+    """
     from detection.imagery.errors import NoValidPixelsError
     from slopeward_earth.tracking.tracking import TrackingRequest
     from slopeward_earth.tracking.tracking import track as find_vectors

@@ -297,14 +297,14 @@ def test_the_command_forecasts_and_lists(bench, tmp_path, monkeypatch, database_
     values = draw()
     values[30, :120] += 0.5 * np.arange(120)
     take(bench, write(tmp_path / "a.csv", values, 120), AT)
-    status, out, err = call("--now", "--most", "3")
+    status, out, err = call("--now", "--limit", "3")
     assert status == 0, err
     assert f"{COUNT} points forecast" in err
     lines = out.splitlines()
     assert [line.startswith("issue 1, sentinel, known ") for line in lines] == [True] * 3 + [False] * 3
     assert "% inside the interval of 80 %, error " in lines[0]
     assert lines[3].startswith("  p030 at "), "what moves most comes first"
-    status, out, _ = call("--pid", "p030", "--most", "0", "--json")
+    status, out, _ = call("--pid", "p030", "--limit", "0", "--json")
     assert status == 0
     rows = [json.loads(line) for line in out.splitlines()][3:]
     assert [r["horizon"] for r in rows] == [1, 2, 3]

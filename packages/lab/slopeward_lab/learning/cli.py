@@ -56,36 +56,44 @@ class LearnArguments:
     """Arguments and options of `slopeward scenes learn`."""
 
     folder: Annotated[
-        Path | None, typer.Argument(help="Scenes: GeoTIFFs, folders with scene.toml, products; else those of --site.")
+        Path | None,
+        typer.Argument(
+            help="Folder of GeoTIFFs, folders with scene.toml or satellite products. Default: scenes of --site."
+        ),
     ] = None
     outlines: Annotated[
         Path | None, typer.Option(help="Polygons of landslides: GeoJSON, GeoPackage, shapefile, FlatGeobuf or KML.")
     ] = None
     looked: Annotated[
-        Path | None, typer.Option(help="Polygons of all that was looked at; else the box around the outlines.")
+        Path | None,
+        typer.Option(help="Polygons of the ground that was searched. Default: the box around the outlines."),
     ] = None
     since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Outlines do not count on scenes of before this day.")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Date of the landslides: scenes before it do not show the outlines."),
     ] = None
     from_page: Annotated[
-        bool, typer.Option("--from-page", help="Learn from what people drew and judged on the page of --site.")
+        bool, typer.Option("--from-page", help="Train on the outlines and reviews of people on the page of --site.")
     ] = False
     site: Annotated[str | None, typer.Option("--site", help="Site that the network is for.")] = None
-    out: Annotated[Path | None, typer.Option(help="Folder of the answer; a run that was cut off goes on in it.")] = None
+    out: Annotated[Path | None, typer.Option(help="Folder for the result. An interrupted run in it continues.")] = None
     minutes: Annotated[
         float,
         typer.Option(
-            min=0.01, max=1440.0, help="Processor time; what is left of it goes to longer tries and other seeds."
+            min=0.01,
+            max=1440.0,
+            help="Processor time in minutes. Time that is left is used for longer trials and other seeds.",
         ),
     ] = 4.0
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split and the training.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the split and the training.")] = 0
 
 
 def learn(given: LearnArguments) -> None:
-    """Learn a network from scenes and outlines, and try it on images that were left out; exit 3: it is not offered.
+    """Train a scene network on your own scenes and outlines, and score it on images that were left out.
 
-    It is offered when it marks landslides better than logistic regression on the same tiles, or is not much worse and
-    better than no knowledge. Weights that are not offered are kept, and refused by every detector.
+    The network is offered for use if its score on these images is higher than that of logistic regression, or nearly as
+    high and above chance. The weights of a network that is not offered are stored, but no command uses them. Exit 3 if
+    the network is not offered.
     """
     from detection.imagery.errors import TrainingPausedError
     from detection.imagery.neural.learner import Hooks

@@ -18,20 +18,27 @@ EXAMPLE: Final = "Example: slopeward scenes train --recipe landslide4sense --dat
 
 
 def train(
-    recipe: Annotated[str, typer.Option(help="Path of a recipe, or the name of a shipped one.")],
-    data: Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")] = Path(),
-    out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
+    recipe: Annotated[str, typer.Option(help="Recipe file, or the name of a recipe that is part of Slopeward.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder that contains the data of the recipe.")] = Path(),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The .safetensors file. Its model card and learning curve are written beside it."),
+    ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Start again; an unfinished run into the same file is discarded.")
+        bool, typer.Option("--restart", help="Start again and discard an unfinished run with the same --out.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Replaces the recipe's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Seed instead of that of the recipe.")
+    ] = None,
     encoder: Annotated[
-        Path | None, typer.Option(help="A .safetensors file of encoder weights to begin with; replaces the recipe's.")
+        Path | None,
+        typer.Option(help="A .safetensors file of encoder weights to start with, instead of that of the recipe."),
     ] = None,
 ) -> None:
-    """Train segmentation weights by a recipe; a stopped or killed run of the same goes on to the same curve.
+    """Train the weights of a scene network by a recipe.
 
-    An unfinished run of another recipe, seed or other data is neither taken up nor given up unasked.
+    The same command continues an interrupted run, with the same result as without the interruption. If --out contains
+    an unfinished run of another recipe, seed or data, the command stops; --restart discards that run.
     """
     import torch
 
