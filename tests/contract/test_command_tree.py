@@ -262,6 +262,38 @@ def test_every_command_line_of_a_document_is_understood_with_its_options_and_arg
     assert seen > 150
 
 
+def list_examples():
+    """Return the words of each example that the help of a command shows, with the name of the command."""
+    for name, text in list_texts().items():
+        for paragraph in re.split(r"\n\s*\n|(?=Example: )", text):
+            if paragraph.startswith("Example: "):
+                line = " ".join(paragraph.removeprefix("Example: ").split())
+                parts = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
+                parts.whitespace_split = True
+                yield name, list(parts)
+
+
+def test_every_example_of_a_command_is_understood_with_its_options_and_arguments():
+    import typer
+    from typer._click.exceptions import ClickException
+
+    count = 0
+    wrong = []
+    for name, parts in list_examples():
+        words = parts[parts.index("slopeward") + 1 :]
+        end = next((index for index, part in enumerate(words) if set(part) <= set("|&;<>()")), len(words))
+        words = words[:end]
+        verb = next(verb for verb in (" ".join(words[:2]), words[0]) if verb in list_commands())
+        try:
+            parse_command(typer.main.get_command(load_app(verb)), verb, words[len(verb.split()) :])
+        except ClickException as error:
+            if "does not exist" not in error.format_message():
+                wrong.append(f"{name}: {' '.join(words)}: {error.format_message()}")
+        count += 1
+    assert not wrong
+    assert count > 160
+
+
 def test_a_program_can_read_every_command():
     for_people = {"run"}  # a service with a log
     silent = {
