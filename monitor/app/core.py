@@ -207,7 +207,12 @@ class Core:
                 self.commits.note_write(LEASE)
 
     def _open_database(self) -> None:
-        copy = upgrade(self.db, self.clock())
+        is_committed = False
+        try:
+            copy = upgrade(self.db, self.clock(), on_begin=self.commits.start_upgrade)
+            is_committed = True
+        finally:
+            self.commits.end_upgrade(is_committed=is_committed)
         if copy is not None:
             log.info("the database was upgraded; its copy from before is %s", copy)
         if missing := list_missing_columns(self.db):

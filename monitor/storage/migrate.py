@@ -7,7 +7,7 @@ seventh of the time that a command takes to start.
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +48,7 @@ _LOCK: Final = "upgrade"
 _ALEMBIC: Final = threading.Lock()
 
 
-def upgrade(db: Database, now: datetime | None = None) -> Path | None:
+def upgrade(db: Database, now: datetime | None = None, on_begin: Callable[[], None] = lambda: None) -> Path | None:
     """Upgrade the tables, the views, and the tables of plugins, if they are outdated.
 
     The upgrade is one exclusive transaction: a second process waits and then finds nothing to do. A SQLite file that
@@ -57,6 +57,8 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
     Args:
         db: the database.
         now: the present, which is part of the name of the copy.
+        on_begin: called before the first change, if there is something to upgrade. No other process holds the database
+            then.
 
     Returns:
         The copy, or None if none was made.
@@ -72,6 +74,7 @@ def upgrade(db: Database, now: datetime | None = None) -> Path | None:
         if revision == needed and not outdated and views.views_are_current(connection):
             return None
         _refuse_newer(revision)
+        on_begin()
         copy = None
         if revision and (revision != needed or outdated) and db.is_sqlite:
             source = sqlite_file(db)

@@ -17,18 +17,21 @@ import pytest
 from monitor.app.checks import health
 from monitor.app.core import EXIT_OVERDUE, Core
 from monitor.app.self_monitoring.alarms import ServiceAlarms
+from monitor.app.self_monitoring.commits import CommitMonitor
 from monitor.app.self_monitoring.database_file import DatabaseFileWatch, check_identity
-from monitor.app.self_monitoring.state_file import StateFile
+from monitor.app.self_monitoring.emergency import EmergencyNotifier
+from monitor.app.self_monitoring.state_file import ChannelAddress, StateFile
 from monitor.app.self_monitoring.threads import VITAL
 from monitor.broker import probe
 from monitor.broker.access import parse_access
 from monitor.broker.probe import probe_broker
 from monitor.cli.main import run_verb
-from monitor.errors import BrokerError
+from monitor.errors import BrokerError, StoreBusyError
 from monitor.features.demo.publish import OutgoingMessage, PlayPace, Publisher, play
 from monitor.settings.service import parse_service
 from monitor.sites.files import load_site
 from monitor.sites.parsing import find_weaknesses
+from monitor.storage import migrate
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.core_lease import CoreLease
@@ -186,6 +189,89 @@ def test_start_retries_while_the_database_is_locked(tmp_path, monkeypatch):
     assert core._retry_until_available(write) == "done"
     core.db.close()
     blocker.close()
+
+
+class SlowUpgrade:
+    """A core whose upgrade of the database takes minutes of a simulated clock, and the people it notifies."""
+
+    def __init__(self, tmp_path, monkeypatch, upgrade_s, *, is_failing=False):
+        self.now_s = 0.0
+        self.troubles = set()
+        self.sent = []
+        self._run = migrate._run
+        self._upgrade_s = upgrade_s
+        self._is_failing = is_failing
+        channel = SimpleNamespace(deliver=lambda notification: self.sent.append(notification.body))
+        monkeypatch.setattr("monitor.app.self_monitoring.emergency.open_notifier", lambda *_: channel)
+        monkeypatch.setattr(migrate, "_run", self.run_migrations)
+        self.core = make_core(tmp_path)
+        self.core.commits = CommitMonitor(lambda: NOW + timedelta(seconds=self.now_s), 60.0, lambda: self.now_s)
+        state_file = StateFile(tmp_path / "state", "sqlite:///x.db")
+        addresses = [ChannelAddress("ada", "log:a")]
+        self.emergency = EmergencyNotifier(lambda: addresses, list, {}, lambda: NOW, lambda *_: None, state_file)
+
+    def pass_time(self, seconds):
+        """Send the heartbeats of a core that starts, and let the supervisor notify people of its trouble."""
+        for _ in range(seconds):
+            self.now_s += 1.0
+            trouble = self.core.commits.trouble()
+            self.troubles.add(trouble)
+            self.emergency.update(trouble, self.now_s, has_decided=False)
+
+    def run_migrations(self, connection, *branch):
+        if not branch:
+            self.pass_time(self._upgrade_s)
+        if self._is_failing:
+            raise StoreBusyError("the database is locked")
+        self._run(connection, *branch)
+
+
+def test_long_upgrade_of_the_database_notifies_nobody(tmp_path, monkeypatch):
+    upgrade = SlowUpgrade(tmp_path, monkeypatch, 590)
+    upgrade.core._open_database()
+    upgrade.pass_time(10)
+    assert upgrade.troubles == {""}
+    assert upgrade.sent == []
+    upgrade.core.db.close()
+
+
+def test_upgrade_of_more_than_ten_minutes_notifies_people_of_the_upgrade(tmp_path, monkeypatch):
+    upgrade = SlowUpgrade(tmp_path, monkeypatch, 630)
+    upgrade.core._open_database()
+    wait_for(lambda: upgrade.sent)
+    assert upgrade.troubles == {"", "the upgrade of the database has been running since 2026-03-01 06:00:00 UTC"}
+    assert upgrade.sent[0].startswith("Slopeward cannot decide: the upgrade of the database has been running since")
+    assert upgrade.core.commits.trouble() == ""
+    upgrade.core.db.close()
+
+
+def test_failed_upgrade_notifies_people_that_the_database_takes_no_writes(tmp_path, monkeypatch):
+    upgrade = SlowUpgrade(tmp_path, monkeypatch, 100, is_failing=True)
+    with pytest.raises(StoreBusyError) as caught:
+        upgrade.core._open_database()
+    assert upgrade.troubles == {""}
+    upgrade.core.commits.note_error(caught.value.message)
+    upgrade.pass_time(25)
+    wait_for(lambda: upgrade.sent)
+    assert "takes no writes since 2026-03-01 06:00:00 UTC (the database is locked)" in upgrade.sent[0]
+    upgrade.core.db.close()
+
+
+def test_upgrade_that_waits_for_a_lock_has_not_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(migrate, "PATIENCE_S", 0.1)
+    monkeypatch.setattr("monitor.storage.engine.SQLITE_BUSY_S", 0.1)
+    with Database(f"sqlite:///{tmp_path}/x.db") as db:
+        begun = []
+        upgrade(db, on_begin=lambda: begun.append("first"))
+        upgrade(db, on_begin=lambda: begun.append("the schema is current"))
+        tell(db, lambda c: c.exec_driver_sql("DROP VIEW anomalies"))
+        blocker = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusyError):
+            upgrade(db, on_begin=lambda: begun.append("the database is locked"))
+        blocker.close()
+        upgrade(db, on_begin=lambda: begun.append("the views are outdated"))
+    assert begun == ["first", "the views are outdated"]
 
 
 def test_removed_database_file_is_one_alarm_and_degrades_the_service(tmp_path):

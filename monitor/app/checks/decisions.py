@@ -9,6 +9,8 @@ from monitor.text.message import Message, Template, Timestamp
 # A database that is only busy accepts a write earlier.
 LONGEST_WITHOUT_WRITE_S: Final = 15.0
 LONGEST_EVALUATION_DELAY_S: Final = 60.0
+# The person who upgrades expects a pause. A longer one must be reported to those who watch the slope.
+LONGEST_UPGRADE_S: Final = 600.0
 # A core without a heartbeat for this long decides nothing at this moment.
 LONGEST_WITHOUT_HEARTBEAT_S: Final = 10.0
 _NO_WRITES: Final = Template("check.decide.writes", "database takes no writes since {at}")
@@ -25,6 +27,8 @@ class CoreProgress(NamedTuple):
         evaluation_delay_s: Time since the last evaluation, beyond the longest time between two evaluations.
         evaluated_at: Time of the last evaluation.
         is_evaluation_expected: An evaluation was stored since the start, and none computes at this moment.
+        upgrade_s: How long an upgrade of the database has been running; 0 without an upgrade.
+        upgrade_began_at: Start of the upgrade; None without an upgrade.
     """
 
     seconds_since_write: float
@@ -33,6 +37,8 @@ class CoreProgress(NamedTuple):
     evaluation_delay_s: float
     evaluated_at: datetime
     is_evaluation_expected: bool
+    upgrade_s: float = 0.0
+    upgrade_began_at: datetime | None = None
 
 
 class Heartbeat(NamedTuple):
@@ -56,6 +62,13 @@ CHECKS: Final = (
         lambda progress: make_state(
             is_wrong=progress.seconds_since_write > LONGEST_WITHOUT_WRITE_S, text=_describe_missing_writes(progress)
         ),
+    ),
+    Check(
+        "decide.upgrade",
+        CoreProgress,
+        BAD,
+        "the upgrade of the database has been running since {at}",
+        lambda progress: make_state(is_wrong=progress.upgrade_s > LONGEST_UPGRADE_S, at=progress.upgrade_began_at),
     ),
     Check(
         "decide.evaluations",

@@ -22,10 +22,10 @@ LEASE: Final = "lease"
 log = logging.getLogger(__name__)
 
 
-class _LastCommit(NamedTuple):
+class _TimedEvent(NamedTuple):
     monotonic_s: float
     at: datetime
-    error: str = ""  # why the attempt after this commit failed; empty if there was none
+    error: str = ""  # of a commit: why the attempt after it failed; empty if there was none
 
 
 class CommitMonitor:
@@ -47,9 +47,10 @@ class CommitMonitor:
         self._last_commits = {WRITE: self._now()}
         self._last_evaluation = self._now()
         self._has_evaluated = False
+        self._upgrade_start: _TimedEvent | None = None  # None while no upgrade of the database runs
 
-    def _now(self) -> _LastCommit:
-        return _LastCommit(self._monotonic_s(), self._clock())
+    def _now(self) -> _TimedEvent:
+        return _TimedEvent(self._monotonic_s(), self._clock())
 
     def note_write(self, kind: str = WRITE) -> None:
         """Record that a transaction was committed, or that the lease of the core was renewed."""
@@ -62,6 +63,18 @@ class CommitMonitor:
         with self._lock:
             self._last_evaluation = self._now()
             self._has_evaluated = True
+
+    def start_upgrade(self) -> None:
+        """Record that an upgrade of the database has started, in one transaction that may last for minutes."""
+        with self._lock:
+            self._upgrade_start = self._now()
+
+    def end_upgrade(self, *, is_committed: bool) -> None:
+        """Record that no upgrade of the database runs any more. Does nothing if none was started."""
+        with self._lock:
+            if self._upgrade_start is not None and is_committed:
+                self._last_commits[WRITE] = self._now()
+            self._upgrade_start = None
 
     def note_error(self, error: str, kind: str = WRITE) -> None:
         """Record why a transaction was not committed, or why the lease was not renewed."""
@@ -96,14 +109,21 @@ class CommitMonitor:
             is_evaluating: An evaluation computes at this moment. It may be slow, but it does not hang.
         """
         with self._lock:
-            now_s = self._monotonic_s()
-            oldest = min(self._last_commits.values())
+            now = self._now()
+            last_commits = dict(self._last_commits)
+            upgrade_start = self._upgrade_start
+            if upgrade_start is not None:
+                # The core writes nothing before the upgrade ends, so a missing commit is no fault of the database.
+                last_commits[WRITE] = now
+            oldest = min(last_commits.values())
             progress = CoreProgress(
-                seconds_since_write=now_s - oldest.monotonic_s,
+                seconds_since_write=now.monotonic_s - oldest.monotonic_s,
                 written_at=oldest.at,
                 write_error=oldest.error,
-                evaluation_delay_s=now_s - self._last_evaluation.monotonic_s - self._tick_s,
+                evaluation_delay_s=now.monotonic_s - self._last_evaluation.monotonic_s - self._tick_s,
                 evaluated_at=self._last_evaluation.at,
                 is_evaluation_expected=self._has_evaluated and not is_evaluating,
+                upgrade_s=0.0 if upgrade_start is None else now.monotonic_s - upgrade_start.monotonic_s,
+                upgrade_began_at=None if upgrade_start is None else upgrade_start.at,
             )
         return next((finding.text for finding in run_checks(progress) if finding.is_wrong), "")
