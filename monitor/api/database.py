@@ -50,8 +50,8 @@ from monitor.storage.rows import (
     load_records,  # load all rows of a query as records
     match_given,  # return SQL conditions: column equals a value, is one of several, or any (None)
     message_to_cells,  # return the three stored values of a text or message
-    read_record,  # build a record from a database row
     record_to_dict,  # return the fields of a record by name, not copied
+    row_to_record,  # build a record from a database row
     save_rows,  # insert or update rows by their key
 )
 from monitor.storage.service_state import (
@@ -108,10 +108,10 @@ __all__ = [
     "load_view",
     "match_given",
     "message_to_cells",
-    "read_record",
     "record_to_dict",
     "remove_heartbeat",
     "require_current",
+    "row_to_record",
     "save_rows",
     "stream_view",
     "sweep_table",

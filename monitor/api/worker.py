@@ -16,7 +16,7 @@ from monitor.worker.records import (
     Request,  # type variable: request of a task
     Result,  # type variable: result of a task
     WorkerTask,  # a function that runs in a worker, with the types of its request and result
-    read_record,  # build a record from plain values, strictly checked; raises RecordError
+    plain_to_record,  # build a record from plain values, strictly checked; raises RecordError
     record_to_plain,  # convert a record or datetime into plain values for JSON
 )
 from monitor.worker.sandbox import (
@@ -53,7 +53,7 @@ __all__ = [
     "list_checkpoint_files",
     "list_model_paths",
     "lock_scene_results",
-    "read_record",
+    "plain_to_record",
     "record_to_plain",
     "reject_unrequested",
     "run_all_in_workers",

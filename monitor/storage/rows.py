@@ -19,7 +19,7 @@ T = TypeVar("T")
 _MESSAGE_SUFFIXES: Final = ("", "_id", "_values")
 
 
-def read_record(kind: type[T], row: Any, **values: Any) -> T:
+def row_to_record(kind: type[T], row: Any, **values: Any) -> T:
     """Return a record with the values of a row.
 
     Args:
@@ -39,7 +39,7 @@ def _field_names(kind: Any) -> tuple[str, ...]:
 
 def load_records(c: Connection, kind: type[T], query: Executable) -> list[T]:
     """Execute a query and return its rows as records."""
-    return [read_record(kind, row) for row in c.execute(query)]
+    return [row_to_record(kind, row) for row in c.execute(query)]
 
 
 def load_plain(c: Connection, kind: type[T], query: Executable) -> list[T]:
@@ -50,7 +50,7 @@ def load_plain(c: Connection, kind: type[T], query: Executable) -> list[T]:
 def find_record(c: Connection, kind: type[T], query: Executable) -> T | None:
     """Execute a query and return its first row as a record, or None if there is no row."""
     row = c.execute(query).first()
-    return None if row is None else read_record(kind, row)
+    return None if row is None else row_to_record(kind, row)
 
 
 def columns_of(kind: type[Any], table: Table) -> list[ColumnElement[Any]]:

@@ -38,7 +38,7 @@ from monitor.text.message import LABELLED_TEXT, Figure, Template
 from monitor.text.reasons import describe_error
 from monitor.worker import sandbox
 from monitor.worker.garbage_collection import collection_paused, skip_collection_at_exit
-from monitor.worker.records import Request, Result, WorkerTask, read_record, record_to_plain
+from monitor.worker.records import Request, Result, WorkerTask, plain_to_record, record_to_plain
 from monitor.worker.sandbox import SandboxLimits
 
 STOPPING: Final = Template("job.stopping", "killed, the service is stopping")
@@ -368,7 +368,7 @@ def _read_result(task: WorkerTask[Request, Result], folder: Path, status: int, l
         text = _MANY_VALUES(n=Figure(value_count, "d"), most=Figure(MAX_RESULT_VALUES, "d"))
         raise JobError(LABELLED_TEXT(name=job, text=text))
     try:
-        return read_record(task.result_type, json.loads(content), task.describe_reason)
+        return plain_to_record(task.result_type, json.loads(content), task.describe_reason)
     except Exception as error:  # untrusted values can cause any error
         raise JobError(LABELLED_TEXT(name=job, text=_ODD_ANSWER(problem=_format_error(error)))) from None
 
@@ -463,7 +463,7 @@ def main(folder: Path) -> int:
         os.nice(10)  # Ingest and alarms come first.
     if os.read(0, 1) != START:
         return 3  # the service has ended
-    limits = read_record(SandboxLimits, json.loads((folder / "limits").read_text(encoding="utf-8")))
+    limits = plain_to_record(SandboxLimits, json.loads((folder / "limits").read_text(encoding="utf-8")))
     if limits.is_low_priority:
         with contextlib.suppress(OSError):
             os.nice(10)

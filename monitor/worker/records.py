@@ -74,7 +74,7 @@ class RecordError(ValueError):
         return f"{self.path.lstrip('.') or 'the answer'}: {self.problem}"
 
 
-def read_record(record_type: type[Record], plain: Any, describe_reason: DescribeReason = convert_reason) -> Record:
+def plain_to_record(record_type: type[Record], plain: Any, describe_reason: DescribeReason = convert_reason) -> Record:
     """Build a record from plain values: no unknown or missing keys, and every value has the declared type.
 
     Args:
@@ -87,9 +87,9 @@ def read_record(record_type: type[Record], plain: Any, describe_reason: Describe
     ... class Row:
     ...     station: str
     ...     values: tuple[float, ...] = ()
-    >>> read_record(Row, {"station": "G1", "values": [1, 2.5]})
+    >>> plain_to_record(Row, {"station": "G1", "values": [1, 2.5]})
     Row(station='G1', values=(1.0, 2.5))
-    >>> read_record(Row, {"station": "G1", "values": [1, "2"]})
+    >>> plain_to_record(Row, {"station": "G1", "values": [1, "2"]})
     Traceback (most recent call last):
     monitor.worker.records.RecordError: values[1]: expected a number, got str
 

@@ -14,7 +14,7 @@ from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.service_state import finish_run, start_run
-from monitor.worker.records import RecordError, read_record
+from monitor.worker.records import RecordError, plain_to_record
 from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
@@ -53,7 +53,7 @@ def test_what_a_worker_takes_and_gives_is_what_was_agreed(task) -> None:
     asks = next(hints[parameter] for parameter in inspect.signature(function).parameters)
     assert (asks, hints["return"]) == (task.request_type, task.result_type)
     with pytest.raises(RecordError):  # and its record can be read at all
-        read_record(task.result_type, {"no such key": 1})
+        plain_to_record(task.result_type, {"no such key": 1})
 
 
 @pytest.mark.parametrize("job", list_jobs(), ids=lambda job: job.name)

@@ -4,14 +4,16 @@ import importlib
 import json
 from dataclasses import replace
 
-from monitor.worker.records import read_record, record_to_plain
+from monitor.worker.records import plain_to_record, record_to_plain
 
 
 def cross(task, asked, *_args, **_kwargs):
     """In place of `compute.run`."""
     module, _, name = task.function.partition(":")
     answer = getattr(importlib.import_module(module), name)(asked)
-    return read_record(task.result_type, json.loads(json.dumps(answer, default=record_to_plain)), task.describe_reason)
+    return plain_to_record(
+        task.result_type, json.loads(json.dumps(answer, default=record_to_plain)), task.describe_reason
+    )
 
 
 def hurry(asked, stride=4):

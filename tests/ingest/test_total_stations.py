@@ -21,7 +21,7 @@ from monitor.ingest.total_stations import PositionReading, compute_coordinates_m
 from monitor.settings.service import ComputeSection
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Origin, TotalStation
-from monitor.worker.records import read_record
+from monitor.worker.records import plain_to_record
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
@@ -428,4 +428,4 @@ def test_origin_crosses_from_a_worker(baseline_m):
     stated = FileOptions(origins=(("PR03", Origin(SINCE, baseline_m=baseline_m)),))
     origin = {"since": SINCE.isoformat(), "place": None, "baseline_m": list(baseline_m), "height": "ellipsoid"}
     plain = {"station": None, "time": None, "places": [], "origins": [["PR03", origin]]}
-    assert read_record(FileOptions, plain) == stated
+    assert plain_to_record(FileOptions, plain) == stated

@@ -13,7 +13,7 @@ from forecasting.reasons import Reason, join_reasons
 from monitor.text.formats import reason_text
 from monitor.text.message import Figure, Template, Timestamp, is_same_text, join
 from monitor.text.reasons import convert_reason
-from monitor.worker.records import RecordError, read_record, record_to_plain
+from monitor.worker.records import RecordError, plain_to_record, record_to_plain
 from tests.tables import tabulated
 
 
@@ -45,7 +45,7 @@ PLAIN = json.loads(json.dumps(WHOLE, default=record_to_plain))
 
 
 def test_record_survives_conversion_to_json_and_other_values_are_rejected():
-    assert read_record(Whole, PLAIN) == WHOLE
+    assert plain_to_record(Whole, PLAIN) == WHOLE
     with pytest.raises(TypeError, match="set is no plain data"):
         json.dumps({"a": {1}}, default=record_to_plain)
 
@@ -58,10 +58,10 @@ class Choice:
 
 def test_value_outside_a_literal_type_is_rejected():
     choice = Choice("gon", ("deg", "gon"))
-    assert read_record(Choice, json.loads(json.dumps(choice, default=record_to_plain))) == choice
+    assert plain_to_record(Choice, json.loads(json.dumps(choice, default=record_to_plain))) == choice
     for value in ("rad", 1, None, {"code": "gon"}):
         with pytest.raises(RecordError, match="unit: expected one of deg, gon"):
-            read_record(Choice, {"unit": value})
+            plain_to_record(Choice, {"unit": value})
 
 
 @tabulated(
@@ -85,7 +85,7 @@ def test_value_outside_a_literal_type_is_rejected():
 )
 def test_error_names_the_first_value_that_does_not_fit(key, value, text):
     with pytest.raises(RecordError) as caught:
-        read_record(Whole, PLAIN | {key: value})
+        plain_to_record(Whole, PLAIN | {key: value})
     assert str(caught.value) == text
 
 
@@ -97,7 +97,7 @@ MESSAGE = Template("test.crossing", "{text} at {at}")(
 
 def test_message_keeps_its_id_and_values():
     record = replace(WHOLE, name=MESSAGE, words=["c", MESSAGE], shares={}, card={})
-    copy = read_record(Whole, json.loads(json.dumps(record, default=record_to_plain)))
+    copy = plain_to_record(Whole, json.loads(json.dumps(record, default=record_to_plain)))
     assert copy == record
     assert is_same_text(copy.name, MESSAGE)
     assert is_same_text(copy.words[1], MESSAGE)
@@ -116,7 +116,7 @@ def test_message_keeps_its_id_and_values():
 def test_message_that_cannot_be_formatted_is_rejected(values):
     message = {"text": "moves", "id": "test.moves", "values": values}
     with pytest.raises(RecordError, match="name: expected a text or a message"):
-        read_record(Whole, PLAIN | {"name": message})
+        plain_to_record(Whole, PLAIN | {"name": message})
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,12 @@ REASON = join_reasons([Reason("text.of", {"name": "A", "text": PART}), PART])
 
 @pytest.mark.parametrize("answer", [Answer(REASON), Answer(REASON, "plain"), Answer(REASON, REASON, REASON)])
 def test_reason_keeps_its_code_and_values(answer):
-    assert read_record(Answer, json.loads(json.dumps(answer, default=record_to_plain))) == answer
+    assert plain_to_record(Answer, json.loads(json.dumps(answer, default=record_to_plain))) == answer
 
 
 def test_message_is_allowed_instead_of_a_reason():
     text = join(["rain", Template("example.snow", "snow of {n} mm")(n=Figure(3.0))])
-    answer = read_record(Answer, json.loads(json.dumps(Answer(REASON, text), default=record_to_plain)))
+    answer = plain_to_record(Answer, json.loads(json.dumps(Answer(REASON, text), default=record_to_plain)))
     assert is_same_text(answer.other, text)
 
 
@@ -154,7 +154,7 @@ def test_message_is_allowed_instead_of_a_reason():
 )
 def test_reason_without_a_text_is_rejected(reason):
     with pytest.raises(RecordError, match="reason: expected a reason"):
-        read_record(Answer, {"reason": reason})
+        plain_to_record(Answer, {"reason": reason})
 
 
 def test_reason_of_a_plugin_is_read_if_the_function_of_the_task_describes_it():
@@ -164,8 +164,8 @@ def test_reason_of_a_plugin_is_read_if_the_function_of_the_task_describes_it():
         return convert_reason(reason, texts)
 
     dry = {"reason": {"code": "plugin.dry", "values": {"days": 3}}}
-    assert read_record(Answer, dry, describe_reason) == Answer(Reason("plugin.dry", {"days": 3}))
+    assert plain_to_record(Answer, dry, describe_reason) == Answer(Reason("plugin.dry", {"days": 3}))
     with pytest.raises(RecordError, match="reason: expected a reason"):
-        read_record(Answer, dry)
+        plain_to_record(Answer, dry)
     with pytest.raises(RecordError, match="reason: expected a reason"):
-        read_record(Answer, {"reason": {"code": "plugin.wet", "values": {}}}, describe_reason)
+        plain_to_record(Answer, {"reason": {"code": "plugin.wet", "values": {}}}, describe_reason)

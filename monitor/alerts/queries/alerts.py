@@ -41,7 +41,7 @@ from monitor.sites.records import Recipient, Site
 from monitor.sites.tables import maintenance
 from monitor.storage.actor import SERVICE_ACTOR, Actor
 from monitor.storage.audit import add_audit
-from monitor.storage.rows import add_row, fill_row, find_record, load_records, match_given, read_record
+from monitor.storage.rows import add_row, fill_row, find_record, load_records, match_given, row_to_record
 from monitor.text.message import Duration, Template, Timestamp, message_columns, plain_to_messages, read_columns
 from monitor.text.names import fold_name, is_same_person
 
@@ -800,7 +800,7 @@ def load_level_changes(
     query = query if exercises else query.where(a.exercise.is_(False))
     query = query.order_by(e.at.desc(), e.id.desc()).limit(limit)
     return [
-        (read_record(Alert, {k.name: row[k] for k in a}), read_record(AlertEvent, {k.name: row[k] for k in e}))
+        (row_to_record(Alert, {k.name: row[k] for k in a}), row_to_record(AlertEvent, {k.name: row[k] for k in e}))
         for row in connection.execute(query).mappings()
     ]
 
@@ -819,4 +819,4 @@ def load_outcomes(
         .order_by(o.at.desc(), o.id.desc())
         .limit(limit)
     )
-    return [(read_record(Alert, row), Outcome(row.kind, row.recorded_at)) for row in connection.execute(query)]
+    return [(row_to_record(Alert, row), Outcome(row.kind, row.recorded_at)) for row in connection.execute(query)]

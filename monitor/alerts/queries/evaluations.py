@@ -22,7 +22,7 @@ from monitor.errors import NotFoundError
 from monitor.readings.tables import observation, series, series_latest
 from monitor.storage.engine import insert as upsert
 from monitor.storage.locks import take_named_lock
-from monitor.storage.rows import add_row, fill_row, find_record, read_record, record_to_dict, save_rows
+from monitor.storage.rows import add_row, fill_row, find_record, record_to_dict, row_to_record, save_rows
 from monitor.text.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.text.message import Message, plain_to_messages
 from monitor.text.names import unify_names
@@ -258,7 +258,7 @@ def save_rates(connection: Connection, site: str, decision: Decision) -> None:
 
 def load_rates(connection: Connection, site: str) -> list[StationRate]:
     """Return the newest rate behind each vote on a rate."""
-    return [read_record(StationRate, row) for row in connection.execute(_query_rates(), {"of_site": site})]
+    return [row_to_record(StationRate, row) for row in connection.execute(_query_rates(), {"of_site": site})]
 
 
 def add_evaluation(

@@ -14,7 +14,7 @@ from monitor.readings.tables import offset_entry, series
 from monitor.sites.quantities import convert_difference
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
-from monitor.storage.rows import add_row, find_record, read_record
+from monitor.storage.rows import add_row, find_record, row_to_record
 from monitor.text.figures import find_form
 from monitor.text.instants import epoch_s, format_iso
 from monitor.text.message import Template
@@ -159,7 +159,7 @@ def load_waiting_offsets(connection: Connection, now: datetime) -> list[WaitingO
         .where(e.revoked_at.is_(None), e.counts_from.is_(None) | (e.counts_from > now))
         .order_by(e.id)
     )
-    return [WaitingOffset(r.site, r.station, r.quantity, read_record(Offset, r)) for r in rows]
+    return [WaitingOffset(r.site, r.station, r.quantity, row_to_record(Offset, r)) for r in rows]
 
 
 def confirm_offset(

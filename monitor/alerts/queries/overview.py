@@ -28,7 +28,7 @@ from monitor.sites.quantities import LANDSLIDE_PREFIX, SCENE_QUANTITIES
 from monitor.sites.tables import site as site_table
 from monitor.sites.tables import station as station_table
 from monitor.sites.views import SiteStatusRow
-from monitor.storage.rows import match_given, read_record
+from monitor.storage.rows import match_given, row_to_record
 from monitor.storage.views import has_view, load_view
 from monitor.text.instants import format_iso
 from monitor.text.message import LABELLED_TEXT, Message, Template, Term, join, read_columns
@@ -158,7 +158,7 @@ def load_cards(
         if of_site is not None:
             start = find_site_start(connection, status[row.id], of_site)
         cards.append(
-            read_record(
+            row_to_record(
                 SiteCard,
                 row,
                 status=status[row.id],
@@ -235,7 +235,7 @@ def load_stations(connection: Connection, site: str, states: StationStates | Non
         delivered.sort(key=lambda row: row["quantity"] in SCENE_QUANTITIES)
     s = station_table.c
     rows = connection.execute(select(station_table).where(s.site == site).order_by(s.on_slope.desc(), s.id))
-    return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
+    return [row_to_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
 
 
 def load_open_alerts(connection: Connection, site: str | frozenset[str] | None = None) -> list[AlertRow]:

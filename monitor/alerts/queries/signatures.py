@@ -20,7 +20,7 @@ from monitor.people.tables import first_signature
 from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
-from monitor.storage.rows import add_row, read_record
+from monitor.storage.rows import add_row, row_to_record
 from monitor.text.message import MessageList, Template, Term
 from monitor.text.names import is_same_person
 
@@ -116,7 +116,7 @@ def find_first(
             except RefusedError as error:
                 dependent = dependent or error
                 continue
-            return read_record(FirstSignature, row)
+            return row_to_record(FirstSignature, row)
     if dependent is not None:
         raise dependent
     return None
@@ -207,7 +207,9 @@ def load_waiting(connection: Connection, now: datetime) -> list[PendingSignature
     for row in connection.execute(select(first_signature).where(*_counts(s, now)).order_by(s.id)).all():
         values = {"terms": json.loads(row.terms), "lapses_at": row.signed_at + VALID}
         waiting.append(
-            read_record(PendingSignature, row, **values, site=find_site(connection, row.subject, json.loads(row.terms)))
+            row_to_record(
+                PendingSignature, row, **values, site=find_site(connection, row.subject, json.loads(row.terms))
+            )
         )
     return waiting
 

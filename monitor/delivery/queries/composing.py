@@ -13,7 +13,7 @@ from monitor.alerts.tables import alert
 from monitor.decision.alert_texts import DRILL, describe_delay, join_lines, list_covered, split_lines, unwrap
 from monitor.decision.causes import describe_cause, find_severity, group_by_cause, split_numbers
 from monitor.decision.subjects import mark_delayed, replace_essence
-from monitor.storage.rows import read_record
+from monitor.storage.rows import row_to_record
 from monitor.text.message import Template, Value, read_columns
 
 # A message describes at most this many alerts of one cause.
@@ -48,7 +48,7 @@ def compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     covered = load_covered(c, row.id)
     if covered:
         key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
-        this = read_record(SupersededMessage, row, key=key, body=body)
+        this = row_to_record(SupersededMessage, row, key=key, body=body)
         covered_lines: list[tuple[datetime, str]] = []
         described: list[list[Value]] = []
         for group in group_by_cause([this, *covered], _describe_for_grouping):
@@ -128,5 +128,5 @@ def load_covered(c: Connection, notification_id: int) -> list[SupersededMessage]
     while newest:
         rows = c.execute(query.where(n.c.superseded_by.in_(newest))).all()
         newest = [row.id for row in rows if row.id not in replaced]
-        replaced |= {row.id: read_record(SupersededMessage, row) for row in rows}
+        replaced |= {row.id: row_to_record(SupersededMessage, row) for row in rows}
     return [replaced[number] for number in sorted(replaced)]

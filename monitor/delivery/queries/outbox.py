@@ -37,7 +37,7 @@ from monitor.logs import redact
 from monitor.sites.channels import find_channel_traits, list_ordering_prefixes
 from monitor.sites.tables import site
 from monitor.storage.engine import insert
-from monitor.storage.rows import columns_of, fill_row, load_records, read_record
+from monitor.storage.rows import columns_of, fill_row, load_records, row_to_record
 from monitor.text.message import Template, message_columns, read_columns
 
 TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
@@ -327,7 +327,9 @@ def claim_due(
         if changed == 1:
             subject, body, others = compose(c, row)
             subject = mark_exercise(subject) if row.exercise else subject
-            leased.append(read_record(Notification, row, subject=subject, body=body, attempts=attempts, others=others))
+            leased.append(
+                row_to_record(Notification, row, subject=subject, body=body, attempts=attempts, others=others)
+            )
     return leased
 
 
@@ -539,7 +541,7 @@ def _load_notified(c: Connection, condition: ColumnElement[bool]) -> list[OpenAl
     for row in c.execute(query):
         groups.setdefault(row.alert_id, []).append(row)
     return [
-        read_record(
+        row_to_record(
             OpenAlert,
             rows[0],
             urgent=is_urgent(rows[0].ledger, rows[0].level, top_levels.get(rows[0].site)),

@@ -12,7 +12,7 @@ from monitor.api.database import Actor, Database
 from monitor.api.queries.models import ModelRow, ModelTest, add_proof, list_subjects, load_proof_facts
 from monitor.api.sites import Criterion, Site, list_criteria_needing_proof
 from monitor.api.text import Template, convert_reason, from_epoch_s, start_clock
-from monitor.api.worker import read_record
+from monitor.api.worker import plain_to_record
 from monitor.features.anomalies.budgets import find_budget_of_each
 from monitor.features.anomalies.samples import load_record
 
@@ -53,7 +53,7 @@ def store_test(
     criterion = find_criterion(site, str(card["detector"]))
     if criterion is None:
         return None
-    reasons = read_record(list[Explanation], card["may_not_vote_because"])
+    reasons = plain_to_record(list[Explanation], card["may_not_vote_because"])
     against = [*map(convert_reason, reasons)] or [_NO_REASON]
     test = ModelTest(
         "anomaly",

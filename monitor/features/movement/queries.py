@@ -12,7 +12,7 @@ from typing import Any, Final, TypedDict
 from sqlalchemy import Connection, Select, bindparam, case, func, or_, select, tuple_, update
 
 from forecasting.kinematics.failure_record import WindowRun
-from monitor.api.database import add_if_absent, insert, read_record
+from monitor.api.database import add_if_absent, insert, row_to_record
 from monitor.api.decision import FailureFact
 from monitor.api.queries.alerts import (
     LONGEST_TIMELINE,
@@ -125,7 +125,7 @@ def latest_movement(c: Connection, site: str, now: datetime) -> dict[int, Moveme
     rows = c.execute(
         select(movement).join(newest, (newest.c.series_id == m.series_id) & (newest.c.at == m.at)).order_by(m.series_id)
     )
-    return {r.series_id: read_record(MovementRow, r) for r in rows}
+    return {r.series_id: row_to_record(MovementRow, r) for r in rows}
 
 
 def mark_withdrawn(c: Connection, series_id: int, method: str, now: datetime, reason: str) -> int:

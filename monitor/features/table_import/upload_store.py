@@ -17,7 +17,7 @@ from forecasting.whole_file import replacing
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.queries.ingest import list_readers
 from monitor.api.text import EMPTY_FILE, Figure, Template
-from monitor.api.worker import RecordError, read_record, record_to_plain
+from monitor.api.worker import RecordError, plain_to_record, record_to_plain
 
 FOLDER: Final = ".uploads"  # beside the folders of sites; no site can have this name
 PLAIN_SUFFIX: Final = ".csv"
@@ -169,7 +169,7 @@ class UploadStore:
     def load(self, upload: Upload, name: str, kind: type[Record]) -> Record | None:
         """Load a record that is saved beside a file, or None."""
         try:
-            return read_record(kind, json.loads((self.folder(upload.id) / name).read_text(encoding="utf-8")))
+            return plain_to_record(kind, json.loads((self.folder(upload.id) / name).read_text(encoding="utf-8")))
         except (OSError, ValueError, RecordError):
             return None
 

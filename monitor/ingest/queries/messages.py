@@ -22,7 +22,7 @@ from monitor.readings.queries.observations import in_chunks
 from monitor.readings.records import PayloadSize
 from monitor.storage.engine import insert
 from monitor.storage.retention import Deleted, RetentionRule, Sweep
-from monitor.storage.rows import fill_row, load_records, read_record, record_to_dict, save_rows
+from monitor.storage.rows import fill_row, load_records, record_to_dict, row_to_record, save_rows
 
 # Bytes of a row without its payload, so that small messages count too.
 ROW_BYTES: Final = 512
@@ -347,7 +347,7 @@ def load_rejected(connection: Connection, *, after_id: int = 0, limit: int = 100
     r = rejected_message.c
     query = select(rejected_message).where(r.id > after_id, r.replayed_at.is_(None))
     return [
-        read_record(RejectedMessage, row, payload=bytes(row.payload), is_cut=row.payload_bytes > len(row.payload))
+        row_to_record(RejectedMessage, row, payload=bytes(row.payload), is_cut=row.payload_bytes > len(row.payload))
         for row in connection.execute(query.order_by(r.id).limit(limit))
     ]
 

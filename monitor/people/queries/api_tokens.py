@@ -12,7 +12,7 @@ from monitor.canonical import digest_text
 from monitor.errors import NotFoundError, RefusedError
 from monitor.people.queries.users import ROLES, find_user, require_sites
 from monitor.people.tables import api_token, user_account
-from monitor.storage.rows import add_row, read_record
+from monitor.storage.rows import add_row, row_to_record
 from monitor.text.instants import format_duration, format_iso
 from monitor.text.message import Template
 
@@ -169,4 +169,4 @@ def token_to_json(token: ApiToken) -> dict[str, object]:
 
 
 def _read(row: Row[Any]) -> ApiToken:
-    return read_record(ApiToken, row, user=row.user_name, sites=None if row.sites is None else frozenset(row.sites))
+    return row_to_record(ApiToken, row, user=row.user_name, sites=None if row.sites is None else frozenset(row.sites))

@@ -11,7 +11,7 @@ from monitor.canonical import digest_text
 from monitor.errors import RefusedError
 from monitor.people.tables import known_device, password_guess, user_account, web_session
 from monitor.storage.engine import add_if_absent
-from monitor.storage.rows import load_records, read_record
+from monitor.storage.rows import load_records, row_to_record
 from monitor.text.names import fold_name
 
 SESSION_S: Final = 12 * 3600.0  # length of a session: a shift
@@ -61,7 +61,7 @@ def find_session(connection: Connection, token: str, now: datetime, idle_s: floa
     ).first()
     if row is None:
         return None
-    return read_record(Session, row, sites=None if row.sites is None else frozenset(row.sites))
+    return row_to_record(Session, row, sites=None if row.sites is None else frozenset(row.sites))
 
 
 @dataclass(frozen=True, slots=True)

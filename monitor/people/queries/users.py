@@ -27,7 +27,7 @@ from monitor.sites.tables import site
 from monitor.storage.actor import PAGE, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.audit_tables import audit_entry
-from monitor.storage.rows import read_record
+from monitor.storage.rows import row_to_record
 from monitor.text.message import Message, Template, Term, Timestamp, Value
 from monitor.text.names import fold_name, is_same_person
 
@@ -401,7 +401,7 @@ def _update_account(connection: Connection, name: str, **values: object) -> None
 
 def _read_user(row: Row[Any]) -> User:
     sites = None if row.sites is None else frozenset(row.sites)
-    return read_record(User, row, sites=sites, has_password=row.password_hash != NO_PASSWORD)
+    return row_to_record(User, row, sites=sites, has_password=row.password_hash != NO_PASSWORD)
 
 
 def _hash(name: str, password: str, hasher: PasswordHasher) -> str:

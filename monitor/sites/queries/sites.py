@@ -21,7 +21,7 @@ from monitor.storage.rows import (
     find_record,
     load_records,
     match_given,
-    read_record,
+    row_to_record,
     save_rows,
 )
 from monitor.text.message import Template, message_columns
@@ -78,7 +78,7 @@ def load_sites_summary(c: Connection, *, active_only: bool = True) -> list[SiteS
     if active_only:
         query = query.where(site_table.c.active)
     return [
-        read_record(SiteSummary, row, levels=tuple(level["name"] for level in row.levels)) for row in c.execute(query)
+        row_to_record(SiteSummary, row, levels=tuple(level["name"] for level in row.levels)) for row in c.execute(query)
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from monitor.errors import JobError
 from monitor.worker import compute
-from monitor.worker.records import Request, Result, WorkerTask, read_record, record_to_plain
+from monitor.worker.records import Request, Result, WorkerTask, plain_to_record, record_to_plain
 
 
 def sign(cert: Path, key: Path, subject: str, names: str) -> None:
@@ -113,4 +113,6 @@ def run_here(
         result = compute.call_function(task.function, copy, on_progress or (lambda _: None))
     except Exception as error:
         raise JobError(f"{task.function}: {type(error).__name__}: {error}") from None
-    return read_record(task.result_type, json.loads(json.dumps(result, default=record_to_plain)), task.describe_reason)
+    return plain_to_record(
+        task.result_type, json.loads(json.dumps(result, default=record_to_plain)), task.describe_reason
+    )

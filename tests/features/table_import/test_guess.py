@@ -30,7 +30,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.quantities import QUANTITIES, convert
 from monitor.text.catalogue import use_language
 from monitor.text.rendering import translate
-from monitor.worker.records import read_record, record_to_plain
+from monitor.worker.records import plain_to_record, record_to_plain
 from tests.data.payloads.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage
 from tests.tables import tabulated
@@ -451,7 +451,7 @@ def test_serial_numbers_below_the_names_are_skipped(tmp_path, mark):
 def test_what_is_asked_and_understood_comes_from_the_worker_in_the_language_of_its_reader(tmp_path):
     path = write(tmp_path / "f.csv", "Time,Crack E1 (mm)", MOVES)
     found = understand_in_worker(PreviewRequest(str(path), "mine.csv", {}, is_new=False))
-    back = read_record(PreviewResult, json.loads(json.dumps(found, default=record_to_plain)))
+    back = plain_to_record(PreviewResult, json.loads(json.dumps(found, default=record_to_plain)))
     assert back == found
     with use_language("it"):
         said = [translate(text) for text in (back.questions[0].text, dict(back.facts)["Crack E1 (mm)"])]

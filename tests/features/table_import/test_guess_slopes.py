@@ -24,7 +24,7 @@ from monitor.features.table_import.guess.values import list_values
 from monitor.features.table_import.guess.words import names_stable_ground
 from monitor.ingest.files.temporary import open_imported_files
 from monitor.sites.parsing import find_weaknesses, parse_site
-from monitor.worker.records import read_record, record_to_plain
+from monitor.worker.records import plain_to_record, record_to_plain
 from tests.tables import tabulated
 
 BEGIN = datetime(2025, 3, 1)
@@ -259,7 +259,7 @@ def test_of_a_long_record_the_newest_days_are_counted(tmp_path, monkeypatch):
 def test_the_page_gets_the_motion_of_a_table_from_its_worker(tmp_path):
     path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40)))
     told = understand_in_worker(PreviewRequest(str(path), "a.csv", {"place": "46,8"}, is_new=True))
-    again = read_record(PreviewResult, json.loads(json.dumps(told, default=record_to_plain)))
+    again = plain_to_record(PreviewResult, json.loads(json.dumps(told, default=record_to_plain)))
     assert {s.motion for s in again.sensors} == {s.motion for s in understand(path)[1]}
     assert again.sensors[0].motion.is_sure
 

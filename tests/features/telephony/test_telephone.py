@@ -53,7 +53,7 @@ from monitor.registration import ServicePart
 from monitor.settings.service import parse_service
 from monitor.sites.records import Recipient
 from monitor.storage.audit import load_entries
-from monitor.storage.rows import read_record
+from monitor.storage.rows import row_to_record
 from monitor.storage.views import load_view
 from monitor.text.catalogue import use_language
 from monitor.web.access import rules
@@ -263,7 +263,7 @@ def asked(database):
 
 def message(c, number):
     row = c.execute(select(notification).where(notification.c.id == number)).one()
-    return read_record(Notification, row, attempts=1)
+    return row_to_record(Notification, row, attempts=1)
 
 
 def send(db, text, now, sender=NUMBER, name=None):

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
-from monitor.api.database import read_record
+from monitor.api.database import row_to_record
 from monitor.api.decision import AnomalyFact
 from monitor.api.queries.alerts import ADVICE_LIMIT
 from monitor.api.tables import series
@@ -25,7 +25,7 @@ def load_anomaly_facts(
     values = {"site_id": site, "since": since, "until": until, "known_at": known_at, "most": ADVICE_LIMIT}
     rows = c.execute(_select_newest(), values)
     return tuple(
-        read_record(
+        row_to_record(
             AnomalyFact,
             row,
             at_s=epoch_s(row.at),

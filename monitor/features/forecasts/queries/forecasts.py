@@ -11,7 +11,7 @@ from sqlalchemy import Boolean, Connection, Text, and_, column, func, or_, selec
 from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
 from forecasting.kinematics.stages import RANK, name_situation
-from monitor.api.database import add_all_absent, has_view, insert, read_record, record_to_dict
+from monitor.api.database import add_all_absent, has_view, insert, record_to_dict, row_to_record
 from monitor.api.store import Instant
 from monitor.api.tables import series
 from monitor.features.forecasts.queries.score_sums import find_spans, sum_up
@@ -174,7 +174,9 @@ def load_unscored(
         .order_by(f.target_at, f.id)
         .limit(20_000)
     )
-    return [read_record(UnscoredForecast, r, quantiles=(r.q025, r.q10, r.q50, r.q90, r.q975)) for r in c.execute(query)]
+    return [
+        row_to_record(UnscoredForecast, r, quantiles=(r.q025, r.q10, r.q50, r.q90, r.q975)) for r in c.execute(query)
+    ]
 
 
 def load_situations(

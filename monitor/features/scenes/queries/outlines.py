@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, in
 
 from detection.geojson import Geometry
 from detection.imagery.footprints.records import DoubtfulTile
-from monitor.api.database import Actor, add_audit, add_row, fill_row, load_records, read_record
+from monitor.api.database import Actor, add_audit, add_row, fill_row, load_records, row_to_record
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.hooks import LabelledGround, SceneTrainingData
 from monitor.api.queries.people import require_person
@@ -471,5 +471,5 @@ def load_unsure(c: Connection, site: str) -> list[TileToReview]:
     tiles = []
     for row in rows:
         box = (row.min_lon, row.min_lat, row.max_lon, row.max_lat)
-        tiles.append(read_record(TileToReview, row, box=box, is_seen=bool(row.is_seen)))
+        tiles.append(row_to_record(TileToReview, row, box=box, is_seen=bool(row.is_seen)))
     return tiles

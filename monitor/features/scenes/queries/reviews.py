@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from detection.geojson import Geometry
-from monitor.api.database import match_given, read_record
+from monitor.api.database import match_given, row_to_record
 from monitor.features.scenes.tables import footprint_review, scene, scene_footprint, scene_outline
 
 UNSURE_SHARE: Final = 0.5
@@ -99,7 +99,7 @@ def load_reviewed(
         threshold = float((row.run or {}).get("threshold", 0.5))
         # Reviews are ordered by id, so the newest one remains.
         key = (row.scene_hash, row.model_hash, row.polygon_id)
-        footprints[key] = read_record(ReviewedFootprint, row, threshold=threshold)
+        footprints[key] = row_to_record(ReviewedFootprint, row, threshold=threshold)
     o = scene_outline.c
     query = (
         select(scene_outline)

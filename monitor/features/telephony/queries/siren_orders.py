@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, func, select, update
 
 from monitor.api.alerts import Notification
-from monitor.api.database import add_row, fill_row, load_records, read_record
+from monitor.api.database import add_row, fill_row, load_records, row_to_record
 from monitor.api.delivery import note_received, note_test
 from monitor.features.telephony.tables import siren_order
 
@@ -113,7 +113,7 @@ def confirm_order(c: Connection, topic: str, sequence: int, state: str, device: 
     values = {"confirmed_at": now, "confirmed_by": device[:_LONGEST], "said": state[:_LONGEST]}
     if c.execute(update(t).where(waiting).values(values)).rowcount != 1:
         return False
-    order = read_record(SirenOrder, c.execute(select(t).where(mine)).one())
+    order = row_to_record(SirenOrder, c.execute(select(t).where(mine)).one())
     if order.is_done and order.notification_id is not None:
         note_received(c, order.notification_id, state, now)
     elif order.is_done:
@@ -122,4 +122,4 @@ def confirm_order(c: Connection, topic: str, sequence: int, state: str, device: 
 
 
 def _find(c: Connection, number: int) -> SirenOrder:
-    return read_record(SirenOrder, c.execute(select(siren_order).where(siren_order.c.id == number)).one())
+    return row_to_record(SirenOrder, c.execute(select(siren_order).where(siren_order.c.id == number)).one())

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from monitor.api.database import add_row, insert_rows, load_view, message_to_cells, read_record, record_to_dict
+from monitor.api.database import add_row, insert_rows, load_view, message_to_cells, record_to_dict, row_to_record
 from monitor.api.database import insert as upsert
 from monitor.api.queries.readings import PointSetRequest, list_newest_deliveries
 from monitor.api.tables import point as point_table
@@ -133,7 +133,9 @@ def load_looks(c: Connection, site: str, most: int = 20) -> list[StoredScan]:
     happenings = _load_happenings(c, [r.id for r in looks])
     return [
         StoredScan(
-            r.id, read_record(ScanRequest, r), read_record(ScanResult, r, happenings=tuple(happenings.get(r.id, ())))
+            r.id,
+            row_to_record(ScanRequest, r),
+            row_to_record(ScanResult, r, happenings=tuple(happenings.get(r.id, ()))),
         )
         for r in looks
     ]
@@ -145,10 +147,10 @@ def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointEve
     members: dict[int, list[PointAnomaly]] = {}
     joined = select(earth_anomaly).join(earth_happening, h.id == a.earth_happening_id)
     for row in c.execute(joined.where(h.earth_look_id.in_(looks)).order_by(a.at, a.point_id)):
-        members.setdefault(row.earth_happening_id, []).append(read_record(PointAnomaly, row))
+        members.setdefault(row.earth_happening_id, []).append(row_to_record(PointAnomaly, row))
     found: dict[int, list[PointEvent]] = {}
     for row in rows:
-        one = read_record(PointEvent, row, members=tuple(members.get(row.id, ())))
+        one = row_to_record(PointEvent, row, members=tuple(members.get(row.id, ())))
         found.setdefault(row.earth_look_id, []).append(one)
     return found
 
