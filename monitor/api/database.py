@@ -46,7 +46,7 @@ from monitor.storage.rows import (
     fill_row,  # build a row of a table from an object's attributes and given values
     find_record,  # return the first row of a query as a record, or None
     insert_rows,  # insert many rows in stored form; returns how many
-    load_plain,  # load all rows of a query as objects of a class, with texts as messages
+    load_objects,  # load all rows of a query as objects of a class, with texts as messages
     load_records,  # load all rows of a query as records
     match_given,  # return SQL conditions: column equals a value, is one of several, or any (None)
     message_to_cells,  # return the three stored values of a text or message
@@ -102,8 +102,8 @@ __all__ = [
     "insert_rows",
     "list_views",
     "load_heartbeats",
+    "load_objects",
     "load_optional_view",
-    "load_plain",
     "load_records",
     "load_view",
     "match_given",

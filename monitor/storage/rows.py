@@ -42,7 +42,7 @@ def load_records(c: Connection, kind: type[T], query: Executable) -> list[T]:
     return [row_to_record(kind, row) for row in c.execute(query)]
 
 
-def load_plain(c: Connection, kind: type[T], query: Executable) -> list[T]:
+def load_objects(c: Connection, kind: type[T], query: Executable) -> list[T]:
     """Execute a query and return its rows as objects of a class that has a field for every column."""
     return [kind(**plain_to_messages(row)) for row in c.execute(query).mappings()]
 

@@ -28,7 +28,7 @@ from monitor.api.database import (
     add_row,
     find_record,
     has_view,
-    load_plain,
+    load_objects,
     load_records,
     match_given,
     record_to_dict,
@@ -162,7 +162,7 @@ def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> S
         .order_by(e.at.desc(), e.id.desc())
         .limit(MAX_ROWS)
     )
-    return load_plain(c, dict, query)[::-1]
+    return load_objects(c, dict, query)[::-1]
 
 
 def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) -> ReportRow:
@@ -214,7 +214,7 @@ def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -
         .order_by(k.loaded_at, k.id)
         .limit(MAX_ROWS)
     )
-    return load_plain(c, dict, query)
+    return load_objects(c, dict, query)
 
 
 def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> Sequence[ReportRow]:
@@ -293,7 +293,7 @@ def find_last_decision(c: Connection, site: str, at: datetime) -> ReportRow | No
         .order_by(e.at.desc(), e.id.desc())
         .limit(1)
     )
-    return next(iter(load_plain(c, dict, query)), None)
+    return next(iter(load_objects(c, dict, query)), None)
 
 
 MAX_ERROR_LENGTH: Final = 400

@@ -7,7 +7,7 @@ from typing import Any, Final, TypedDict
 from sqlalchemy import Connection, func, select
 
 from forecasting.registry import COMBINED
-from monitor.api.database import load_plain
+from monitor.api.database import load_objects
 from monitor.api.tables import series
 from monitor.api.text import Message
 from monitor.features.forecasts.tables import forecast, forecast_score, forecast_withheld
@@ -31,7 +31,7 @@ def load_past_forecasts(
 ) -> list[PastForecast]:
     """Return the newest 400 shown forecasts for targets in (from_at, to_at] at one horizon, oldest first."""
     f, k = forecast.c, forecast_score.c
-    rows = load_plain(
+    rows = load_objects(
         c,
         PastForecast,
         select(f.issued_at, f.target_at, f.q10, f.q50, f.q90, f.model, k.observed, k.inside_80)
@@ -59,7 +59,7 @@ def load_withheld(c: Connection, series_id: int) -> WithheldForecast | None:
     w, f = forecast_withheld.c, forecast.c
     query = select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values).where(w.series_id == series_id)
     query = query.order_by(w.issued_at.desc(), w.model != COMBINED, w.id.desc()).limit(1)
-    rows = load_plain(c, WithheldForecast, query)
+    rows = load_objects(c, WithheldForecast, query)
     newest = c.execute(select(func.max(f.issued_at)).where(f.series_id == series_id)).scalar()
     return next((row for row in rows if newest is None or newest <= row["issued_at"]), None)
 
