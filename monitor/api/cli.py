@@ -44,13 +44,13 @@ from monitor.cli.session import (
     print_if_json,  # print a value as JSON if `--json` was given; returns whether it was
     print_json,  # print a value as JSON on one line of stdout
     print_note,  # print a line for people on stderr
+    print_result,  # print a result on stdout: JSON with sorted keys with `--json`, else a line
+    print_result_in_order,  # the same, with the keys of the JSON object in the order in which they were added
     read_duration_s,  # parse a duration option such as `4h` into seconds; raises RefusedError
     read_instant,  # parse a time option with time zone; raises RefusedError
     read_service,  # load the service configuration named by the running command
     require_any,  # print a line and exit with status NOTHING unless something was found
     require_station,  # raise NotFoundError, with the nearest spelling, unless a site has a station
-    show,  # prints one result, as text or as JSON
-    show_in_order,  # print a result on stdout: JSON in key order with `--json`, else a line
     translate_in_zone,  # translate a message with its times in a time zone; text of people is kept
     warn,  # print warnings on stderr
 )
@@ -101,6 +101,8 @@ __all__ = [
     "print_if_json",
     "print_json",
     "print_note",
+    "print_result",
+    "print_result_in_order",
     "read_duration_s",
     "read_instant",
     "read_service",
@@ -108,8 +110,6 @@ __all__ = [
     "require_readable",
     "require_station",
     "session",
-    "show",
-    "show_in_order",
     "show_progress",
     "translate_in_zone",
     "use_local_grid",

@@ -31,8 +31,8 @@ from monitor.cli.session import (
     options,
     pick_site,
     print_note,
+    print_result,
     read_service,
-    show,
     take_site,
     translate_in_zone,
 )
@@ -207,7 +207,7 @@ def _show(result: ActResult, zone: str) -> None:
     if result.status == EXIT_NOTHING:
         print_note(str(result.text))
         raise typer.Exit(EXIT_NOTHING)
-    show(result.facts, "\n".join(result.secret) or text)
+    print_result(result.facts, "\n".join(result.secret) or text)
     if result.status:
         raise typer.Exit(result.status)
 

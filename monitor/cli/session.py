@@ -302,13 +302,16 @@ def print_if_json(value: Any) -> bool:
     return as_json
 
 
-def show(facts: Mapping[str, Any], line: str) -> None:
-    """Print one result: `line`, or with `--json` the facts as one JSON object, with their instants as text."""
+def print_result(facts: Mapping[str, Any], line: str) -> None:
+    """Print one result: `line`, or with `--json` the facts as one JSON object with sorted keys."""
     print(canonical_json(format_instants(facts)) if options().as_json else line)
 
 
-def show_in_order(facts: Mapping[str, Any], line: str) -> None:
-    """Print one result: `line`, or with `--json` the facts as one JSON object in the order of their keys."""
+def print_result_in_order(facts: Mapping[str, Any], line: str) -> None:
+    """Print one result: `line`, or with `--json` the facts as one JSON object.
+
+    The keys keep the order of `facts`.
+    """
     if not print_if_json(facts):
         print(line)
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from monitor.cli.acts import add_acts
-from monitor.cli.session import Commands, open_database, require_any, show
+from monitor.cli.session import Commands, open_database, print_result, require_any
 from monitor.people.queries import api_tokens
 from monitor.people.queries.api_tokens import ApiToken
 
@@ -24,7 +24,7 @@ def list_tokens() -> None:
         tokens = api_tokens.load_api_tokens(c)
     for token in tokens:
         state = "revoked" if token.revoked_at else "expired" if token.expires_at <= now else "open"
-        show(
+        print_result(
             {**api_tokens.token_to_json(token), "state": state},
             f"{token.id:>4} {token.user:<20} {state:<8} {_describe(token)}",
         )

@@ -1,7 +1,7 @@
 """`slopeward people users`: manage the accounts of the web page. Passwords are never passed as arguments."""
 
 from monitor.cli.acts import add_acts
-from monitor.cli.session import Commands, open_database, require_any, show
+from monitor.cli.session import Commands, open_database, print_result, require_any
 from monitor.people.queries import users
 from monitor.text.instants import format_iso
 
@@ -35,5 +35,5 @@ def list_users() -> None:
         bound = f", OS user {user.os_user}" if user.os_user else ""
         bound += f", {user.oidc_subject} at the provider" if user.oidc_subject else ""
         bound += "" if user.has_password else ", without a password"
-        show(facts, f"{user.name:<20} {user.role:<10} {state}{sites}{bound}")
+        print_result(facts, f"{user.name:<20} {user.role:<10} {state}{sites}{bound}")
     require_any(accounts, "there are no accounts; create one: slopeward people users add NAME --role admin")

@@ -51,7 +51,7 @@ def add(
         book.prepare([site], _anonymous(service.broker), *_own_login(service.broker))
         _note(db, who, "broker.login.add", login)
     facts = {"username": login.name, "password": password, "site": site_id, "station": station, "listens": listen}
-    session.show(facts, f"username: {login.name}\npassword: {password}")
+    session.print_result(facts, f"username: {login.name}\npassword: {password}")
     _notify_broker(service.broker, book)
 
 
@@ -75,7 +75,7 @@ def list_logins() -> None:
         permission = (
             "receives levels and alerts" if login.listens else f"publishes for {login.station or 'every station'}"
         )
-        session.show(facts, f"{login.name:<30} {login.site}: {permission}; since {login.made_at[:10]}")
+        session.print_result(facts, f"{login.name:<30} {login.site}: {permission}; since {login.made_at[:10]}")
     session.require_any(logins, "there are no logins; create one: slopeward broker add SITE/STATION")
 
 
@@ -91,7 +91,7 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the login")], by: B
         book = _open_book(service.broker)
         login = book.revoke(name)
         _note(db, who, "broker.login.revoke", login)
-    session.show({"username": name}, f"the login {name} is revoked")
+    session.print_result({"username": name}, f"the login {name} is revoked")
     _notify_broker(service.broker, book)
 
 
@@ -121,7 +121,7 @@ def acl(
             login, password = book.issue(site, station, reserved=_reserved(service.broker))
             _note(db, who, "broker.login.add", login)
             facts = {"username": login.name, "password": password, "site": site, "station": station, "listens": False}
-            session.show(facts, f"username: {login.name}  password: {password}")
+            session.print_result(facts, f"username: {login.name}  password: {password}")
         book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
     folder = book.folder if out is None else out
     if out is not None:
@@ -173,7 +173,7 @@ def keys(
     keyring = _open_keyring(session.read_service()).readable_keys()
     for key in keyring:
         facts = {"id": key.id, **({"key": key.secret.hex()} if reveal else {})}
-        session.show(facts, " ".join(facts.values()))
+        session.print_result(facts, " ".join(facts.values()))
     session.require_any(
         keyring, "there is no key, or this account may not read it; the service creates the first one at its start"
     )
@@ -191,7 +191,7 @@ def key_add(by: By = None) -> None:
         key = _open_keyring(service).add()
         with db.write() as c:
             add_audit(c, who, "broker.key.add", f"key:{key.id}", {}, datetime.now(UTC))
-    session.show({"id": key.id, "key": key.secret.hex()}, f"{key.id} {key.secret.hex()}")
+    session.print_result({"id": key.id, "key": key.secret.hex()}, f"{key.id} {key.secret.hex()}")
 
 
 @app.command("key-retire")
@@ -206,7 +206,7 @@ def key_retire(key_id: Annotated[str, typer.Argument(help="Id of the key")], by:
         _open_keyring(service).retire(key_id)
         with db.write() as c:
             add_audit(c, who, "broker.key.retire", f"key:{key_id}", {}, datetime.now(UTC))
-    session.show({"id": key_id}, f"messages are no longer signed with {key_id}")
+    session.print_result({"id": key_id}, f"messages are no longer signed with {key_id}")
 
 
 def _read_sites(service: ServiceConfig) -> list[Site]:

@@ -21,7 +21,7 @@ def list_channels() -> None:
     Example: slopeward notify channels list --json
     """
     for channel, users in gather_channels(session.read_sites()).items():
-        session.show_in_order({"channel": channel, "for": users}, f"{channel}\t{', '.join(users)}")
+        session.print_result_in_order({"channel": channel, "for": users}, f"{channel}\t{', '.join(users)}")
 
 
 @app.command("test")

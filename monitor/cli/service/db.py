@@ -14,9 +14,9 @@ from monitor.cli.session import (
     make_progress_printer,
     open_database,
     print_note,
+    print_result,
     read_service,
     require_any,
-    show,
 )
 from monitor.errors import RefusedError, SlopewardError
 from monitor.storage import audit, backup, migrate, proof, prune, publish, retention, views
@@ -40,7 +40,9 @@ def upgrade() -> None:
         after = migrate.current(db)
         if copy is not None:
             print_note(f"copy of the file before the upgrade: {copy}")
-        show({"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}")
+        print_result(
+            {"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}"
+        )
         migrate.require_complete(db)
 
 
@@ -54,7 +56,7 @@ def current() -> None:
     """
     with open_database(any_revision=True) as db:
         found, needed = migrate.current(db), migrate.head()
-        show({"now": found, "needed": needed}, f"at {found or 'no revision'}, this version needs {needed}")
+        print_result({"now": found, "needed": needed}, f"at {found or 'no revision'}, this version needs {needed}")
         migrate.require_current(db)
         migrate.require_complete(db)
 
@@ -74,7 +76,7 @@ def make_backup(
         head = db.run_read(audit.find_head)[1]
         backup.back_up(db, target)
     print_note(f"audit head (store it elsewhere; `db verify --audit-head` proves that no entry is missing): {head}")
-    show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target))
+    print_result({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target))
 
 
 @app.command("prove")
@@ -88,12 +90,12 @@ def prove_copy(file: Annotated[Path, typer.Argument(help="A file of `slopeward d
     with open_database(any_revision=True) as db:
         found = proof.prove(db, file)
     for finding in found.findings:
-        show({"finding": finding}, finding)
+        print_result({"finding": finding}, finding)
     if found.findings:
         print_note(f"{len(found.findings)} findings; use an older backup")
         raise typer.Exit(1)
     line = f"{file} can be restored: {sum(found.rows.values())} rows in {len(found.rows)} tables, chain and seals hold"
-    show({"file": str(file), "rows": found.rows, "audit_head": found.audit_head}, line)
+    print_result({"file": str(file), "rows": found.rows, "audit_head": found.audit_head}, line)
 
 
 @app.command("restore")
@@ -118,7 +120,7 @@ def restore(
         db.closed_because = None
         with db.write() as c:
             audit.add_audit(c, who, "db.restore", "database", {"file": str(file)}, datetime.now(UTC))
-        show({"file": str(file), "now": migrate.current(db)}, f"restored from {file}")
+        print_result({"file": str(file), "now": migrate.current(db)}, f"restored from {file}")
 
 
 @app.command("verify")
@@ -136,11 +138,11 @@ def verify_all(
         findings = proof.verify(c, audit_head, lambda n, of: progress("readings that decisions used", n / of))
         head = audit.find_head(c)[1]
     for finding in findings:
-        show({"finding": finding}, finding)
+        print_result({"finding": finding}, finding)
     if findings:
         print_note(f"{len(findings)} findings; restore a backup from before, or find out who changed the database")
         raise typer.Exit(1)
-    show({"findings": 0, "audit_head": head}, f"nothing was changed; audit head {head}")
+    print_result({"findings": 0, "audit_head": head}, f"nothing was changed; audit head {head}")
 
 
 @app.command("prune")
@@ -170,13 +172,13 @@ def prune_old(
             with db.write() as c:
                 audit.add_audit(c, name_os_actor(), "db.prune", "database", total, now)
     require_any(any(total.values()), "nothing is older than retention allows")
-    show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count))
+    print_result(total, ", ".join(f"{count} {name}" for name, count in total.items() if count))
 
 
 def _show_limit(what: str, before_at: datetime | None, rows: str) -> None:
     before = None if before_at is None else format_iso(before_at)
     line = f"{what}: all are kept" if before is None else f"{what}: before {before} may go: {rows}"
-    show({"what": what, "before": before, "rows": rows}, line)
+    print_result({"what": what, "before": before, "rows": rows}, line)
 
 
 @app.command("grant-readonly")
@@ -196,7 +198,7 @@ def grant_readonly(role: Annotated[str, typer.Argument(help="An existing Postgre
             audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
     names = list(views.list_views())
     facts = {"role": role, "views": names, "left_to_administrator": refused}
-    show(facts, f"{role} may read {len(names)} views")
+    print_result(facts, f"{role} may read {len(names)} views")
     if refused:
         print_note("this account may not limit the role; let an administrator of the server run:")
         for statement in refused:
@@ -215,7 +217,7 @@ def publish_views(
     with open_database() as db:
         counts = publish.publish(db, file, datetime.now(UTC))
     rows = sum(counts.values())
-    show({"file": str(file), "views": len(counts), "rows": rows}, f"{file}: {len(counts)} views, {rows} rows")
+    print_result({"file": str(file), "views": len(counts), "rows": rows}, f"{file}: {len(counts)} views, {rows} rows")
 
 
 def _is_readable(db: Database) -> bool:

@@ -14,7 +14,7 @@ from monitor.app.checks.plugins import PluginStatus
 from monitor.app.checks.running import ProcessHeartbeats
 from monitor.app.checks.site_files import EnvironmentSettings, SiteFolder
 from monitor.app.checks.table import run_checks
-from monitor.cli.session import Commands, read_service, show_in_order
+from monitor.cli.session import Commands, print_result_in_order, read_service
 from monitor.errors import SlopewardError
 from monitor.settings.service import ServiceConfig
 from monitor.storage.check import BAD, OK, WARN
@@ -40,7 +40,7 @@ def doctor() -> None:
                 continue
             printed.add(f"{subject}: {found}")
             worst = max(worst, state, key=(OK, WARN, BAD).index)
-            show_in_order(
+            print_result_in_order(
                 {"subject": subject, "state": state, "found": found, "remedy": remedy},
                 f"{state:4} {subject}: {found}" + (f"\n     -> {remedy}" if remedy and state != OK else ""),
             )

@@ -53,7 +53,7 @@ def list_(
         line = f"{alert.id:>5} {raised_at} {alert.site} {alert.ledger} {level}, {_name_state(alert.state)}"
         # The level is already in the line, so the reason is shown without it.
         reason = session.translate_in_zone(unwrap_reason(alert.reason), zone)
-        session.show(record_to_json(alert), f"{line}: {reason}")
+        session.print_result(record_to_json(alert), f"{line}: {reason}")
     session.require_any(alerts, "no alert")
 
 
@@ -80,7 +80,7 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
             f"  {session.format_in_zone(event.at, zone)} {states}, "
             f"{name_level(level_names, alert.ledger, event.to_level)}, {event.actor} ({event.actor_kind}): {reason}"
         )
-    session.show(facts, "\n".join(lines))
+    session.print_result(facts, "\n".join(lines))
 
 
 add_acts(app, "alerts")

@@ -13,10 +13,10 @@ from monitor.cli.session import (
     find_zones,
     format_in_zone,
     open_database,
+    print_result,
     read_service,
     read_sites,
     require_any,
-    show,
 )
 from monitor.cli.site.explaining import AlertId
 from monitor.delivery.limits import DeliveryLimits
@@ -66,7 +66,7 @@ def chain(alert_id: AlertId, utc: UtcOption = False) -> None:
         )
     require_any(rows, f"nobody was notified of alert {alert_id}")
     for row in rows:
-        show(_list_fields(row), _format_row(row, lambda at: format_in_zone(at, zone)))
+        print_result(_list_fields(row), _format_row(row, lambda at: format_in_zone(at, zone)))
 
 
 def _list_recipients(site_id: str, sites: dict[str, Site]) -> Sequence[Recipient]:

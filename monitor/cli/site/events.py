@@ -27,5 +27,5 @@ def list_events(site: session.SiteFilter = None, limit: session.LimitOption = 10
         behind = f", confirmed by {row['confirmations']}" if row["confirmations"] else ""
         line = f"{row['event_id']:>4} {row['site']} {row['from_at'][:16]}Z {row['kind']} by {row['by']} ({row['via']})"
         gone = f", withdrawn by {row['withdrawn_by']}" if row["withdrawn_at"] else ""
-        session.show(row, f"{line}{behind}{gone}: {row['text']}")
+        session.print_result(row, f"{line}{behind}{gone}: {row['text']}")
     session.require_any(rows, "no event is declared")

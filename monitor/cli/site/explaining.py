@@ -16,7 +16,7 @@ from monitor.alerts.queries.decision_seals import find_seal
 from monitor.alerts.queries.evaluations import DecisionRow, load_decision
 from monitor.canonical import code_version
 from monitor.cli.identity import require_readable
-from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, print_note, show
+from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, print_note, print_result
 from monitor.errors import NotFoundError, RefusedError
 from monitor.sites.queries.sites import load_site_source
 from monitor.storage.engine import Database
@@ -82,7 +82,7 @@ def explain(
                 facts["differences"] = recompute_all(db, alert)
                 facts["story"] = db.run_read(list_alterations, alert.id, alert.site)
                 lines += _describe_recomputation(row, facts)
-    show(facts, "\n".join(lines))
+    print_result(facts, "\n".join(lines))
     if facts.get("differences") or facts.get("story"):
         raise typer.Exit(DIFFERS)
 
@@ -207,7 +207,7 @@ def export(
         files = read_pack(check)
         findings = check_pack(files)
         line = f"{check}: {len(files)} parts, every decision recomputes bit for bit" if not findings else ""
-        show({"file": str(check), "findings": findings}, line or "\n".join(findings))
+        print_result({"file": str(check), "findings": findings}, line or "\n".join(findings))
         if findings:
             raise typer.Exit(DIFFERS)
         return
@@ -219,4 +219,4 @@ def export(
         files = build_pack(load_material(connection, alert_id))
     digest = write_pack(files, path)
     print_note(f"SHA-256 of the manifest (store it elsewhere: it proves the whole pack): {digest}")
-    show({"file": str(path), "parts": len(files), "manifest_sha256": digest}, str(path))
+    print_result({"file": str(path), "parts": len(files), "manifest_sha256": digest}, str(path))

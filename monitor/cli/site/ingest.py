@@ -226,7 +226,7 @@ def ingest(arguments: IngestArguments) -> None:
             "reasons": result.reasons,
             "dry_run": arguments.dry_run,
         }
-        session.show(
+        session.print_result(
             facts,
             f"{result.examined} messages read again: {result.accepted} accepted ({result.stored} readings stored), "
             f"{result.waiting} remain in quarantine",
@@ -537,7 +537,7 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
     if result.first_reason:
         reasons = ", ".join(f"{code} {count}" for code, count in result.reasons.items())
         line += f" ({reasons}; first: {result.first_reason})"
-    session.show(facts, line + _describe_doubts([result]))
+    session.print_result(facts, line + _describe_doubts([result]))
 
 
 def _summarise(results: Sequence[FileResult]) -> str:
@@ -574,7 +574,7 @@ def _forget_reference(name: str, by: str | None) -> None:
         actor = authenticate_actor(database, by, site_id)
         with database.write() as connection:
             forget_reference(connection, site_id, station, actor, _now())
-    session.show(
+    session.print_result(
         {"forgotten": name},
         f"{name}: deleted the reference, the next message sets a new one; declare an offset if the series jumps",
     )

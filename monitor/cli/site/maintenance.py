@@ -16,7 +16,7 @@ from monitor.cli.session import (
     format_in_zone,
     open_database,
     require_any,
-    show,
+    print_result,
 )
 from monitor.text.instants import record_to_json
 
@@ -45,5 +45,5 @@ def list_(
         begin, end = format_in_zone(row.from_at, zone), format_in_zone(row.to_at, zone)
         over = f", ended {format_in_zone(row.ended_at, zone)} by {row.ended_by}" if row.ended_at else ""
         line = f"{row.id:>4} {row.site} {row.station} {begin} to {end}{over}"
-        show(record_to_json(row), f"{line}, {people}: {row.reason}")
+        print_result(record_to_json(row), f"{line}, {people}: {row.reason}")
     require_any(rows, "no maintenance")

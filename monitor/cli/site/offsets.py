@@ -23,7 +23,7 @@ from monitor.cli.session import (
     open_database,
     read_instant,
     require_any,
-    show,
+    print_result,
 )
 from monitor.errors import NotFoundError, RefusedError
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series
@@ -81,7 +81,7 @@ def propose(
             spec = None if declared is None else declared.series(station, row.quantity)
             found = _measure(c, row, begins, ends, 0.0 if spec is None else spec.noise_floor)
             measured += isinstance(found, ProposedOffset)
-            show(*_describe_proposed(row, convert_reason(found) if isinstance(found, Reason) else found))
+            print_result(*_describe_proposed(row, convert_reason(found) if isinstance(found, Reason) else found))
     require_any(measured, "no series has readings enough before and after")
 
 
@@ -104,7 +104,7 @@ def list_offsets(site: SiteFilter = None) -> None:
         line = (
             f"{row['offset_id']:>4} {series} {row['size']:+g} {row['unit']} at {row['at']} {state} by {row['author']}"
         )
-        show(row, f"{line}: {row['reason']}")
+        print_result(row, f"{line}: {row['reason']}")
     require_any(rows, "no offset is declared")
 
 

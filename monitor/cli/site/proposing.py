@@ -7,7 +7,7 @@ import typer
 from monitor.alerts.acts.site_diff import format_proposal
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import find_readable_sites, require_readable
-from monitor.cli.session import LARGEST_ID, Commands, SiteFilter, check_site, open_database, require_any, show
+from monitor.cli.session import LARGEST_ID, Commands, SiteFilter, check_site, open_database, require_any, print_result
 from monitor.sites.queries.sites import Proposal
 from monitor.text.instants import format_iso, record_to_json
 
@@ -39,9 +39,9 @@ def proposals(
         line = (
             f"{one.id:>4} {format_iso(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
         )
-        show(record_to_json(one, "source"), line)
+        print_result(record_to_json(one, "source"), line)
     require_any(found, "no proposal")
 
 
 def _print(one: Proposal) -> None:
-    show(record_to_json(one, "source"), "\n".join(format_proposal(one)))
+    print_result(record_to_json(one, "source"), "\n".join(format_proposal(one)))

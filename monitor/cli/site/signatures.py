@@ -8,7 +8,7 @@ from monitor.alerts.queries.offsets import load_waiting_offsets
 from monitor.alerts.queries.signatures import load_waiting
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import sites_of_reader
-from monitor.cli.session import Commands, open_database, require_any, show
+from monitor.cli.session import Commands, open_database, print_result, require_any
 from monitor.text.instants import format_iso
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -46,12 +46,12 @@ def list_signatures() -> None:
         }
         terms = "".join(f", {name} {value}" for name, value in one.terms.items())
         line = f"{one.id:>4} {one.act} of {one.subject}{terms}: signed by {one.by}, until {until[:16]}Z: {one.reason}"
-        show(facts, line)
+        print_result(facts, line)
     for answer in words:
         line = (
             f"   - {answer.site} {answer.question}: {answer.answer}, says {answer.by}; alert {answer.alert_id or '-'}"
         )
-        show({"signature_id": None, "act": "step.sign", **asdict(answer)}, line)
+        print_result({"signature_id": None, "act": "step.sign", **asdict(answer)}, line)
     for waiting in offsets:
         series, number = f"{waiting.site} {waiting.station} {waiting.quantity}", waiting.offset.id
         author, reason = waiting.offset.author, waiting.offset.reason
@@ -64,5 +64,5 @@ def list_signatures() -> None:
             "by": author,
             "reason": reason,
         }
-        show(facts, line)
+        print_result(facts, line)
     require_any(found or words or offsets, "no signature waits for a second person")

@@ -8,7 +8,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import By
-from monitor.cli.session import Commands, pick_site, print_if_json, read_service, show_in_order
+from monitor.cli.session import Commands, pick_site, print_if_json, print_result_in_order, read_service
 from monitor.cli.site import proposing
 from monitor.decision.criteria.bound_units import find_declared_units
 from monitor.decision.judgements import describe_barriers, describe_limits
@@ -36,7 +36,7 @@ def list_sites() -> None:
     for site in sites:
         criteria = sum(not criterion.is_implied for criterion in site.criteria)
         line = {"site": site.id, "name": site.name, "stations": len(site.stations), "criteria": criteria}
-        show_in_order(line, f"{site.id}: {site.name}, {len(site.stations)} stations, {criteria} criteria")
+        print_result_in_order(line, f"{site.id}: {site.name}, {len(site.stations)} stations, {criteria} criteria")
     for error in failures.values():
         typer.echo(str(error), err=True)
     if failures:
@@ -137,7 +137,7 @@ def init(
             file.write(text)
     except FileExistsError:
         raise _already_there(path) from None
-    session.show({"site": name, "file": str(path)}, str(path))
+    session.print_result({"site": name, "file": str(path)}, str(path))
 
 
 def _init_from_record(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Commands, show
+from monitor.api.cli import Commands, print_result
 from monitor.api.errors import RefusedError
 from monitor.api.settings import read_text
 
@@ -48,7 +48,7 @@ def verify(
         if signed.ends_at < datetime.now(UTC):
             faults.append(f"the certificate expired on {signed.ends_at:%Y-%m-%d}")
             lines.append(faults[-1])
-    show(facts, "\n".join(lines))
+    print_result(facts, "\n".join(lines))
     if faults:
         raise typer.Exit(1)
 
@@ -77,4 +77,4 @@ def create_key(
         certificate.write_text(public, encoding="ascii")
     except (OSError, ValueError) as error:
         raise RefusedError(f"the key cannot be written: {error}") from None
-    show({"key": str(key), "certificate": str(certificate)}, f"key {key}, certificate {certificate}")
+    print_result({"key": str(key), "certificate": str(certificate)}, f"key {key}, certificate {certificate}")

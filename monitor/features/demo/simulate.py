@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import LARGEST_SEED, Commands, read_service, show
+from monitor.api.cli import LARGEST_SEED, Commands, print_result, read_service
 from monitor.api.errors import ConfigError
 from monitor.api.text import parse_duration_s
 
@@ -64,7 +64,7 @@ def simulate(given: SimulateArguments) -> None:
 
         count = write_readings(given.readings, now)
         line = f"{given.readings}: {count} readings of the slope that `slopeward init` declares"
-        show({"file": str(given.readings), "readings": count}, line)
+        print_result({"file": str(given.readings), "readings": count}, line)
         return
     try:
         interval = timedelta(seconds=parse_duration_s(given.step))
@@ -76,7 +76,7 @@ def simulate(given: SimulateArguments) -> None:
     model = plan_story(now, given.seed, given.days, interval, given.stations)
     if given.site_file is not None:
         given.site_file.write_text(write_story_site(model), encoding="utf-8")
-        show({"file": str(given.site_file)}, str(given.site_file))
+        print_result({"file": str(given.site_file)}, str(given.site_file))
         return
     if given.truth is not None:
         given.truth.write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")

@@ -14,7 +14,7 @@ from monitor.api.cli import (
     open_database,
     print_note,
     require_readable,
-    show,
+    print_result,
 )
 from monitor.api.decision import unwrap_reason
 from monitor.api.errors import NotFoundError
@@ -99,7 +99,7 @@ def show_(
         lines += ["  no plan: messages go to the whole team"] if not roster.rotas else []
         lines += [f"  {line}" for line in (plan.plan if plan is not None else "").splitlines()]
         lines += [f"  {_format_shift(shift, crew.zone)}" for shift in shifts]
-        show(facts, "\n".join([*lines, *(_format_change(change, crew.zone) for change in team_changes)]))
+        print_result(facts, "\n".join([*lines, *(_format_change(change, crew.zone) for change in team_changes)]))
 
 
 def _format_change(change: store.DutyChange, zone: str) -> str:
@@ -154,7 +154,7 @@ def show_handovers(site: SiteArgument) -> None:
         for handover in signed
         if handover.signed_at is not None
     ]
-    show(facts, "\n".join(lines))
+    print_result(facts, "\n".join(lines))
 
 
 def _list_items(items: store.OpenItems, zone: str) -> list[str]:

@@ -13,10 +13,10 @@ from monitor.api.cli import (
     check_site,
     open_database,
     print_note,
+    print_result,
     read_instant,
     require_any,
     require_readable,
-    show,
 )
 from monitor.api.errors import RefusedError
 from monitor.api.queries.alerts import load_maintenance
@@ -94,7 +94,7 @@ def export(
         reason = f"has no {what} {'in that range' if from_at or to_at else 'yet'}"
     require_any(count, f"{site} {reason}; nothing was written")
     size = out.stat().st_size
-    show({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes")
+    print_result({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes")
 
 
 def _check_format(what: str, kind: str, *, is_ranged: bool, is_of_station: bool) -> None:

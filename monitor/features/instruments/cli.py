@@ -33,7 +33,9 @@ def list_(
         if not session.options().as_json and (row["site"], row["parent"]) != parent:
             parent = (row["site"], row["parent"])
             print(f"{row['site']}, {row['parent'] or 'without a logger'}")
-        session.show({**row, "spark": row["spark"] and json.loads(row["spark"])}, _describe(row, zones(row["site"])))
+        session.print_result(
+            {**row, "spark": row["spark"] and json.loads(row["spark"])}, _describe(row, zones(row["site"]))
+        )
     session.require_any(rows, "no instrument" if not unwell else "all instruments are ok")
 
 
@@ -69,7 +71,7 @@ def show_(
     lines += [
         f"  {month['month']}: {month['availability']:.1%} of {month['expected']} epochs" for month in row["months"]
     ]
-    session.show({**row, "spark": row["spark"] and json.loads(row["spark"])}, "\n".join(lines))
+    session.print_result({**row, "spark": row["spark"] and json.loads(row["spark"])}, "\n".join(lines))
 
 
 def _format_battery(row: BoardRow) -> str:

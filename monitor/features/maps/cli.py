@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
-from monitor.api.cli import Commands, SiteArgument, pick_site, read_service, show
+from monitor.api.cli import Commands, SiteArgument, pick_site, read_service, print_result
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.text import convert_reason
 from monitor.api.worker import WorkerTask, run_in_worker
@@ -77,4 +77,4 @@ def _print_tiles(out: Path, result: Tiles) -> None:
         raise RefusedError(convert_reason(result.error))
     facts = {"file": str(out), **asdict(result), "bytes": out.stat().st_size}
     del facts["error"]
-    show(facts, f"{out}: {result.tiles} tiles ({result.kind}), zooms {result.zooms[0]} to {result.zooms[1]}")
+    print_result(facts, f"{out}: {result.tiles} tiles ({result.kind}), zooms {result.zooms[0]} to {result.zooms[1]}")

@@ -87,7 +87,9 @@ def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language
         "file": str(out),
     }
     if str(out) != "-":
-        session.show(written, f"{out}: {kind} report of {site}, {written['from'][:16]}Z to {written['to'][:16]}Z")
+        session.print_result(
+            written, f"{out}: {kind} report of {site}, {written['from'][:16]}Z to {written['to'][:16]}Z"
+        )
 
 
 @app.command("card")
@@ -106,7 +108,7 @@ def write_card(site: session.SiteArgument, out: Out, language: Language = None) 
         html = render_card(c, site, service.web.url, language_code, datetime.now(UTC))
     _save(out, html)
     if str(out) != "-":
-        session.show({"site": site, "file": str(out)}, f"{out}: quick card of {site}")
+        session.print_result({"site": site, "file": str(out)}, f"{out}: quick card of {site}")
 
 
 def _save(out: Path, html: str) -> None:
@@ -164,7 +166,7 @@ def list_issues(site: session.SiteFilter = None, limit: session.LimitOption = 20
             "facts_sha256": issue.facts_sha256,
             "mails": states,
         }
-        session.show(
+        session.print_result(
             facts,
             f"{issue.id:>5} {issue.site} {issue.kind} until {format_iso(issue.to_at)[:16]}Z, {sent}, "
             f"{issue.facts_sha256[:12]}",
@@ -199,7 +201,7 @@ def prove_issue(
         "changed": list(check.changed),
     }
     digests = "" if check.same else f"; digest {issue.facts_sha256[:12]} when issued, {check.facts_sha256[:12]} now"
-    session.show(facts, f"report {number}: {_describe_check(check, issue.code_version)}{digests}")
+    session.print_result(facts, f"report {number}: {_describe_check(check, issue.code_version)}{digests}")
     if not check.same:
         raise typer.Exit(3 if check.older and check.stored else 1)
 

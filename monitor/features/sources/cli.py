@@ -15,8 +15,8 @@ from monitor.api.cli import (
     open_service,
     options,
     pick_site,
+    print_result,
     require_any,
-    show,
 )
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.settings import FOLDER_KIND, SourceSection
@@ -65,7 +65,7 @@ def list_(site: SiteFilter = None) -> None:
             "error_since": state and format_instants(state.error_since),
             "stored": 0 if state is None else state.rows_all,
         }
-        show(facts, _describe(name, site_id, section, state))
+        print_result(facts, _describe(name, site_id, section, state))
     require_any(
         shown, "no source: write a [[source]] into the service file (how: /help/how-to/fetch-files on the page)"
     )
@@ -104,9 +104,9 @@ def poll(
     }
     if summary.errors and not (summary.new or summary.same):
         if options().as_json:
-            show(facts, "")
+            print_result(facts, "")
         raise RefusedError("; ".join(summary.errors))
-    show(facts, summary.describe())
+    print_result(facts, summary.describe())
     if summary.errors:
         raise typer.Exit(EXIT_PARTLY)
     if not summary.new:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from monitor.api.cli import Commands, open_database, read_service, require_any, show
+from monitor.api.cli import Commands, open_database, print_result, read_service, require_any
 from monitor.api.text import format_iso
 from monitor.features.telephony.queries.devices import load_devices
 from monitor.features.telephony.web_push import KEY_FILE, find_key, find_public_key, save_key
@@ -26,7 +26,7 @@ def keys() -> None:
     is_new = not service.push.key and save_key(state)
     public_key = find_public_key(find_key(state, service.push.key))
     private_key_in = "SLOPEWARD_PUSH__KEY" if service.push.key else str(state / KEY_FILE)
-    show(
+    print_result(
         {"public_key": public_key, "made": is_new, "private_key_in": private_key_in},
         f"{public_key}\n{'created' if is_new else 'exists already'}: {private_key_in}",
     )
@@ -50,5 +50,5 @@ def devices() -> None:
             "ended_why": device.ended_why,
         }
         state = "receives messages" if device.ended_at is None else f"ended: {device.ended_why}"
-        show(facts, f"{device.user:<20} {device.name:<24} since {format_iso(device.added_at)[:10]}, {state}")
+        print_result(facts, f"{device.user:<20} {device.name:<24} since {format_iso(device.added_at)[:10]}, {state}")
     require_any(all_devices, "no device receives messages; people switch them on under their account on the page")

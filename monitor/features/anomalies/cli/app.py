@@ -30,7 +30,7 @@ def score(site: session.SiteArgument) -> None:
     (service, db, chosen), now = session.open_site(site), datetime.now(UTC)
     session.point_to_the_past(db, chosen, now)
     outcome = anomaly.run(db, service, chosen, now)
-    session.show({"site": chosen.id, "said": outcome}, outcome)
+    session.print_result({"site": chosen.id, "said": outcome}, outcome)
 
 
 @app.command(epilog="Example: slopeward anomalies train north-bench --detector rules")
@@ -59,7 +59,7 @@ def train(
             continue
         trained += 1
         facts = {"site": chosen.id, "detector": name, "model_hash": active.model_hash, "card": active.card}
-        session.show(facts, f"{name}: {_describe(active.card)} (model {outcome.line})")
+        session.print_result(facts, f"{name}: {_describe(active.card)} (model {outcome.line})")
     if trained < len(wanted) or not wanted:
         raise typer.Exit(3 if trained else 4)
 
@@ -188,7 +188,7 @@ def _store_tests(site: str) -> None:
             continue
         facts = {"proof": detector, "passed": test.passed, "reasons": list(test.reasons), **test.result}
         verdict = "may be a witness" if test.passed else f"advice: {'; '.join(test.reasons)}"
-        session.show_in_order(facts, f"{detector}: {verdict} (stored)")
+        session.print_result_in_order(facts, f"{detector}: {verdict} (stored)")
 
 
 def _describe_gain(gain: float | None, *, adds: bool) -> str:

@@ -49,7 +49,7 @@ def _show_anomalies(site_id: str, runs: Sequence[AnomalyRun], gaps: Sequence[Gap
         line = f"{site_id} {run.station} {run.quantity} {period} {run.kind}"
         alerted_by = f"{', '.join(run.detectors)}, {run.score:.2g} times the threshold"
         against = f"compared with {', '.join(run.compared_with)}"
-        session.show({"site": site_id, **run_to_json(run)}, f"{line} ({alerted_by}; {against}): {labelled}")
+        session.print_result({"site": site_id, **run_to_json(run)}, f"{line} ({alerted_by}; {against}): {labelled}")
     for gap in gaps:
         period = f"{format_iso(gap.from_at)[:19]}Z to {format_iso(gap.to_at)[:19]}Z"
         line = f"{site_id} {gap.station} {gap.quantity} {period} gap"
@@ -62,7 +62,7 @@ def _show_anomalies(site_id: str, runs: Sequence[AnomalyRun], gaps: Sequence[Gap
             "kind": "gap",
             "missing": gap.missing,
         }
-        session.show(facts, f"{line} ({gap.missing} readings missing)")
+        session.print_result(facts, f"{line} ({gap.missing} readings missing)")
 
 
 def run_to_json(run: AnomalyRun) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def list_budgets(
         total = f"{measurement.reported} alarms in {measurement.sensor_months:.1f} sensor-months in all"
         explained = f", {measurement.known_cause} with a known cause" if measurement.known_cause else ""
         line = f"{measurement.detector}: {measurement.describe()}; {allowed}; {limit}; {total}{explained}"
-        session.show(budget_to_json(measurement), line)
+        session.print_result(budget_to_json(measurement), line)
     differences = 0
     for row in stored:
         is_same = not recompute or is_reproduced(row)
@@ -123,7 +123,7 @@ def list_budgets(
         line = f"{format_iso(row.at)[:16]}Z {row.detector}: {factors} times the threshold, by {row.by}: {row.reason}"
         facts = {key: value for key, value in row._mapping.items() if key != "evidence"}  # noqa: SLF001
         facts |= {"at": format_iso(row.at), "same": is_same, "from_at": format_iso(row.from_at)}
-        session.show(facts, line if is_same else f"{line}: DIFFERS when computed again")
+        session.print_result(facts, line if is_same else f"{line}: DIFFERS when computed again")
     if differences:
         raise typer.Exit(1)
     nothing = "nothing is stored yet" if is_stored else "no detector with a threshold"

@@ -28,11 +28,11 @@ def run(site: session.SiteArgument) -> None:
         ("issue", run.run(db, service, one, now)),
         ("score", run.score_observed(db, service, one, now)),
     ):
-        session.show({"site": one.id, "job": job, "said": outcome}, outcome)
+        session.print_result({"site": one.id, "job": job, "said": outcome}, outcome)
     for facts, line in list_why_not(db, one.id, one.timezone):
-        session.show(facts, line)
+        session.print_result(facts, line)
     if (left_out := describe_not_forecast(one)) is not None:
-        session.show({"site": one.id, "not_forecast": str(left_out)}, str(left_out))
+        session.print_result({"site": one.id, "not_forecast": str(left_out)}, str(left_out))
     session.point_to_the_past(db, one, now)
 
 
@@ -47,7 +47,7 @@ def hindcast(site: session.SiteArgument) -> None:
 
     service, db, one = session.open_site(site)
     outcome = run_hindcast(db, service, one, datetime.now(UTC))
-    session.show({"site": one.id, "said": outcome}, outcome)
+    session.print_result({"site": one.id, "said": outcome}, outcome)
 
 
 def list_why_not(db: "Database", site: str, zone: str = "UTC") -> list[tuple[dict[str, Any], str]]:
@@ -109,7 +109,7 @@ def train(
     service, db, one = session.open_site(site)
     order = TrainingOrder(model, seed, actor=name_os_actor())
     outcome = train_one(db, service, one, order, datetime.now(UTC))
-    session.show({"site": one.id, "model": model, "seed": seed, "said": outcome.line}, outcome.line)
+    session.print_result({"site": one.id, "model": model, "seed": seed, "said": outcome.line}, outcome.line)
     if not outcome.trained:
         raise typer.Exit(4)
 

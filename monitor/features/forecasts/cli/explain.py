@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from forecasting.data.kinds import describe_drivers, format_span
-from monitor.api.cli import SiteArgument, check_site, open_database, require_any, show_in_order
+from monitor.api.cli import SiteArgument, check_site, open_database, require_any, print_result_in_order
 from monitor.api.errors import NotFoundError
 
 
@@ -27,7 +27,7 @@ def explain(
         check_site(c, site, rows)
     for row in rows:
         kept = _only(row.card["explanation"], station)
-        show_in_order(
+        print_result_in_order(
             {"model_hash": row.model_hash, "model": row.kind, "site": site, "state": row.state, **kept},
             "\n".join(format_explanation(row.kind, row.model_hash, kept)),
         )

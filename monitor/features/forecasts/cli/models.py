@@ -108,7 +108,7 @@ def models(
         from monitor.features.forecasts.cli.catalogue import format_model, list_models
 
         for row in list_models():
-            session.show(asdict(row), format_model(row))
+            session.print_result(asdict(row), format_model(row))
     else:
         of = f" of {site}" if site else ""
         session.require_any(found, f"no model is kept yet{of}; --all lists retired ones, and every model there is")
@@ -126,13 +126,13 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
         changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
         awaited = list_awaited(c, sites, now)
     for row in rows:
-        session.show_in_order(
+        session.print_result_in_order(
             _model_facts(row, changes[row.model_hash] if history else None),
             "\n".join(_model_lines(row, changes[row.model_hash])),
         )
     for name, what in awaited:
         line = f"{'-':12}  {what.task:9} {what.what:14} {name:20} {'awaited':9} {what.describe()}"
-        session.show(what.to_json(name), line)
+        session.print_result(what.to_json(name), line)
     return bool(rows or awaited)
 
 
@@ -232,7 +232,7 @@ def _compare_site(site: str, given: CompareArguments) -> None:
                         "latency_ms": _usual_ms(rows),
                         **_compare(rows, scored[shown]),
                     }
-                    session.show(facts, _compare_line(facts))
+                    session.print_result(facts, _compare_line(facts))
     session.require_any(found, "nothing is scored yet")
 
 

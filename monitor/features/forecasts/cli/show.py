@@ -12,11 +12,11 @@ from monitor.api.cli import (
     find_zones,
     format_in_zone,
     open_database,
+    print_result_in_order,
     read_duration_s,
     require_any,
     require_readable,
     require_station,
-    show_in_order,
 )
 from monitor.api.database import load_view
 from monitor.api.text import format_duration, format_to_width
@@ -51,7 +51,7 @@ def show(
         if row["shown"] and station in {None, row["station"]} and horizon_s in {None, row["horizon_s"]}
     ]
     for row in shown:
-        show_in_order({"site": site, **row}, _describe(row, lambda at: format_in_zone(at, zone)))
+        print_result_in_order({"site": site, **row}, _describe(row, lambda at: format_in_zone(at, zone)))
     require_any(shown, f"no forecast of {site} is shown; the reasons: slopeward forecast run {site}")
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.api.cli import LARGEST_SEED, options, print_if_json, print_json, print_note, require_any, show_in_order
+from monitor.api.cli import (
+    LARGEST_SEED,
+    options,
+    print_if_json,
+    print_json,
+    print_note,
+    print_result_in_order,
+    require_any,
+)
 from monitor.api.text import (
     describe_error,
     format_duration,
@@ -243,7 +251,7 @@ def audit(
     if recipe.data.get("format", "long") == "long":
         findings = [*audit_rows(find_file(data or recipe.data["file"]), spans_s), *findings]
     for one in findings:
-        show_in_order(one.to_json(), f"{one.station}: {one.code}: {one.text}")
+        print_result_in_order(one.to_json(), f"{one.station}: {one.code}: {one.text}")
     refused = [one for one in findings if one.refuses]
     if refused:
         spans = sorted({h for one in refused for h in one.refused_horizons})

@@ -12,7 +12,7 @@ import typer
 
 from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
-from monitor.api.cli import EXIT_NOTHING, EXIT_PARTLY, Commands, print_note, read_duration_s, show
+from monitor.api.cli import EXIT_NOTHING, EXIT_PARTLY, Commands, print_note, print_result, read_duration_s
 from monitor.api.decision import make_gauge
 from monitor.api.errors import RefusedError
 from monitor.api.ingest import SelectedSeries, read_selected
@@ -107,7 +107,7 @@ def learn(arguments: ThresholdArguments) -> None:
         limit_source,
     )
     criterion = None if rain.unit == "index" else write_criterion(learned, basis, arguments.level)
-    show(_make_facts(learned, basis) | {"criterion": criterion}, _format_text(learned, basis, criterion))
+    print_result(_make_facts(learned, basis) | {"criterion": criterion}, _format_text(learned, basis, criterion))
     if learned.cross.skill <= 0.0:
         print_note("cross-validated skill is not above chance: this threshold is no better than none")
     if rain.unit == "index":
@@ -162,7 +162,9 @@ def maxima(
         "left_out": left_out,
         "toml": text,
     }
-    show(facts, f"{len(complete_years)} years with at least {min_coverage:.0%} measured: {complete_years}\n{text}")
+    print_result(
+        facts, f"{len(complete_years)} years with at least {min_coverage:.0%} measured: {complete_years}\n{text}"
+    )
     if not complete_years:
         raise typer.Exit(EXIT_NOTHING)
 

@@ -21,8 +21,8 @@ from monitor.api.cli import (
     options,
     print_json,
     print_note,
+    print_result,
     require_any,
-    show,
     use_local_grid,
 )
 from monitor.api.database import Database
@@ -97,7 +97,7 @@ def add(
         if not (target.exists() and content.samefile(target)):
             _put(content, target, move=content != scene)
     outcome = detect_scene(db, service, one, target, datetime.now(UTC), wait=True, is_confirmed=anyway)
-    show({"site": one.id, "scene": scene.name, "said": outcome}, f"{scene.name}: {outcome}")
+    print_result({"site": one.id, "scene": scene.name, "said": outcome}, f"{scene.name}: {outcome}")
     is_failed = isinstance(outcome, Message) and outcome.id == FAILED.id
     if files and not _make_files(db, service, one, target):
         print_note(f"{scene.name}: not all of its files could be made: see above")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from detection.imagery.footprints.records import INDEX, SceneDetection
-from monitor.api.cli import LocalGridOption, exit_on, show_in_order, use_local_grid_file, warn
+from monitor.api.cli import LocalGridOption, exit_on, print_result_in_order, use_local_grid_file, warn
 from monitor.api.errors import SlopewardError
 from monitor.features.scenes.cli.arguments import FootprintArea, Weights
 from monitor.features.scenes.cli.earlier import (
@@ -51,7 +51,7 @@ def compare(
     for answer, text in answers:
         day = answer["acquired_at"][:10]
         warn(f"{day}: {warning['text']}" for warning in answer["warnings"])
-        show_in_order(answer, f"{day}: {text}")
+        print_result_in_order(answer, f"{day}: {text}")
 
 
 def _compare_scenes(

@@ -18,7 +18,7 @@ from monitor.api.cli import (
     EXIT_PARTLY,
     make_progress_printer,
     print_note,
-    show_in_order,
+    print_result_in_order,
     use_local_grid_file,
 )
 from monitor.api.errors import RefusedError
@@ -324,7 +324,7 @@ def _detect_one(
     if dry_run:
         plan: DetectionPlan = {**survey(options), "scene": str(arguments.scene)}
         _warn(plan["warnings"], arguments)
-        show_in_order(result_to_json(plan), _format_plan(plan))
+        print_result_in_order(result_to_json(plan), _format_plan(plan))
         return 0
     if pre is None:
         answer = run_detect(options, make_progress_printer())
@@ -354,7 +354,7 @@ def _detect_one(
         cracks = hooks().write_scene_cracks(detection=answer, folder=option_values["out_dir"], dates=compared)
         facts = dict(cracks.facts)
         lines = f"{lines}\n{cracks.line}"
-    show_in_order({"scene": str(arguments.scene), **result_to_json(answer), **facts}, lines)
+    print_result_in_order({"scene": str(arguments.scene), **result_to_json(answer), **facts}, lines)
     return max([*codes, EXIT_PARTLY if answer["unreadable_share"] else 0])
 
 

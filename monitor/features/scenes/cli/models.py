@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from monitor.api.cli import options, show
+from monitor.api.cli import options, print_result
 
 if TYPE_CHECKING:
     from detection.imagery.weights_file import ModelCard
@@ -81,7 +81,7 @@ def models(
     if not options().as_json:
         print(HEADER)
     for row in rows:
-        show(asdict(row), _format_row(row))
+        print_result(asdict(row), _format_row(row))
 
 
 _SIMPLE = {

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Commands, SiteArgument, find_readable_sites, open_site, print_note, require_any, show
+from monitor.api.cli import Commands, SiteArgument, find_readable_sites, open_site, print_note, require_any, print_result
 from monitor.api.database import load_view
 from slopeward_earth.points.store.looks import load_largest, load_newest_issues
 from slopeward_earth.points.views import PointForecastRow, PointIssueRow
@@ -45,9 +45,9 @@ def points(
             else:
                 rows = load_largest(c, site, limit) if limit else []
     for one in issues:
-        show(one, _describe(one))
+        print_result(one, _describe(one))
     for row in rows:
-        show(row, f"  {_describe_point(row)}")
+        print_result(row, f"  {_describe_point(row)}")
     nothing = "no forecast of satellite points yet" if pid is None else f"no forecast of a point {pid!r}"
     require_any(issues and (pid is None or rows), nothing)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Commands, SiteArgument, find_readable_sites, open_site, require_any, show
+from monitor.api.cli import Commands, SiteArgument, find_readable_sites, open_site, require_any, print_result
 from monitor.api.database import load_view
 from monitor.api.text import format_instants, format_iso, format_number
 from slopeward_earth.points.store.looks import PointEvent, StoredScan, load_looks
@@ -34,7 +34,7 @@ def points(
         facts = format_instants({"known_at": kept.request.known_at, **{n: getattr(kept.found, n) for n in names}})
         head = {"look": kept.id, "site": kept.request.site, "point_set": kept.request.name}
         lines = [_describe(kept), *(f"  {_describe_event(one)}" for one in kept.found.happenings)]
-        show({**head, **facts, "anomalies": anomalies[kept.id]}, "\n".join(lines))
+        print_result({**head, **facts, "anomalies": anomalies[kept.id]}, "\n".join(lines))
     require_any(found, "no look at satellite points yet")
 
 

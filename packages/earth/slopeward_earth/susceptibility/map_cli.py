@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from monitor.api.cli import Commands, SiteArgument, pick_site, read_service, show
+from monitor.api.cli import Commands, SiteArgument, pick_site, read_service, print_result
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.worker import WorkerTask, run_in_worker
 from slopeward_earth.susceptibility.records import PictureRequest, PictureResult
@@ -33,4 +33,4 @@ def susceptibility(site: SiteArgument) -> None:
     if found.error:
         raise RefusedError(found.error)
     facts = {"file": str(out), "sha256": found.sha256, "bounds": list(found.bounds)}
-    show(facts, f"{out}: picture of {prior.name} (sha256 {found.sha256[:12]})")
+    print_result(facts, f"{out}: picture of {prior.name} (sha256 {found.sha256[:12]})")
