@@ -22,12 +22,12 @@ def show_help(
 
     Example: slopeward help commands
     """
-    from monitor.cli.main import run_verb
+    from monitor.cli.main import run_command
 
     if not words:
         print_overview()
     elif words != ["commands"]:
-        raise typer.Exit(run_verb([*words, "--help"]))
+        raise typer.Exit(run_command([*words, "--help"]))
     elif options().as_json:
         for name, summary in list_summaries().items():
             full_name = find_full_name(name)

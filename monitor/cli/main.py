@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.stdout = escape_on_terminal(sys.stdout)
     sys.stderr = escape_on_terminal(sys.stderr)
     words = sys.argv[1:] if arguments is None else arguments
-    status = run_verb(words)
+    status = run_command(words)
     try:
         _flush(sys.stderr)
     except OSError:
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status)
 
 
-def run_verb(words: list[str]) -> int:
+def run_command(words: list[str]) -> int:
     """Run the command that the words name and return its exit status. Print an error in one line.
 
     Raises:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries import alerts as store
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_alert_events, load_alerts
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.sites.queries.sites import save_site
 from monitor.storage.actor import SERVICE_ACTOR, Actor
@@ -68,7 +68,7 @@ def test_shelving_stores_its_end_and_the_newest_reading(desk):
 def console(desk, tmp_path, monkeypatch):
     """`console("alerts", "ack", ...)`: the exit code of a command that opens the same database by itself."""
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, desk, None)))
-    return lambda *words: run_verb([str(w) for w in words])
+    return lambda *words: run_command([str(w) for w in words])
 
 
 @ON_BOTH

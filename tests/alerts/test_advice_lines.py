@@ -18,7 +18,7 @@ from monitor.alerts.queries.evaluations import load_decision, save_memory
 from monitor.app.core import Core
 from monitor.app.evaluation_loop import EvaluationLoop
 from monitor.app.schedule import Schedule, list_jobs
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.records import Memory
 from monitor.delivery.holding import HoldingContext, apply_holding_rules
@@ -87,10 +87,10 @@ def test_suggestions_with_one_cause_are_one_line(filled_database, tmp_path, caps
     # the list: hazard first
     service = str(write_service(tmp_path, filled_database, text))
     capsys.readouterr()
-    assert run_verb(["alerts", "list", "--site", "north-bench", "--config", service]) == 0
+    assert run_command(["alerts", "list", "--site", "north-bench", "--config", service]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[5] for line in lines] == ["hazard", *["advice"] * 14]
-    assert run_verb(["alerts", "list", "--site", "north-bench", "--json", "--config", service]) == 0
+    assert run_command(["alerts", "list", "--site", "north-bench", "--json", "--config", service]) == 0
     facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len({fact["id"] for fact in facts}) == 15
     assert len(ask(filled_database, load_view, "active_alerts", site="north-bench", ledger="advice")) == 14

@@ -26,7 +26,7 @@ from monitor.app.children import ProcessRestarter
 from monitor.app.core import Core
 from monitor.app.jobs.housekeeping import _load_sites
 from monitor.app.self_monitoring.supervisor_records import load_recipients
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.people.queries.users import disable_user
 from monitor.settings.service import load_service
@@ -328,7 +328,7 @@ def test_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     (tmp_path / "new.toml").write_text(change("red = {over = 80.0", "red = {over = 800.0"))
 
     def call(*words):
-        return run_verb([*words, "--config", config]), capsys.readouterr()
+        return run_command([*words, "--config", config]), capsys.readouterr()
 
     assert call("sites", "proposals")[0] == 4
     code, out = call(
@@ -360,9 +360,9 @@ def test_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
 def test_no_command_puts_a_loosened_file_in_force(bench, tmp_path, capsys):
     bench.live(2)
     config = str(write_service(tmp_path, bench.database, LOOSE))
-    assert run_verb(["level", "set", "bench", "yellow", "--by", "Ada", "--reason", "rain", "--config", config]) == 0
+    assert run_command(["level", "set", "bench", "yellow", "--by", "Ada", "--reason", "rain", "--config", config]) == 0
     assert "changed without approval" in capsys.readouterr().err
-    assert (run_verb(["evaluate", "bench", "--config", config]), in_force(bench)) == (0, SITE_TEXT)
+    assert (run_command(["evaluate", "bench", "--config", config]), in_force(bench)) == (0, SITE_TEXT)
 
 
 # ---- the running service ---------------------------------------------------------------------------------------
@@ -435,8 +435,8 @@ def test_one_person_cannot_retire_a_site_at_a_high_level(bench, tmp_path, capsys
     bench.live(1)
     set_level(bench.database, bench.site, 2, ADA, "crack", bench.now)
     words = ["sites", "retire", "bench", "--by", "Ada", "--reason", "mine closed", "--config", config]
-    assert (run_verb(words), "is at orange" in capsys.readouterr().err) == (1, True)
-    assert (run_verb([*words, "--second", "ada"]), run_verb([*words, "--second", "Bo"])) == (1, 0)
+    assert (run_command(words), "is at orange" in capsys.readouterr().err) == (1, True)
+    assert (run_command([*words, "--second", "ada"]), run_command([*words, "--second", "Bo"])) == (1, 0)
 
 
 def test_edit_on_disk_does_not_remove_recipients_of_the_service(bench, tmp_path):
@@ -551,7 +551,7 @@ def test_commands_add_list_and_end_maintenance(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
 
     def call(*words):
-        return run_verb([*words, "--config", config]), capsys.readouterr()
+        return run_command([*words, "--config", config]), capsys.readouterr()
 
     assert call("maintenance", "list")[0] == 4
     code, out = call("maintenance", "add", "bench", "G1", "--for", "2h", "--by", "Ada", "--reason", "mast", "--json")

@@ -9,7 +9,7 @@ from sqlalchemy import select, text, update
 from monitor.alerts.acts.event_acts import withdraw_event_of_site
 from monitor.alerts.queries.evaluations import find_state
 from monitor.alerts.queries.events import confirm_event, withdraw_confirmation
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.records import Memory
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.message import BrokerMessage
@@ -131,10 +131,10 @@ def test_explanation_names_the_event_and_who_confirmed_it(slope, tmp_path, monke
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, slope.database, None)))
     with slope.database.read() as c:
         alert = c.execute(text("select alert_id from alert_history where reason like '%jumped by%'")).scalars().first()
-    assert run_verb(["alerts", "explain", str(alert), "--recompute"]) == 0
+    assert run_command(["alerts", "explain", str(alert), "--recompute"]) == 0
     told = capsys.readouterr().out
     assert "Event 1 (earthquake), declared by USGS by mqtt, confirmed by Ada and Bo: explains the step G" in told
-    assert run_verb(["events", "list", "--site", "bench"]) == 0
+    assert run_command(["events", "list", "--site", "bench"]) == 0
     assert "earthquake by USGS (mqtt), confirmed by 2: M 5.1" in capsys.readouterr().out
 
 

@@ -30,7 +30,7 @@ from monitor.alerts.queries.reports import add_report
 from monitor.alerts.tables import alert as alert_table
 from monitor.alerts.tables import alert_event
 from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.cli.site.explaining import recompute_all
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.errors import RefusedError
@@ -73,7 +73,7 @@ def explain(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
 
     def call(*more):
-        status = run_verb([*words, "--config", config, *more])
+        status = run_command([*words, "--config", config, *more])
         out = capsys.readouterr()
         return status, out.out + out.err
 
@@ -431,16 +431,16 @@ def test_altered_or_forged_part_of_a_pack_is_found(open_copy):
 def test_command_writes_and_checks_packs(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
     path = str(tmp_path / "x.zip")
-    assert run_verb(["alerts", "export", "1", "--out", path, "--config", config]) == 0
-    assert run_verb(["alerts", "export", "--check", path]) == 0
+    assert run_command(["alerts", "export", "1", "--out", path, "--config", config]) == 0
+    assert run_command(["alerts", "export", "--check", path]) == 0
     assert "every decision recomputes bit for bit" in capsys.readouterr().out
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("more.txt", "x")
-    assert run_verb(["alerts", "export", "--check", path]) == 1
+    assert run_command(["alerts", "export", "--check", path]) == 1
     (tmp_path / "no.zip").write_bytes(b"PK nothing")
-    assert run_verb(["alerts", "export", "--check", str(tmp_path / "no.zip")]) == 1
-    assert run_verb(["alerts", "export", "99", "--out", str(tmp_path / "y.zip"), "--config", config]) == 1
-    assert run_verb(["alerts", "export", "--config", config]) == 2
+    assert run_command(["alerts", "export", "--check", str(tmp_path / "no.zip")]) == 1
+    assert run_command(["alerts", "export", "99", "--out", str(tmp_path / "y.zip"), "--config", config]) == 1
+    assert run_command(["alerts", "export", "--config", config]) == 2
     assert ask(bench.database, lambda c: c.execute(select(alert_table.c.id)).scalar()) == 1
 
 
@@ -470,7 +470,7 @@ def test_notice_without_frozen_inputs_claims_no_proof(database, tmp_path, capsys
     change = AlertChange(AlertCategory.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
     tell(database, apply_changes, [change], ChangeContext("bench", None, (), SERVICE_ACTOR, START, "x"))
     config = str(write_service(tmp_path, database))
-    assert run_verb(["alerts", "explain", "1", "--recompute", "--config", config]) == 0
+    assert run_command(["alerts", "explain", "1", "--recompute", "--config", config]) == 0
     out = capsys.readouterr().out
     assert "no inputs were frozen" in out
     assert "nothing to recompute" in out
@@ -480,11 +480,11 @@ def test_notice_without_frozen_inputs_claims_no_proof(database, tmp_path, capsys
 def test_alarm_of_the_service_is_explained(database, tmp_path, capsys):
     ServiceAlarms(database, {}, lambda: START, lambda: None).write(make_alarm("x", 2, "the disk is full", is_open=True))
     config = str(write_service(tmp_path, database))
-    assert run_verb(["alerts", "explain", "1", "--recompute", "--config", config]) == 0
+    assert run_command(["alerts", "explain", "1", "--recompute", "--config", config]) == 0
     out = capsys.readouterr().out
     assert "Reason: the disk is full" in out
     assert "equal bit for bit" in out
-    assert run_verb(["alerts", "explain", "1", "--as-of", "now", "--config", config]) == 1
+    assert run_command(["alerts", "explain", "1", "--as-of", "now", "--config", config]) == 1
     assert "no readings were used" in capsys.readouterr().err
-    assert run_verb(["alerts", "export", "1", "--out", str(tmp_path / "x.zip"), "--config", config]) == 0
-    assert run_verb(["alerts", "export", "--check", str(tmp_path / "x.zip")]) == 0
+    assert run_command(["alerts", "export", "1", "--out", str(tmp_path / "x.zip"), "--config", config]) == 0
+    assert run_command(["alerts", "export", "--check", str(tmp_path / "x.zip")]) == 0

@@ -18,7 +18,7 @@ from monitor.alerts.queries.alerts import load_alert_events, load_alerts
 from monitor.alerts.queries.evaluations import find_state, load_decision
 from monitor.alerts.queries.offsets import confirm_offset, load_offset_facts, revoke_offset
 from monitor.alerts.tables import alert
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.changes import AlertCategory
 from monitor.delivery.state import site_payload
 from monitor.errors import NotFoundError, RefusedError
@@ -201,7 +201,7 @@ def test_commands_list_acknowledge_evaluate_and_set_the_level(slope, tmp_path, m
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, slope.database, slope.site.source)))
 
     def call(*words):
-        return run_verb(list(words)), capsys.readouterr()
+        return run_command(list(words)), capsys.readouterr()
 
     code, out = call("alerts", "list", "--ledger", "hazard", "--json")
     assert code == 0

@@ -15,7 +15,7 @@ from monitor.app.checks.site_files import SiteFolder
 from monitor.app.core import Core
 from monitor.app.self_monitoring.emergency import NOTIFY_AFTER_S, EmergencyNotifier
 from monitor.app.self_monitoring.state_file import ChannelAddress, StateFile
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.settings.service import load_service
 from monitor.sites.first_site import write_first_site
 from monitor.storage.check import BAD, Check, make_state
@@ -47,7 +47,7 @@ def service(database, tmp_path, monkeypatch):
 
 
 def run_json_command(capsys, command="doctor"):
-    status = run_verb([command, "--json", "--config", "slopeward.toml"])
+    status = run_command([command, "--json", "--config", "slopeward.toml"])
     return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -135,7 +135,7 @@ def test_missing_table_is_named_by_doctor_check_upgrade_and_the_log(database, se
     assert (status, line["subject"], line["state"], line["remedy"]) == (1, "database", "bad", RESTORE)
     assert not [line for line in lines if "schema is current" in line["found"]]
     for command in (["db", "upgrade"], ["db", "current"], ["check", "--connect"]):
-        assert run_verb([*command, "--config", "slopeward.toml"]) == 1
+        assert run_command([*command, "--config", "slopeward.toml"]) == 1
         assert "lacks known_device, recovery_code.used_at; restore a copy" in capsys.readouterr().err
     core = Core(service, lambda: NOW)
     core._open_database()

@@ -25,7 +25,7 @@ from monitor.app.self_monitoring.threads import VITAL
 from monitor.broker import probe
 from monitor.broker.access import parse_access
 from monitor.broker.probe import probe_broker
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import BrokerError, StoreBusyError
 from monitor.features.demo.publish import OutgoingMessage, PlayPace, Publisher, play
 from monitor.settings.service import parse_service
@@ -341,7 +341,7 @@ def test_simulate_publishes_and_writes_truth_and_site_file(mosquitto, tmp_path, 
 
     def simulate(*options):
         common_options = "--days 2 --step 2h --live 4h --speed 100000".split()
-        return run_verb(["demo", "simulate", "--broker", mosquitto.url, *common_options, *options])
+        return run_command(["demo", "simulate", "--broker", mosquitto.url, *common_options, *options])
 
     assert simulate("--site-file", "sim.toml") == 0
     site = load_site(tmp_path / "sim.toml")

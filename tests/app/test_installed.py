@@ -25,7 +25,7 @@ def test_child_processes_of_an_installed_program_get_no_pythonpath(tmp_path):
     """
     code = (
         "import os; from monitor.cli import main\n"
-        "main.run_verb = lambda words: print(os.environ.get('PYTHONPATH')) or 0\n"
+        "main.run_command = lambda words: print(os.environ.get('PYTHONPATH')) or 0\n"
         "main.main([])"
     )
     for name in ("monitor", "forecasting", "detection"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.sites.first_site import write_first_site
 from monitor.storage.engine import Database
 from tests.delivery.outbox import add_alert, add_message, add_site, clock
@@ -31,7 +31,7 @@ def alert_id(tmp_path, monkeypatch):
     Path("configs/slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
     text = write_first_site("north")
     Path("configs/sites/north.toml").write_text(text[: text.index("[[recipient]]")] + RECIPIENTS)
-    assert run_verb(["db", "upgrade"]) == 0
+    assert run_command(["db", "upgrade"]) == 0
     with Database(url) as database, database.write() as connection:
         add_site(connection)
         number = add_alert(connection, at=clock())
@@ -41,7 +41,7 @@ def alert_id(tmp_path, monkeypatch):
 
 def test_chain_lists_sent_and_planned_messages(alert_id, capsys):
     capsys.readouterr()
-    assert run_verb(["alerts", "chain", str(alert_id), "--json"]) == 0
+    assert run_command(["alerts", "chain", str(alert_id), "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["stage"], row["recipient"], row["state"]) for row in rows[:3]] == [
         ("first notice", "duty", "delivered"),
@@ -54,7 +54,7 @@ def test_chain_lists_sent_and_planned_messages(alert_id, capsys):
 
 def test_chain_prints_one_line_for_each_message(alert_id, capsys):
     capsys.readouterr()
-    assert run_verb(["alerts", "chain", str(alert_id)]) == 0
+    assert run_command(["alerts", "chain", str(alert_id)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "first notice" in lines[0]
     assert "chief" in lines[1]
@@ -63,4 +63,4 @@ def test_chain_prints_one_line_for_each_message(alert_id, capsys):
 
 
 def test_chain_of_an_unknown_alert_is_an_error(alert_id, capsys):
-    assert run_verb(["alerts", "chain", str(alert_id + 1)]) != 0
+    assert run_command(["alerts", "chain", str(alert_id + 1)]) != 0

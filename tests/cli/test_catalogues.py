@@ -19,7 +19,7 @@ from forecasting.decomposition.components import list_methods
 from forecasting.neural.network import Shape
 from forecasting.neural.pretrained import PLACE
 from forecasting.registry import NETWORKS, list_models, list_networks, load
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.forecasts.cli import catalogue
 from monitor.features.scenes.cli import models
 
@@ -76,17 +76,17 @@ def test_reference_page_names_every_network_with_its_number_of_weights():
 
 def test_list_of_models_needs_no_database(capsys, monkeypatch, tmp_path, listed_models):
     monkeypatch.chdir(tmp_path)
-    assert run_verb(["forecast", "models", "--all", "--json"]) == 0
+    assert run_command(["forecast", "models", "--all", "--json"]) == 0
     out, err = capsys.readouterr()
     assert [json.loads(line)["id"] for line in out.splitlines()] == [row.id for row in listed_models.values()]
     assert err.startswith("no trained models: ")
-    assert run_verb(["forecast", "models"]) == 1
-    assert run_verb(["forecast", "models", "--all"]) == 0
+    assert run_command(["forecast", "models"]) == 1
+    assert run_command(["forecast", "models", "--all"]) == 0
     assert re.search(r"^gru +network +reads drivers$", capsys.readouterr().out, re.MULTILINE)
 
 
 def load_rows(capsys, *options):
-    assert run_verb(["scenes", "models", "--json", *options]) == 0
+    assert run_command(["scenes", "models", "--json", *options]) == 0
     return {row["id"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
 
 
@@ -163,13 +163,13 @@ def test_networks_are_listed_as_not_measured_without_records(capsys, monkeypatch
     rows_by_id = load_rows(capsys)
     assert rows_by_id.pop("drs-unet")["scores"][0]["record"] == "its card"
     assert {row["note"] for row in rows_by_id.values()} == {"not measured"}
-    assert run_verb(["scenes", "models"]) == 0
+    assert run_command(["scenes", "models"]) == 0
     assert re.search(r"^unet +17\.263 M / 17\.269 M  not measured$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_list_of_networks_imports_no_torch():
     code = (
-        "import sys; from monitor.cli.main import run_verb; assert run_verb(['scenes', 'models']) == 0; "
+        "import sys; from monitor.cli.main import run_command; assert run_command(['scenes', 'models']) == 0; "
         "assert not {'torch', 'rasterio'} & set(sys.modules), 'loaded'"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -12,7 +12,7 @@ from monitor.app.checks.database import CurrentDatabase
 from monitor.app.checks.table import run_checks
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import ACL, PASSWORDS
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.ingest.broker_process import ManagedBroker, find_mosquitto
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.sites.files import load_site
@@ -101,9 +101,9 @@ def test_files_of_broker_acl_protect_an_external_broker(write_config, capsys):
     service = write_config(section)
     config = str(write_config.folder / "slopeward.toml")
     command = ["broker", "acl", "--out", str(write_config.folder / "out"), "--json", "--config", config]
-    assert run_verb(command) == 0
+    assert run_command(command) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert ([login["username"] for login in shown], run_verb(command)) == (["north", "south"], 0)
+    assert ([login["username"] for login in shown], run_command(command)) == (["north", "south"], 0)
     assert capsys.readouterr().out == ""  # passwords are printed only once
     out = write_config.folder / "out"
     (write_config.folder / "m.conf").write_text(

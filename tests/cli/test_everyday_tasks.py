@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from monitor.cli.commands import find_full_name, load_all_commands
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.fixtures.waiting import REPOSITORY
 from tests.tables import tabulated
 
@@ -31,7 +31,7 @@ TASKS = {
 def overview(capsys, monkeypatch):
     """Return the lines of `slopeward --help` by command."""
     monkeypatch.setenv("COLUMNS", "80")
-    assert run_verb(["--help"]) == 0
+    assert run_command(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if line.startswith("  ")}
 

@@ -20,7 +20,7 @@ from monitor.alerts.evaluation_tables import site_state
 from monitor.alerts.queries.signatures import TwoPersonAct, save_first
 from monitor.alerts.tables import alert as alert_table
 from monitor.cli import acts
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import RefusedError
 from monitor.people.queries import sessions
 from monitor.people.queries.api_tokens import add_api_token, revoke_api_token
@@ -93,7 +93,7 @@ def call(monkeypatch, capsys):
             if who or password:
                 patch.setenv("SLOPEWARD_BY_PASSWORD", password or WORDS[who])
             names = () if who is None else ("--by", who)
-            status = run_verb([*map(str, arguments), *names])
+            status = run_command([*map(str, arguments), *names])
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
@@ -358,7 +358,7 @@ def test_bound_system_user_acts_as_its_account_and_root_is_not_authenticated(dat
             os.environ.update({"SLOPEWARD_CONFIG": str(service), **variables})
             if user is not None:
                 os.setresuid(pwd.getpwnam(user).pw_uid, 0, 0)
-            os._exit(run_verb(list(arguments)))
+            os._exit(run_command(list(arguments)))
 
         return os.waitstatus_to_exitcode(run_forked(run_command))
 

@@ -32,7 +32,7 @@ def empty_project(tmp_path, monkeypatch):
 
 
 def run(capsys, *arguments):
-    status = cli.run_verb(list(arguments))
+    status = cli.run_command(list(arguments))
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err + captured.out
     return status, captured.out, captured.err
@@ -140,7 +140,7 @@ def test_command_ends_silently_when_the_reader_of_its_output_has_closed(words, b
     os.close(read_fd)
     with open(write_fd, "w", buffering) as pipe:
         monkeypatch.setattr("sys.stdout", pipe)
-        assert cli.run_verb(list(words)) == cli.READER_LEFT
+        assert cli.run_command(list(words)) == cli.READER_LEFT
     assert capsys.readouterr().err == ""
 
 
@@ -154,7 +154,7 @@ def test_broken_pipe_to_another_process_is_reported(capsys, monkeypatch):
     read_fd, write_fd = os.pipe()
     with open(read_fd), open(write_fd, "w") as pipe:
         monkeypatch.setattr("sys.stdout", pipe)
-        assert cli.run_verb(["check"]) == 1
+        assert cli.run_command(["check"]) == 1
     assert "Broken pipe" in capsys.readouterr().err
 
 
@@ -163,7 +163,7 @@ def test_broken_pipe_to_another_process_is_reported(capsys, monkeypatch):
 def test_full_disk_of_the_output_is_one_line_of_error(words, buffering, capsys, monkeypatch):
     with Path("/dev/full").open("w", buffering) as full:
         monkeypatch.setattr("sys.stdout", full)
-        assert cli.run_verb(list(words)) == 1
+        assert cli.run_command(list(words)) == 1
     assert capsys.readouterr().err == "the output is incomplete: No space left on device\n"
 
 
@@ -187,7 +187,7 @@ def test_output_before_an_error_is_kept(tmp_path, capsys, monkeypatch):
     output_file = tmp_path / "said.txt"
     with output_file.open("w") as out:
         monkeypatch.setattr("sys.stdout", out)
-        assert cli.run_verb(["check"]) == 1
+        assert cli.run_command(["check"]) == 1
     assert output_file.read_text() == "the first of two rows\n"
     assert "Permission denied" in capsys.readouterr().err
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.sites.first_site import write_first_site
 from monitor.worker.scene_lock import FILE, lock_scene_results
 
@@ -23,7 +23,7 @@ def project(tmp_path_factory):
             Path(f"configs/sites/{name}.toml").write_text(site_text)
         Path("configs/slopeward.toml").write_text(f'[database]\nurl = "sqlite:///{folder}/x.db"\n')
         Path("a.csv").write_text("time,station,quantity,value\n2026-01-01T00:00:00Z,G1,rain_mm,1.0\n")
-        assert run_verb(["db", "upgrade"]) == 0
+        assert run_command(["db", "upgrade"]) == 0
         yield folder
 
 
@@ -40,12 +40,12 @@ def project(tmp_path_factory):
     ],
 )
 def test_command_about_one_site_works_although_another_site_file_is_invalid(project, words, status, is_said, capsys):
-    assert run_verb(words.split()) == status
+    assert run_command(words.split()) == status
     assert (f"warning: {FAULT}" in capsys.readouterr().err) is is_said
 
 
 def test_command_fails_if_its_own_site_file_is_invalid(project, capsys):
-    assert run_verb(["ingest", "a.csv", "--site", "south"]) == 1
+    assert run_command(["ingest", "a.csv", "--site", "south"]) == 1
     assert FAULT in capsys.readouterr().err
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from monitor.alerts.records import AlertState
 from monitor.alerts.tables import alert
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.conditions import NEWEST_READING
 from monitor.storage.engine import Database
 from monitor.text.instants import parse_time
@@ -28,7 +28,7 @@ def service(filled_sqlite_url, tmp_path):
 
 
 def run_command(capsys, service, *arguments):
-    run_verb([*arguments, "--config", service])
+    run_command([*arguments, "--config", service])
     return capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from monitor.alerts.queries.maintenance import add_maintenance
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.readings.queries.observations import find_series_id, load_readings
 from monitor.readings.tables import offset_entry
 from monitor.storage.actor import Actor
@@ -39,7 +39,7 @@ def slope_with_new_sensor(database, tmp_path):
 
 
 def call(slope_with_new_sensor, capsys, *arguments):
-    status = run_verb([*arguments, "--config", slope_with_new_sensor.config])
+    status = run_command([*arguments, "--config", slope_with_new_sensor.config])
     out = capsys.readouterr()
     return status, out.out, out.err
 

@@ -17,7 +17,7 @@ from monitor.canonical import canonical_json
 from monitor.cli import rules
 from monitor.cli.commands import find_full_name, load_all_commands
 from monitor.cli.identity import authenticate_actor, name_os_user
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.cli.session import open_database
 from monitor.errors import StoreError
 from monitor.features.drills.queries import add_drill
@@ -221,7 +221,7 @@ def test_bound_system_user_sees_only_the_sites_of_the_account(bench, monkeypatch
     )
 
     def call(command, *options):
-        return run_verb([*command.split(), *SITE_COMMANDS[command], *options]), "".join(capsys.readouterr())
+        return run_command([*command.split(), *SITE_COMMANDS[command], *options]), "".join(capsys.readouterr())
 
     def run_all():
         return {command: call(command) for command in SITE_COMMANDS}
@@ -262,7 +262,7 @@ def test_no_command_acts_for_an_unauthenticated_person(bench, files, monkeypatch
             with monkeypatch.context() as patch:
                 if password is not None:
                     patch.setenv("SLOPEWARD_BY_PASSWORD", password)
-                status = run_verb([*call, *([] if person is None else ["--by", person])])
+                status = run_command([*call, *([] if person is None else ["--by", person])])
             error = capsys.readouterr().err
             if status != 1 or answer not in error:
                 failures.append(f"slopeward {command} by {person}: status {status}, {error.strip()}")
@@ -279,7 +279,7 @@ def test_every_command_refuses_a_wrong_password_and_logs_it(bench, files, monkey
     rows_before = count_rows(bench.database)
     for command, words in CALLS.items():
         assert (
-            run_verb([*command.split(), *(files.get(argument, argument) for argument in words), "--by", "Ada"]) == 1
+            run_command([*command.split(), *(files.get(argument, argument) for argument in words), "--by", "Ada"]) == 1
         ), command
         assert "the password of Ada is wrong" in capsys.readouterr().err, command
     rows_after = count_rows(bench.database)

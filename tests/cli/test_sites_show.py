@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 
 SITE = """
 [site]
@@ -43,7 +43,7 @@ def config(tmp_path):
 
 
 def test_show_lists_the_keys_of_a_kind_of_criterion(config, capsys):
-    assert run_verb(["sites", "show", "bench", "--config", config]) == 0
+    assert run_command(["sites", "show", "bench", "--config", config]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines() if "  criterion " in line]
     (criterion_line,) = [line for line in lines if line.startswith("criterion rain_antecedent-1 ")]
     assert "span = 30d" in criterion_line
@@ -52,7 +52,7 @@ def test_show_lists_the_keys_of_a_kind_of_criterion(config, capsys):
 
 
 def test_only_criteria_of_the_site_file_are_counted(config, capsys):
-    assert run_verb(["sites", "list", "--json", "--config", config]) == 0
+    assert run_command(["sites", "list", "--json", "--config", config]) == 0
     assert json.loads(capsys.readouterr().out)["criteria"] == 1
-    run_verb(["check", "--config", config])
+    run_command(["check", "--config", config])
     assert "criteria: 1, recipients: 1" in capsys.readouterr().out

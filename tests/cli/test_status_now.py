@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.sites.first_site import write_first_site
 from monitor.storage import engine
 from monitor.storage.engine import Database
@@ -33,7 +33,7 @@ def run_status_command(database, database_url, tmp_path, monkeypatch, capsys):
     database.close()
 
     def run_status(*words):
-        status = run_verb(["status", *words])
+        status = run_command(["status", *words])
         captured = capsys.readouterr()
         assert "internal error" not in captured.out + captured.err
         return status, captured.out + captured.err
@@ -148,13 +148,13 @@ def project(tmp_path_factory):
         Path("configs/sites").mkdir(parents=True)
         Path("configs/sites/north-bench.toml").write_text(write_first_site("north-bench"))
         Path("configs/slopeward.toml").write_text(f'[database]\nurl = "sqlite:///{folder}/x.db"\n')
-        assert run_verb(["db", "upgrade"]) == 0
+        assert run_command(["db", "upgrade"]) == 0
         yield folder
 
 
 @pytest.mark.parametrize("words", SITE_COMMANDS)
 def test_unknown_site_is_one_line_of_error(project, words, capsys):
-    status = run_verb(words.format("north-bemch").split())
+    status = run_command(words.format("north-bemch").split())
     out, err = capsys.readouterr()
     assert (status, out, err.count("\n"), "north-bemch" in err) == (1, "", 1, True)
     assert "did you mean north-bench?" in err or "no reference of north-bemch/G1 is stored" in err
@@ -164,18 +164,18 @@ def test_unknown_site_is_one_line_of_error(project, words, capsys):
     "words", [w for w in SITE_COMMANDS if "list" in w or "models" in w or "expl" in w or "export" in w]
 )
 def test_site_without_stored_items_is_reported_as_empty(project, words, capsys):
-    status = run_verb(words.format("north-bench").split())
+    status = run_command(words.format("north-bench").split())
     out, err = capsys.readouterr()
     assert (status, out, err.count("\n")) == (4, "", 1)
 
 
 def test_status_before_the_first_run_names_the_site_to_be_watched(project, capsys):
-    assert (run_verb(["status"]), "`slopeward run` takes: north-bench" in capsys.readouterr().out) == (6, True)
+    assert (run_command(["status"]), "`slopeward run` takes: north-bench" in capsys.readouterr().out) == (6, True)
 
 
 def test_missing_alerts_of_the_service_are_no_error(project, capsys):
-    assert (run_verb(["alerts", "list", "--site", "status"]), capsys.readouterr().err) == (4, "no alert\n")
-    assert run_verb(["alerts", "list", "--ledger", "hazards"]) == 1
+    assert (run_command(["alerts", "list", "--site", "status"]), capsys.readouterr().err) == (4, "no alert\n")
+    assert run_command(["alerts", "list", "--ledger", "hazards"]) == 1
     assert "hazard, health, advice" in capsys.readouterr().err
 
 
@@ -185,6 +185,6 @@ def test_missing_alerts_of_the_service_are_no_error(project, capsys):
 )
 @pytest.mark.parametrize("name", ["", "  ", "\u200b"])
 def test_empty_name_of_a_person_is_rejected(project, verb, name, capsys):
-    status = run_verb([*verb.split(), "--by", name])
+    status = run_command([*verb.split(), "--by", name])
     err = capsys.readouterr().err
     assert (status, err.count("\n"), "--by: a name is needed" in err) == (1, 1, True)

@@ -39,11 +39,11 @@ def _find_tries(page: Path) -> list[tuple[str, str]]:
 
 
 def _run_commands(text: str) -> str:
-    lines = ["from monitor.cli.main import run_verb"]
+    lines = ["from monitor.cli.main import run_command"]
     for command in text.splitlines():
         program, *words = shlex.split(command)
         assert program == "slopeward"
-        lines.append(f"assert run_verb({words!r}) == 0")
+        lines.append(f"assert run_command({words!r}) == 0")
     return "\n".join(lines)
 
 

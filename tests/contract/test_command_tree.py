@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.commands import find_full_name, list_commands, load_all_commands, load_app
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.cli.overview import OTHER, SUBJECTS, find_subject, summarize
 from monitor.cli.usage import FORMER_OPTIONS
 from tests.tables import tabulated
@@ -306,7 +306,7 @@ def test_a_program_can_read_every_command():
 
 @tabulated("name", list_commands())
 def test_an_unknown_option_is_status_2_with_one_line_that_names_it(name, capsys):
-    assert run_verb([*name.split(), "--no-such-option"]) == 2
+    assert run_command([*name.split(), "--no-such-option"]) == 2
     message = capsys.readouterr().err
     assert "--no-such-option" in message
     assert message.count("\n") == 1
@@ -333,7 +333,7 @@ def test_every_decimal_of_the_command_line_refuses_what_is_no_measure(capsys):
     for path, p in decimals:
         for value in ("nan", "inf", "1e308", "-1e308"):
             said = [f"{p.opts[0]}={value}"] if p.opts[0].startswith("--") else ["--", "x", "x", value]  # the third
-            assert run_verb([*path.split(), *said]) == 2, (path, said)
+            assert run_command([*path.split(), *said]) == 2, (path, said)
             assert "Input should be" in capsys.readouterr().err, (path, said)
 
 
@@ -345,5 +345,5 @@ def test_every_decimal_of_the_command_line_refuses_what_is_no_measure(capsys):
     ],
 )
 def test_a_number_out_of_its_bounds_is_wrong_use(words, capsys):
-    assert run_verb(words.split()) == 2
+    assert run_command(words.split()) == 2
     assert "Input should be" in capsys.readouterr().err

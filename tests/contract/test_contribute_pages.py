@@ -63,12 +63,12 @@ models = ["last-row"]
 """
 USED = ("tiltbox", "swing", "lamp", "last-row")  # names of the packages that the site file uses
 CHECK = """
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.plugin_isolation import list_faults
 
 assert list_faults() == []
-assert run_verb(["check", "--config", "right.toml"]) == 0
-assert run_verb(["check", "--config", "wrong.toml"]) == 1
+assert run_command(["check", "--config", "right.toml"]) == 0
+assert run_command(["check", "--config", "wrong.toml"]) == 1
 """
 
 

@@ -24,7 +24,7 @@ from monitor.storage.audit import load_entries
 def doctor():
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        run_verb(["doctor", "--config", "slopeward.toml"])
+        run_command(["doctor", "--config", "slopeward.toml"])
     return printed.getvalue()
 
 
@@ -45,10 +45,10 @@ assert "No visit yet." in asyncio.run(read("/sites/bench/visits"))
 assert asyncio.run(ask("/sites/bench/visits", "/sites/none/visits")) == [200, 404]
 assert '<a href="/sites/bench/visits">Visits</a>' in asyncio.run(read("/sites/bench"))
 add = ["visits", "add", "bench", "walked to the crest", "--by", "ada", "--config", "slopeward.toml"]
-assert run_verb(add) == 0
+assert run_command(add) == 0
 listing = ["visits", "show", "bench", "--config", "slopeward.toml"]
-assert run_verb(listing) == 0
-assert run_verb([*listing, "--json"]) == 0
+assert run_command(listing) == 0
+assert run_command([*listing, "--json"]) == 0
 assert "ada: walked to the crest" in asyncio.run(read("/sites/bench/visits"))
 assert {OVERDUE!r} not in doctor()
 schedule = Schedule(core.db, config, [site], core.clock, lambda *_: None)
@@ -134,7 +134,7 @@ def test_a_version_of_the_feature_that_cannot_be_imported_is_disabled(tmp_path, 
     (source / "slope_visits/routes.py").write_text("import no_such_module\n", encoding="utf-8")
     set_version(source, "1.1")
     install(tmp_path / "others", source)
-    ended = run_python(tmp_path, START + "assert run_verb(['visits', 'list', '--site', 'bench']) == 2")
+    ended = run_python(tmp_path, START + "assert run_command(['visits', 'list', '--site', 'bench']) == 2")
     reason = "register_routes: ModuleNotFoundError: No module named 'no_such_module'"
     assert f"plugin of the plugin visits: left out: {reason}" in ended.stderr
 

@@ -74,7 +74,7 @@ from datetime import UTC, datetime
 
 import httpx
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from monitor.plugins import hooks, implementations
@@ -85,8 +85,8 @@ from monitor.sites.queries.sites import save_site
 from monitor.storage.migrate import upgrade
 from monitor.web.app import build_app
 
-assert run_verb(["check", "--config", "slopeward.toml"]) == 0
-assert run_verb(["--help"]) == 0
+assert run_command(["check", "--config", "slopeward.toml"]) == 0
+assert run_command(["--help"]) == 0
 config = load_service("slopeward.toml", {})
 core = Core(config)
 upgrade(core.db)
@@ -123,10 +123,10 @@ assert asyncio.run(ask("/", "/sites/bench", "/login", "/alerts", "/metrics")) ==
 
 # commands that fail, the service among them
 REFUSED = """
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 
 for words in (["--help"], ["check", "--config", "slopeward.toml"], ["run", "--config", "slopeward.toml"]):
-    assert run_verb(words) == 1
+    assert run_command(words) == 1
 """
 
 
@@ -277,7 +277,7 @@ def test_a_site_that_names_a_channel_of_a_missing_feature_fails_the_check(tmp_pa
     for kind in kinds:
         text = SITE.replace("log:duty", f"{kind}:X").replace('"bench"', f'"{kind}"')
         (tmp_path / f"sites/{kind}.toml").write_text(text, encoding="utf-8")
-    check = 'from monitor.cli.main import run_verb\nassert run_verb(["check", "--config", "slopeward.toml"]) == 1'
+    check = 'from monitor.cli.main import run_command\nassert run_command(["check", "--config", "slopeward.toml"]) == 1'
     refused = run_python(tmp_path, check).stderr
     assert not [kind for kind in kinds if f"got '{kind}:X'" not in refused]
     assert len(kinds) > 3
@@ -300,7 +300,9 @@ def test_a_section_of_a_missing_feature_is_a_warning_and_a_misspelt_one_an_error
     (tmp_path / "sites/bench.toml").write_text(SITE + profile, encoding="utf-8")
     warnings_of_check = run_python(tmp_path, START).stderr
     assert "[[profile]] is ignored, because the feature 'profiles' is not installed" in warnings_of_check
-    run_check = 'from monitor.cli.main import run_verb\nassert run_verb(["check", "--config", "slopeward.toml"]) == 1'
+    run_check = (
+        'from monitor.cli.main import run_command\nassert run_command(["check", "--config", "slopeward.toml"]) == 1'
+    )
     (tmp_path / "sites/bench.toml").write_text(SITE + profile.replace("profile", "profle"), encoding="utf-8")
     assert "unknown key 'profle'; did you mean 'profile'?" in run_python(tmp_path, run_check).stderr
     rate = '\n[[criterion]]\nkind = "rate"\nseries = "S9.pore_pressure"\nyellow = {over = 5.0, window = "1d"}\n'

@@ -32,7 +32,7 @@ check_health_subjects()
 asyncio.run(ask("/sites/bench", "/api/v1/sites/bench/zones.geojson"))
 printed = io.StringIO()
 with contextlib.redirect_stdout(printed):
-    run_verb(["doctor", "--config", "slopeward.toml"])
+    run_command(["doctor", "--config", "slopeward.toml"])
 with core.db.write() as c:
     write_heartbeat(c, "core", {"state": "running", "degraded": [], "levels": {}}, core.clock())
 answers = {name: asyncio.run(read(path)) for name, path in (("health", "/health"), ("route", "/sites/bench/exit"))}

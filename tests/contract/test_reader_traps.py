@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.ingest.files.readers import Content, list_readers
 from monitor.worker import compute
 from tests.contract.test_readers import here, spell_grid, spell_licsbas, spell_mintpy, stored
@@ -127,7 +127,7 @@ def lay(name, content):
 
 
 def read_in(name, path, *more):
-    return run_verb(["ingest", str(path), "--site", "bench", "--format", name, *TRAPS[name][1], *more])
+    return run_command(["ingest", str(path), "--site", "bench", "--format", name, *TRAPS[name][1], *more])
 
 
 def test_every_reader_has_its_traps():

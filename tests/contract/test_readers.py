@@ -12,7 +12,7 @@ import pytest
 from scipy.io import netcdf_file
 from sqlalchemy import func, select
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.ingest.files.readers import Content, list_readers, open_points, open_readings
 from monitor.readings.point_tables import point_observation
 from monitor.readings.tables import observation
@@ -128,7 +128,7 @@ ALL = pytest.mark.parametrize("name", list_readers())
 @pytest.fixture
 def here(tmp_path, monkeypatch, sqlite_url):
     monkeypatch.chdir(tmp_path)
-    assert run_verb(["sites", "init", "bench"]) == 0
+    assert run_command(["sites", "init", "bench"]) == 0
     Path("m.toml").write_text(MAPPING)
     with next(Path().rglob("bench.toml")).open("a") as site:
         site.write(ORIGIN)
@@ -173,7 +173,7 @@ def test_a_file_of_a_folder_is_recognised_and_stored_once(name, is_named, here, 
     if not is_named:  # its content says what it is
         del words[words.index("--format") : words.index("--format") + 2]
     for _ in range(2):  # the second time nothing is new
-        assert run_verb(words) == 0, capsys.readouterr().err
+        assert run_command(words) == 0, capsys.readouterr().err
         assert stored() == values
 
 
@@ -182,12 +182,12 @@ def test_two_grids_of_a_folder_that_claim_one_instant_stop_the_import(here, monk
     (here / "arrived").mkdir()
     for name in ("a.nc", "b.nc"):
         (here / "arrived" / name).write_bytes(content_of("grid"))
-    assert run_verb(command("grid", here / "arrived")) == 1
+    assert run_command(command("grid", here / "arrived")) == 1
     answer = capsys.readouterr()
     assert "othing was stored" in answer.err
     assert stored() == 0
     (here / "arrived" / "b.nc").unlink()
-    assert run_verb(command("grid", here / "arrived")) == 0
+    assert run_command(command("grid", here / "arrived")) == 0
     assert stored() == EXAMPLES["grid"][2]
 
 
@@ -195,7 +195,7 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compute, "run", run_here)
     (tmp_path / "a.nc").write_bytes(spell_grid().replace(b"hours since 2025-03-01", b"hours after 2025-03-01"))
-    assert run_verb(["ingest", "a.nc", "--site", "bench", "--quantity", "rain", "--dry-run"]) == 1
+    assert run_command(["ingest", "a.nc", "--site", "bench", "--quantity", "rain", "--dry-run"]) == 1
     assert "a time has units such as 'hours since 2026-01-01'" in capsys.readouterr().err
 
 
@@ -230,7 +230,7 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
 def test_what_no_reader_takes_as_it_stands_is_told_what_does(name, content, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
-    assert run_verb(["ingest", name, "--site", "bench", "--dry-run"]) == 1
+    assert run_command(["ingest", name, "--site", "bench", "--dry-run"]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert said in line
 
@@ -253,7 +253,7 @@ def test_damage_ends_in_one_line_and_never_in_a_trace(name, tmp_path, monkeypatc
             content[chance.randrange(len(content))] = chance.randrange(256)
         path = tmp_path / f"{k}{suffix}"
         path.write_bytes(content[: chance.randrange(len(content) + 1)])
-        status = run_verb(command(name, path, "--dry-run"))
+        status = run_command(command(name, path, "--dry-run"))
         said = capsys.readouterr()
         assert status in {0, 1, 3, 4}
         assert "Traceback" not in said.err
@@ -267,7 +267,7 @@ def test_a_file_of_another_form_is_refused_by_what_it_lacks(name, tmp_path, monk
     monkeypatch.setattr(compute, "run", run_here)
     path = tmp_path / "a.csv"
     path.write_text("colour,size\nred,1\n")
-    assert run_verb(command(name, path, "--dry-run")) == 1
+    assert run_command(command(name, path, "--dry-run")) == 1
     said = capsys.readouterr().err
     lacks = (
         ("not a raster", "cannot be read as", "no origin")
@@ -291,7 +291,7 @@ def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option
         del words[at : at + 2]
     elif option not in words:
         words += [option, OPTIONS[option]]
-    status, error = run_verb(words), capsys.readouterr().err
+    status, error = run_command(words), capsys.readouterr().err
     if option in reader.takes or (name, option) == ("long", "--mapping"):  # a mapping makes a wide table of it
         assert status != 2, error
     else:
@@ -301,7 +301,7 @@ def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option
 
 @ALL
 def test_help_and_the_page_name_it(name, capsys):
-    assert run_verb(["ingest", "--help"]) == 0
+    assert run_command(["ingest", "--help"]) == 0
     words = "".join(c for c in capsys.readouterr().out if c.isalnum())
     for part in (name, list_readers()[name].help):
         assert "".join(c for c in part if c.isalnum()) in words

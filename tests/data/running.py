@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import paho.mqtt.client as mqtt
 from sqlalchemy import text
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import SlopewardError
 from monitor.storage.engine import Database
 from monitor.storage.service_state import find_heartbeat
@@ -50,7 +50,7 @@ def call_verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a verb of the command in this process: a process of its own imports for a second before it does anything."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder):
-        status = run_verb(list(words))
+        status = run_command(list(words))
     return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 

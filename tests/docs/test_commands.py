@@ -18,7 +18,7 @@ from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.scene.scene import read_scene
 from monitor.alerts.replay import proposals
 from monitor.cli import identity
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.cap import signature
 from monitor.features.forecasts import checkpoints
 from monitor.ingest.files.mapping import load_mapping
@@ -302,7 +302,7 @@ def watch(filled_template, tmp_path_factory) -> Path:
         patch.chdir(folder)
         enter(patch)
         for line in ("people users add grafana --role viewer --by ada", "evaluate north-bench"):
-            assert run_verb(line.split()) == 0, line
+            assert run_command(line.split()) == 0, line
     return folder
 
 
@@ -336,7 +336,7 @@ def test_the_commands_of_a_page_work(page, watch, tmp_path, monkeypatch, capsys)
         line = swap(line).replace("3f6a...", head)
         text = next((text for start, text in INPUTS.items() if start in line), "")
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        status = run_verb([one for word in shlex.split(line)[1:] for one in (glob(word) if "*" in word else [word])])
+        status = run_command([one for word in shlex.split(line)[1:] for one in (glob(word) if "*" in word else [word])])
         said = capsys.readouterr()
         head = next(iter(re.findall(r"audit head (\w{64})", said.out)), head)
         if status != STATUS.get(line, 0) or "Traceback" in said.err:

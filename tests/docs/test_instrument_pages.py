@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.sites.files import scan_sites
@@ -121,7 +121,7 @@ def test_a_page_works_as_printed(
         typed = Typed("".join(f"{answer}\n" for answer in step.questions.values()))
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdin", typed if step.questions else io.StringIO())
-            status = run_verb(shlex.split(step.command, comments=True)[1:])
+            status = run_command(shlex.split(step.command, comments=True)[1:])
         output = capsys.readouterr()
         assert status == 0, (step.command, output.out, output.err)
         assert typed.read() == "", step.command

@@ -49,12 +49,12 @@ for name in names:
     except ModuleNotFoundError as error:  # a file that stands on an extra, loaded where it is asked for
         if explain_missing(error) is None:
             raise
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 told = {"modules": len(names), "place": monitor.__file__, "verbs": []}
 for words in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = run_verb(words)
+        status = run_command(words)
     told["verbs"].append([status, out.getvalue(), err.getvalue()])
 print(json.dumps(told))
 """

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from monitor.cli.identity import name_os_actor
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.ingest.files.tables import Layout, find_fault, open_rows
 from monitor.people.tables import user_account
 from monitor.readings.tables import observation
@@ -53,7 +53,7 @@ def place(tmp_path, monkeypatch, database_url):
 @pytest.fixture
 def run(capsys):
     def call(*words):
-        status = run_verb([str(w) for w in words])
+        status = run_command([str(w) for w in words])
         out, err = capsys.readouterr()
         lines = [json.loads(line) for line in out.splitlines()] if "--json" in words else out.splitlines()
         return status, lines, err
@@ -482,10 +482,10 @@ def test_readings_through_a_pipe_are_looked_at_as_well(monkeypatch, capsys, tmp_
 
     text = write_long(tmp_path / "g1.csv", {"G1": creep_mm()}, "mm").read_text()
     monkeypatch.setattr("sys.stdin", Pipe(text))
-    assert run_verb(["ingest", "-", "--dry-run", "--json"]) == 0
+    assert run_command(["ingest", "-", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["valid"] == DAYS
     monkeypatch.setattr("sys.stdin", Pipe(text.replace("_mm", "_m")))
-    assert (run_verb(["ingest", "-", "--dry-run"]), "is the unit right?" in capsys.readouterr().err) == (1, True)
+    assert (run_command(["ingest", "-", "--dry-run"]), "is the unit right?" in capsys.readouterr().err) == (1, True)
 
 
 def test_decimal_years_and_tables_without_a_header_can_be_mapped(run, tmp_path):

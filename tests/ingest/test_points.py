@@ -17,7 +17,7 @@ from monitor.alerts.evaluate import evaluate_site, load_inputs
 from monitor.alerts.queries.events import ChangeDetector
 from monitor.alerts.queries.point_facts import load_point_facts
 from monitor.alerts.replay.queries import load_news_instants
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.records import DecisionInputs
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.egms import open_egms, open_wide_points
@@ -304,7 +304,7 @@ def run(tmp_path, monkeypatch, database_url, capsys):
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
 
     def call(*words):
-        status = run_verb([str(w) for w in words])
+        status = run_command([str(w) for w in words])
         out, err = capsys.readouterr()
         return status, out, err
 

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from monitor.alerts.acts.operator_acts import set_level
 from monitor.alerts.queries import signatures as countersign
 from monitor.cli.identity import name_os_user
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import BrokerMessage
@@ -47,7 +47,7 @@ def pipeline(database):
 @pytest.fixture
 def console(database, tmp_path, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, None)))
-    return lambda *words: run_verb([str(w) for w in words])
+    return lambda *words: run_command([str(w) for w in words])
 
 
 def say(pipeline, epoch0, *minutes, frame="local"):

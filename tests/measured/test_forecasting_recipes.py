@@ -10,7 +10,7 @@ from forecasting.data.series import DAY_S, MONTH_S, Panel, read_long_csv
 from forecasting.data.sources import read_recipe, read_record
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import score_all
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 
 pytestmark = pytest.mark.data
 
@@ -20,7 +20,7 @@ SHORT = ("--folds", "1", "--last", "40")
 
 def rows_of(capsys, *words):
     """Rows over all stations of a backtest by the command."""
-    assert run_verb(["forecast", "backtest", *words, "--per", "all", "--json"]) == 0
+    assert run_command(["forecast", "backtest", *words, "--per", "all", "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -73,11 +73,11 @@ def test_interpolated_days_are_refused_with_their_knots(measured, capsys):
     """Bar F7."""
     measured("outang/monitoring_data.csv")
     config = str(RECIPES / "outang-days.toml")
-    assert run_verb(["forecast", "audit", "--config", config, "--horizons", "1d,7d"]) == 1
+    assert run_command(["forecast", "audit", "--config", config, "--horizons", "1d,7d"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("interpolated_input: 8 of 8 stations, horizons 1d, 7d refused")
     assert "28-31 d" in said
-    assert run_verb(["forecast", "audit", "--config", config, "--horizons", "30d"]) == 0
+    assert run_command(["forecast", "audit", "--config", config, "--horizons", "30d"]) == 0
 
 
 def test_monthly_knots(measured, capsys):

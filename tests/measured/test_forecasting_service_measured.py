@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from forecasting.data.sources import read_recipe, read_record
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.forecasts import hindcast
 from monitor.worker import compute
 from tests.data.crossing import cross, hurry
@@ -57,7 +57,7 @@ def call(monkeypatch, capsys):
     monkeypatch.setattr(hindcast, "ISSUES", 3)
 
     def ask(*words):
-        code = run_verb(list(words))
+        code = run_command(list(words))
         told = capsys.readouterr()
         return code, told.out + told.err
 

@@ -12,7 +12,7 @@ from forecasting.kinematics.failure import FailureSpec, watch_failure
 from forecasting.kinematics.velocity import DAY_S
 from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
 from monitor.alerts.replay.history import VisibilityRule
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.movement.update import update_movement
 from monitor.readings.queries.storing import add_observations
 from monitor.sites.parsing import parse_site
@@ -73,7 +73,7 @@ def test_a_backtest_of_quiet_gnss_computes_its_windows_and_trusts_none(measured,
 @pytest.mark.parametrize("suffix", ["", "-6h", "-1h"])
 def test_the_published_failure_curves_are_read_and_judged(measured, capsys, suffix):
     path = measured(f"failure-curves/pftf_synthetic{suffix}.csv")
-    assert run_verb(["forecast", "failure-time", str(path), "--json"]) == 0
+    assert run_command(["forecast", "failure-time", str(path), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == {"": 100, "-6h": 397, "-1h": 2377}[suffix]
     assert all(x["window_from"] is None or x["window_from"] >= x["time"] for x in lines)

@@ -16,7 +16,7 @@ from monitor.alerts.audit.queries import load_material
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.evaluation_tables import site_state
 from monitor.alerts.queries.evaluations import find_state
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.records import Memory
 from monitor.people.queries.users import check_password
 from monitor.sites.parsing import parse_site
@@ -79,7 +79,7 @@ def test_upgrade_loses_no_row_and_breaks_no_seal(upgraded):
 
 def test_stored_decisions_recompute_and_the_alert_is_shown_unchanged(upgraded, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, upgraded)))
-    assert run_verb(["alerts", "explain", str(ALERT), "--recompute"]) == 0
+    assert run_command(["alerts", "explain", str(ALERT), "--recompute"]) == 0
     assert "recomputed: equal bit for bit" in capsys.readouterr().out
     material = ask(upgraded, load_material, ALERT)
     for name, rows in (("timeline", material.events), ("messages", material.messages), ("outcomes", material.outcomes)):
@@ -87,7 +87,7 @@ def test_stored_decisions_recompute_and_the_alert_is_shown_unchanged(upgraded, t
         assert [
             {field: row[field] for field in expected} for row, expected in zip(rows, stored_rows, strict=True)
         ] == stored_rows
-    assert run_verb(["alerts", "show", str(ALERT), "--utc"]) == 0
+    assert run_command(["alerts", "show", str(ALERT), "--utc"]) == 0
     output = capsys.readouterr().out
     with serving(upgraded, NOW) as browser:
         page = browser.get(f"/alerts/{ALERT}")

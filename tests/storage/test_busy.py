@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from monitor.alerts.queries.evaluations import find_state, load_newest, save_memory
 from monitor.app.schedule import BUSY_RETRY_S, Schedule
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.records import Memory
 from monitor.errors import StoreBusyError, StoreError
 from monitor.people.queries.users import add_user
@@ -179,12 +179,12 @@ def test_command_logs_that_it_waits_and_fails_with_one_line(url, tmp_path, monke
         engine.log, "warning", lambda *arguments: (warnings.append(arguments[0] % arguments[1:]), release.set())
     )
     with hold_write_lock(url, 60.0, release):
-        assert run_verb(command) == 0
+        assert run_command(command) == 0
     assert warnings == ["the database is locked by another process; waiting up to 60 s"]
     monkeypatch.setattr(engine, "PATIENCE_S", 0.2)
     capfd.readouterr()
     with hold_write_lock(url, 60.0):
-        assert run_verb(command) == 1
+        assert run_command(command) == 1
     assert capfd.readouterr().err == "the database does not answer or is locked: database is locked\n"
 
 

@@ -21,7 +21,7 @@ from monitor.alerts.evaluation_tables import decision, evaluation
 from monitor.alerts.queries.cited_spans import load_cited_spans
 from monitor.alerts.tables import alert_event
 from monitor.app.core_lock import hold_core_lock
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import RefusedError, StoreError
 from monitor.features.forecasts.tables import forecast, forecast_score
 from monitor.people.tables import web_session
@@ -311,7 +311,7 @@ def test_file_that_is_not_a_database_is_named(verb, code, tmp_path, monkeypatch,
     (tmp_path / "notes.db").write_text("no database, but a line of text of some length" * 30)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", "sqlite:///notes.db")
-    assert run_verb(verb) == code
+    assert run_command(verb) == code
     captured = capsys.readouterr()
     assert "the file that database.url names is not a SQLite database: name another" in captured.out + captured.err
 
@@ -323,7 +323,7 @@ def test_damaged_file_is_named_with_the_remedy(filled_sqlite_url, tear, tmp_path
     path.write_bytes(tear(path.read_bytes()))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", filled_sqlite_url)
-    assert run_verb(["doctor"]) == 1
+    assert run_command(["doctor"]) == 1
     captured = capsys.readouterr()
     assert "the database file is damaged (" in captured.out + captured.err
     assert "internal error" not in captured.out + captured.err
@@ -347,7 +347,7 @@ def test_commands_for_accounts_offsets_backup_verify_restore_and_prune(
             patch.setattr("sys.stdin", io.StringIO(stdin))
             for name, value in environment.items():
                 patch.setenv(name, value)
-            status = run_verb(list(add_user))
+            status = run_command(list(add_user))
         error = capsys.readouterr()
         return status, error.out, error.err
 
@@ -525,6 +525,6 @@ def test_published_copy_replaces_only_a_published_copy(filled_database, tmp_path
 def test_publish_refuses_to_overwrite_the_database(filled_sqlite_url, monkeypatch, capsys):
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", filled_sqlite_url)
     file = filled_sqlite_url.removeprefix("sqlite:///")
-    assert (run_verb(["db", "publish", file]), "not a published copy" in capsys.readouterr().err) == (1, True)
-    assert run_verb(["db", "publish", f"{file}.views", "--json"]) == 0
+    assert (run_command(["db", "publish", file]), "not a published copy" in capsys.readouterr().err) == (1, True)
+    assert run_command(["db", "publish", f"{file}.views", "--json"]) == 0
     assert PASSWORD not in Path(f"{file}.views").read_bytes().decode("latin-1")

@@ -13,7 +13,7 @@ from monitor.alerts.acts.on_sites import add_report
 from monitor.alerts.event_tables import report, site_event
 from monitor.alerts.queries import maintenance, offsets
 from monitor.alerts.tables import alert
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.conditions import LONE_TOP
 from monitor.errors import RefusedError
 from monitor.people.queries import users
@@ -249,7 +249,7 @@ def test_every_way_refuses_the_same_reasons(client, database, filled, monkeypatc
     write_command(database, tmp_path, monkeypatch)
     number = filled["stale_alert"]
     for reason in ("ok", " . ", "x" * 501):
-        given = run_verb(["alerts", "ack", str(number), "--by", "bo", "--reason", reason])
+        given = run_command(["alerts", "ack", str(number), "--by", "bo", "--reason", reason])
         answer = capsys.readouterr().err
         assert (given, "say why" in answer or "at most 500 characters" in answer) == (1, True), answer
         got = client.post(f"/api/v1/alerts/{number}/acknowledge", json={"reason": reason}, headers=headers)
@@ -281,4 +281,4 @@ def test_work_that_is_over_is_over_already_at_the_command_line_with_status_4(cli
         number = maintenance.add_maintenance(c, "north-bench", "G1", *span, Actor("bo"), "mast", now)
     write_command(database, tmp_path, monkeypatch)
     words = ["maintenance", "end", str(number), "--by", "bo", "--reason", "mast stands"]
-    assert [run_verb(words), run_verb(words)] == [0, 4]
+    assert [run_command(words), run_command(words)] == [0, 4]

@@ -20,7 +20,7 @@ from monitor.alerts.evaluation_tables import site_state
 from monitor.alerts.queries import alerts, events, maintenance, offsets
 from monitor.alerts.queries.signatures import TwoPersonAct, load_waiting, save_first
 from monitor.alerts.replay import proposals
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.conditions import LONE_TOP
 from monitor.decision.records import Memory
@@ -273,7 +273,7 @@ def test_every_act_by_every_way_in_every_role(desk, capsys, caplog):
         def do(act, way, role, given):
             """The status and what was answered."""
             if way == "command":
-                status = run_verb([*command_words(act, given), "--by", ROLES[role] or "eve"])
+                status = run_command([*command_words(act, given), "--by", ROLES[role] or "eve"])
                 said = capsys.readouterr()
                 if act.gives_secret and status == 0:
                     shown.append(said.out.split()[-1])

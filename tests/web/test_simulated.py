@@ -17,7 +17,7 @@ from sqlalchemy import select
 from monitor.alerts.audit.explain import explain, read_names
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.outbox_tables import notification
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.delivery.notifiers import mail, webhook
 from monitor.delivery.notifiers.log import LogNotifier
 from monitor.delivery.queries.outbox import claim_due, load_due_channels
@@ -274,7 +274,7 @@ def check_status_command(status, database, tmp_path, capsys):
     service = tmp_path / "slopeward.toml"
     service.write_text(f'[database]\nurl = "{database.url.render_as_string(hide_password=False)}"\n', encoding="utf-8")
     capsys.readouterr()
-    run_verb(["status", "--config", str(service)])
+    run_command(["status", "--config", str(service)])
     shown = capsys.readouterr().out
     [line] = [text for text in shown.splitlines() if text.startswith(status["site"])]
     said = re.split(r"\s{2,}", line.strip())
@@ -331,9 +331,9 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, 
             evaluate_site(database, site, now, "data")
             database.close()
         expected = 3 if words[:2] == ["level", "set"] and "ada" in words else 0
-        assert run_verb(words) == expected, (words, capsys.readouterr())
+        assert run_command(words) == expected, (words, capsys.readouterr())
         said[" ".join(words)] = capsys.readouterr().out
-    assert run_verb(["ingest", "readings.csv", "--site", "first-slope"]) == 0
+    assert run_command(["ingest", "readings.csv", "--site", "first-slope"]) == 0
     assert "0 stored, 2886 known before" in capsys.readouterr().out
     assert said["evaluate first-slope --dry-run"].startswith("orange | sees: full | reachable: red")
     assert "equal bit for bit" in said["alerts explain 1 --recompute"]

@@ -23,8 +23,8 @@ START_OF_A_COMMAND = """
 import gc
 phases = []
 gc.callbacks.append(lambda phase, info: phases.append(phase))
-from monitor.cli.main import run_verb
-run_verb(["run", "--help"])
+from monitor.cli.main import run_command
+run_command(["run", "--help"])
 print("phases", len(phases))
 """
 OPEN_DATABASE_AT_EXIT = """

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.models.queries.proofs import load_proof_facts
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
@@ -27,7 +27,7 @@ def test_the_bench_of_a_site_stores_a_test(database, tmp_path, monkeypatch, caps
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, TEXT)))
     monkeypatch.chdir(tmp_path)
     assert now < datetime.now(UTC)
-    status = run_verb(["anomalies", "bench", "--site", site.id, "--detector", "rules"])
+    status = run_command(["anomalies", "bench", "--site", site.id, "--detector", "rules"])
     said = capsys.readouterr()
     assert status == 0, said.err
     assert "rules: " in said.out

@@ -17,7 +17,7 @@ from detection.anomaly.registry import (
     list_rules,
     list_served,
 )
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.proof import describe_unproven
 from monitor.features.anomalies import jobs as anomaly
 from monitor.features.anomalies import training
@@ -161,7 +161,7 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
 
 def test_check_refuses_a_witness_without_a_proof_and_a_driver_that_cannot_be_used(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run_verb(["sites", "init", "a"]) == 0
+    assert run_command(["sites", "init", "a"]) == 0
     path = tmp_path / "configs/sites/a.toml"
     text = path.read_text()
     learning = [line.removeprefix("# ") if line[2:].startswith("led") else line for line in text.splitlines()]
@@ -169,20 +169,20 @@ def test_check_refuses_a_witness_without_a_proof_and_a_driver_that_cannot_be_use
     assert {"ae", "rules"} <= set(offered.anomaly.detectors), "what a new file offers can be taken"
     assert "advice" in offered.recipients[0].ledgers
     path.write_text(text + WITNESS)
-    assert run_verb(["check"]) == 1
+    assert run_command(["check"]) == 1
     assert "no stored proof that these models may vote (a: strange, a: soon-fast, a: image)" in capsys.readouterr().err
-    assert (run_verb(["db", "upgrade"]), run_verb(["check"])) == (0, 1)
+    assert (run_command(["db", "upgrade"]), run_command(["check"])) == (0, 1)
     err = capsys.readouterr().err
     assert 'criterion strange: role = "witness" is not proven on this site: no test of rules is stored' in err
     assert "run `slopeward backtest --site a --prove soon-fast`" in err
     assert "run `slopeward scenes score --site a --layout folder --folder FOLDER`" in err
     models = 'models = ["gru", "lstm", "graph-gru"]'
     path.write_text(text.replace(models, f'{models}\ncovariates = ["R1.rain", "R1.rain"]'))
-    assert run_verb(["check"]) == 1
+    assert run_command(["check"]) == 1
     assert "forecast.covariates: R1.rain is listed twice" in capsys.readouterr().err
     named = text.replace(models, f'{models}\ncovariates = ["R1.rain"]')
     path.write_text(named.replace('detectors = ["rules"', 'detectors = ["oracle"'))
-    assert run_verb(["check"]) == 1
+    assert run_command(["check"]) == 1
     err = capsys.readouterr().err
     assert "anomaly.detectors: unknown model 'oracle'" in err
     assert "covariates" not in err
@@ -193,11 +193,11 @@ def test_check_names_the_replacement_of_a_detector_that_is_not_installed(tmp_pat
     registry._load_installed.cache_clear()
     monkeypatch.chdir(tmp_path)
     try:
-        assert run_verb(["sites", "init", "a"]) == 0
+        assert run_command(["sites", "init", "a"]) == 0
         path = tmp_path / "configs/sites/a.toml"
         path.write_text(path.read_text().replace('detectors = ["rules"', 'detectors = ["rules", "persistence-z"'))
         capsys.readouterr()
-        assert run_verb(["check"]) == 1
+        assert run_command(["check"]) == 1
         err = capsys.readouterr().err
         assert "'persistence-z' is in the package slopeward-lab; the built-in detector for it is 'rules'" in err
     finally:

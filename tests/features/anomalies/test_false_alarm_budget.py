@@ -11,7 +11,7 @@ from sqlalchemy import select
 from detection.anomaly.budget.correction import HIGHEST, STEP
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes
 from monitor.alerts.queries.maintenance import add_maintenance
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.errors import RefusedError
 from monitor.features.anomalies.budgets import correct_thresholds
@@ -125,7 +125,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
         assert load_factors(c, parse_site(TEXT.replace('"yellow"', '"yellow"\nrole = "witness"'), "b.toml")) == {}
     assert "false alarms per sensor-month" in scored[0].to_json()["false_alarms"]
     service = str(write_service(tmp_path, watched, TEXT))
-    assert run_verb(["anomalies", "budget", "bench", "--recompute", "--config", service]) == 0
+    assert run_command(["anomalies", "budget", "bench", "--recompute", "--config", service]) == 0
     assert "DIFFERS" not in capsys.readouterr().out
     # a person puts it back, and what was said before counts no more
     with watched.write() as c:
@@ -140,9 +140,9 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
         row = anomaly_budget.c
         c.execute(anomaly_budget.update().where(row.id == kept[2]["budget_id"]).values(factor=1.4))
     capsys.readouterr()
-    assert run_verb(["anomalies", "budget", "bench", "--recompute", "--config", service]) == 1
+    assert run_command(["anomalies", "budget", "bench", "--recompute", "--config", service]) == 1
     assert capsys.readouterr().out.count("DIFFERS") == 1
-    assert run_verb(["anomalies", "budget", "bench", "--json", "--config", service]) == 0
+    assert run_command(["anomalies", "budget", "bench", "--json", "--config", service]) == 0
     assert json.loads(capsys.readouterr().out)["factor"] == 1.0
 
 
@@ -181,9 +181,9 @@ def test_the_bench_reads_the_record_of_a_site(watched, tmp_path, capsys):
     rows = [Observation(*p, NOW - day * DAY, NOW, rng.gauss(0.0, 1.0)) for p in places for day in range(1, 700)]
     tell(watched, add_observations, rows, NOW)
     service = str(write_service(tmp_path, watched, TEXT))
-    assert run_verb(["anomalies", "bench", "--site", "bench", "--budget", "0.3", "--json", "--config", service]) == 0
+    assert run_command(["anomalies", "bench", "--site", "bench", "--budget", "0.3", "--json", "--config", service]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     names = ["rules", "rules+checks"]
     assert [row["detector"] for row in found] == [*names, "flatline", "replay", "gap", "unit-jump", "timing"]
     assert all(row["events"] > 5 for row in found[:2])
-    assert run_verb(["anomalies", "bench", "--config", service]) == 2
+    assert run_command(["anomalies", "bench", "--config", service]) == 2

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from monitor.alerts.tables import alert
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.anomalies import jobs as anomaly
 from monitor.features.anomalies.queries.labels import load_runs
 from monitor.features.anomalies.state import forget
@@ -164,10 +164,10 @@ def test_the_command_lists_missing_readings(database, tmp_path, capsys):
     anomaly.run(database, CONFIG, site, now)
     declared = HEAD + site_text.station("T1", site_text.series("tilt_x", "mrad"))
     service = str(write_service(tmp_path, database, declared))
-    assert run_verb(["anomalies", "list", "--site", "kinds", "--json", "--config", service]) == 0
+    assert run_command(["anomalies", "list", "--site", "kinds", "--json", "--config", service]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(r["station"], r["kind"], r["missing"]) for r in found if r["kind"] == "gap"] == [("T1", "gap", 9)]
-    assert run_verb(["anomalies", "list", "--site", "kinds", "--config", service]) == 0
+    assert run_command(["anomalies", "list", "--site", "kinds", "--config", service]) == 0
     assert "gap (9 readings missing)" in capsys.readouterr().out
 
 

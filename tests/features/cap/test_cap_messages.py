@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from monitor.alerts.queries import alerts
 from monitor.alerts.tables import alert as alert_table
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.changes import AlertCategory
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.features.cap import signature
@@ -248,26 +248,26 @@ def test_channel_posts_the_message_of_each_level_change(failed, slope, hazard, h
 def test_commands_write_and_verify_messages(failed, hazard, tmp_path, capsys):
     service = write_service(tmp_path, failed, TEXT)
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cap.pem")
-    assert run_verb(["notify", "cap", "key", key, certificate, "--name", "Slope office"]) == 0
-    assert run_verb(["notify", "cap", "key", key, certificate]) == 1
+    assert run_command(["notify", "cap", "key", key, certificate, "--name", "Slope office"]) == 0
+    assert run_command(["notify", "cap", "key", key, certificate]) == 1
     assert "exists; receivers" in capsys.readouterr().err
     assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
     service.write_text(service.read_text() + f'[cap]\nkey_file = "{key}"\ncertificate_file = "{certificate}"\n')
-    assert run_verb(["alerts", "cap", str(hazard), "--test", "--config", str(service)]) == 0
+    assert run_command(["alerts", "cap", str(hazard), "--test", "--config", str(service)]) == 0
     text = capsys.readouterr().out
     assert "<status>Test" in text
-    run_verb(["check", "--config", str(service)])
+    run_command(["check", "--config", str(service)])
     assert "messages are signed by CN=Slope office" in capsys.readouterr().out
     message = tmp_path / "alert.xml"
     message.write_text(text)
-    assert run_verb(["notify", "cap", "verify", str(message), "--certificate", certificate, "--json"]) == 0
+    assert run_command(["notify", "cap", "verify", str(message), "--certificate", certificate, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["faults"], told["signed_by"]) == ([], "CN=Slope office")
     message.write_text(message.read_text().replace("<urgency>Immediate", "<urgency>Past"))
-    assert run_verb(["notify", "cap", "verify", str(message)]) == 0
-    assert run_verb(["notify", "cap", "verify", str(message), "--certificate", certificate]) == 1
+    assert run_command(["notify", "cap", "verify", str(message)]) == 0
+    assert run_command(["notify", "cap", "verify", str(message), "--certificate", certificate]) == 1
     assert "the signature is not valid" in capsys.readouterr().err
     message.write_text(message.read_text().replace("<urgency>Past", "<urgency>Later"))
-    assert run_verb(["notify", "cap", "verify", str(message)]) == 1
+    assert run_command(["notify", "cap", "verify", str(message)]) == 1
     assert "urgency: 'Later' is not one of" in capsys.readouterr().out
-    assert run_verb(["notify", "cap", "verify", str(tmp_path / "none.xml")]) == 1
+    assert run_command(["notify", "cap", "verify", str(tmp_path / "none.xml")]) == 1

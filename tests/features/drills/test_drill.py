@@ -22,7 +22,7 @@ from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_chan
 from monitor.alerts.queries.evaluations import load_decision
 from monitor.alerts.records import AlertState
 from monitor.api import worker
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.records import ProofFact
 from monitor.delivery.dispatcher import Dispatcher
@@ -308,7 +308,7 @@ def test_drill_at_the_command_line(
     (tmp_path / "ridge.toml").rename(tmp_path / "sites" / "ridge.toml")
 
     def call(*words: str) -> tuple[int, str, str]:
-        status = run_verb(["notify", "drill", *words, "--config", str(config)])
+        status = run_command(["notify", "drill", *words, "--config", str(config)])
         output = capsys.readouterr()
         return status, output.out, output.err
 

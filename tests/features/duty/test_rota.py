@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.duty.rota import (
     DAYS,
     Override,
@@ -201,7 +201,7 @@ def call(database, tmp_path, monkeypatch, capsys):
 
     def run(*words, text=""):
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
-        status = run_verb(["people", "duty", *words])
+        status = run_command(["people", "duty", *words])
         output = capsys.readouterr()
         return status, output.out, output.err
 

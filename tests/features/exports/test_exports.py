@@ -16,7 +16,7 @@ import pystac
 import pytest
 from sqlalchemy import text
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import RefusedError
 from monitor.features.exports import routes as exports
 from monitor.features.exports import tables
@@ -274,7 +274,7 @@ def export(filled_database, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("SLOPEWARD_PATHS__SITES", str(tmp_path / "sites"))
 
     def call(*words):
-        return run_verb(["export", *words]), "".join(capsys.readouterr())
+        return run_command(["export", *words]), "".join(capsys.readouterr())
 
     return call
 
@@ -319,9 +319,9 @@ def test_exported_observations_can_be_imported_unchanged(export, filled_database
     assert export("north-bench", "observations", "--out", f"all.{form}")[0] == 0
     (tmp_path / "sites" / "north-bench.toml").write_text((ROOT / "configs/sites/north-bench.toml").read_text())
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", f"sqlite:///{tmp_path / 'empty.db'}")
-    assert run_verb(["db", "upgrade"]) == 0
+    assert run_command(["db", "upgrade"]) == 0
     for known in (False, True):  # once more stores nothing
-        assert run_verb(["ingest", f"all.{form}", "--accept-units", "--json"]) == 0
+        assert run_command(["ingest", f"all.{form}", "--accept-units", "--json"]) == 0
         assert (json.loads(capsys.readouterr().out.splitlines()[-1])["stored"] == 0) == known
     empty = Database(f"sqlite:///{tmp_path / 'empty.db'}")
     kept = []

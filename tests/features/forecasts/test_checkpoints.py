@@ -16,7 +16,7 @@ from forecasting.serving.networks import NetworkForecasts
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import Checkpoint
 from monitor.alerts.tables import alert
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.forecasts import run, tasks, train
 from monitor.features.forecasts import score as scoring
 from monitor.features.forecasts.issue import issue_forecasts
@@ -257,7 +257,7 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
         add_scores(c, scores, START + 70 * DAY)
     days = str((datetime.now(UTC) - START).days + 2)
     words = ["compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--json", "--config", str(config)]
-    assert run_verb(["forecast", *words]) == 0
+    assert run_command(["forecast", *words]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["n"] == 260
     assert (facts["coverage_80"], facts["crps"], facts["mae"]) == (1.0, None, 1.0)
@@ -267,7 +267,7 @@ def test_models_are_listed_and_compared_on_the_same_targets(slope: Slope, tmp_pa
     config = write_service(tmp_path, slope.database, SITE)
 
     def call(*words):
-        code = run_verb(["forecast", *words, "--config", str(config)])
+        code = run_command(["forecast", *words, "--config", str(config)])
         return code, capsys.readouterr().out
 
     assert call("models")[0] == 4
@@ -303,23 +303,23 @@ def test_models_are_listed_and_compared_on_the_same_targets(slope: Slope, tmp_pa
 
 @pytest.mark.parametrize("command", ["promote", "retire"])
 def test_a_removed_command_names_what_replaces_it(command, capsys) -> None:
-    assert run_verb(["forecast", command, "3fa1b2", "--site", "jobs", "--reason", "a try", "--by", "Ada"]) == 2
+    assert run_command(["forecast", command, "3fa1b2", "--site", "jobs", "--reason", "a try", "--by", "Ada"]) == 2
     assert "remove it from forecast.models of the site file" in capsys.readouterr().err
-    assert run_verb(["forecast", "--help"]) == 0
+    assert run_command(["forecast", "--help"]) == 0
     assert command not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("model", ["auto", "auto+gru", "gated", "ets", "ridge"])
 def test_check_names_what_replaces_a_removed_model(model, slope: Slope, tmp_path: Path, capsys) -> None:
     config = write_service(tmp_path, slope.database, SITE.replace('"gru"', f'"{model}"'))
-    assert run_verb(["check", "--config", str(config)]) == 1
+    assert run_command(["check", "--config", str(config)]) == 1
     error = capsys.readouterr().err
     assert f"forecast.models: '{model}' was removed: the forecast 'combined', which every site has, replaces" in error
 
 
 def test_check_refuses_a_model_that_is_no_network(slope: Slope, tmp_path: Path, capsys) -> None:
     config = write_service(tmp_path, slope.database, SITE.replace('"gru"', '"line", "grue"'))
-    assert run_verb(["check", "--config", str(config)]) == 1
+    assert run_command(["check", "--config", str(config)]) == 1
     error = capsys.readouterr().err
     assert "forecast.models: 'line' is always forecast; remove it from the list" in error
     assert "forecast.models: no network is called 'grue'" in error

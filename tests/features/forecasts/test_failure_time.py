@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import PayloadError
 from monitor.features.forecasts.cli.curve_file import read_curve
 
@@ -25,7 +25,7 @@ def test_command_prints_a_line_with_all_keys_per_reading(tmp_path, capsys):
     days = [f"{(100 / (60 - i)):.4f}" for i in range(58)]
     rows = [f"2026-{1 + i // 28:02}-{1 + i % 28:02},{sum(map(float, days[:i])):.4f}" for i in range(58)]
     path = write(tmp_path, "date,disp", rows)
-    assert run_verb(["forecast", "failure-time", str(path), "--json"]) == 0
+    assert run_command(["forecast", "failure-time", str(path), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 58
     promised = {"time", "onset", "window_from", "window_mid", "window_to", "trusted", "reasons"}
@@ -33,8 +33,8 @@ def test_command_prints_a_line_with_all_keys_per_reading(tmp_path, capsys):
     for line in lines:
         assert line["window_from"] is None or line["time"] <= line["window_from"] <= line["window_to"]
         assert line["trusted"] or line["reasons"]
-    assert run_verb(["forecast", "failure-time", "--json", str(path)]) == 0  # options may come first
-    assert run_verb(["forecast", "failure-time", "watch", str(path)]) == 0
+    assert run_command(["forecast", "failure-time", "--json", str(path)]) == 0  # options may come first
+    assert run_command(["forecast", "failure-time", "watch", str(path)]) == 0
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_velocity_is_integrated_and_unusable_rows_are_noted(tmp_path: Path) -> N
     ],
 )
 def test_unreadable_file_is_reported_in_one_line(tmp_path, capsys, header, rows, says):
-    assert run_verb(["forecast", "failure-time", str(write(tmp_path, header, rows))]) == 1
+    assert run_command(["forecast", "failure-time", str(write(tmp_path, header, rows))]) == 1
     err = capsys.readouterr().err
     assert says in err
     assert len(err.splitlines()) == 1
@@ -130,7 +130,7 @@ def test_error_names_the_option_that_selects_a_curve(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", ["{} --column colour", "{} --interval soon", "{} --interval 0s"])
 def test_wrong_option_exits_with_two_and_is_named(tmp_path, capsys, words):
     path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
-    assert run_verb(["forecast", "failure-time", *words.format(path).split()]) == 2
+    assert run_command(["forecast", "failure-time", *words.format(path).split()]) == 2
     assert words.split()[1].lstrip("-") in capsys.readouterr().err
 
 
@@ -139,7 +139,7 @@ def test_wrong_option_exits_with_two_and_is_named(tmp_path, capsys, words):
     [("--interval", "0s"), ("--noise", "nan"), ("--noise", "-1"), ("--noise", "loud"), ("--alpha", "1")],
 )
 def test_wrong_option_of_the_benchmark_is_named(option, wrong, capsys):
-    assert run_verb(["forecast", "failure-time", "bench", "--seeds", "1", f"{option}={wrong}"]) == 2
+    assert run_command(["forecast", "failure-time", "bench", "--seeds", "1", f"{option}={wrong}"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert option in told.err
@@ -155,19 +155,19 @@ def collapse(sign: float, noise: float = 0.2, days: int = 78) -> list[str]:
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_both_directions_are_tried_and_the_chosen_one_is_printed(tmp_path, capsys, sign):
     path = write(tmp_path, "date,displacement_mm", collapse(sign))
-    assert run_verb(["forecast", "failure-time", str(path), "--json"]) == 0
+    assert run_command(["forecast", "failure-time", str(path), "--json"]) == 0
     answer = capsys.readouterr()
     lines = [json.loads(line) for line in answer.out.splitlines()]
     assert {line["backwards"] for line in lines} == {sign < 0}
     assert any(line["trusted"] for line in lines)
     assert f"values that {'fall' if sign < 0 else 'rise'} along the movement" in answer.err
     told = ["--backwards"] if sign < 0 else ["--forwards"]
-    assert run_verb(["forecast", "failure-time", str(path), "--json", *told]) == 0
+    assert run_command(["forecast", "failure-time", str(path), "--json", *told]) == 0
     answer = capsys.readouterr()
     assert [json.loads(line) for line in answer.out.splitlines()] == lines
     assert "along the movement" not in answer.err
     other = ["--forwards"] if sign < 0 else ["--backwards"]
-    assert run_verb(["forecast", "failure-time", str(path), *other]) == 0
+    assert run_command(["forecast", "failure-time", str(path), *other]) == 0
     assert "no window at any instant" in capsys.readouterr().err
 
 

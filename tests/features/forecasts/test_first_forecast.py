@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecasting.data.kinds import format_span
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.forecasts import run
 from monitor.features.forecasts.first_forecast import ObservedCells, expect_forecast, expect_training
 from monitor.models.lacking import find_lacking
@@ -82,7 +82,7 @@ def test_page_status_sql_forecast_run_and_core_name_the_same_date(database, conf
     service = write_service(tmp_path, database, text)
 
     def call(*words: str) -> str:
-        run_verb([*words, "--config", str(service)])
+        run_command([*words, "--config", str(service)])
         return capsys.readouterr().out
 
     said = [json.loads(line) for line in call("forecast", "run", "first", "--json").splitlines()]

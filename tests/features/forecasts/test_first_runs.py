@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.forecasts import run
 from monitor.models import first_runs
 from monitor.models.first_runs import FirstRuns
@@ -168,7 +168,7 @@ def test_status_and_forecast_models_say_the_same_of_what_is_awaited(database, tm
     fill(database, parse_site(text, "first.toml"), {HOUR: 48, 6 * DAY: 30, 7 * DAY: 30})
 
     def call(*words: str) -> str:
-        run_verb([*words, "--config", str(config)])
+        run_command([*words, "--config", str(config)])
         return capsys.readouterr().out
 
     told = json.loads(call("status", "--json"))["awaited"]

@@ -12,7 +12,7 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.evaluation import peers
 from monitor import extras
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.forecasts.cli.models import tabulate
 
 DAYS, STATIONS = 160, 2
@@ -110,7 +110,7 @@ def write_long(path):
 
 
 def compare(capsys, *words):
-    status = run_verb(["forecast", "compare", *words])
+    status = run_command(["forecast", "compare", *words])
     out = capsys.readouterr()
     assert "Traceback" not in out.err
     return status, out.out, out.err

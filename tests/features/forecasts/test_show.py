@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.fixtures.waiting import REPOSITORY
 
 
@@ -18,7 +18,7 @@ def show(filled_sqlite_url, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
-        status = run_verb(["forecast", "show", *words, "--config", str(config)])
+        status = run_command(["forecast", "show", *words, "--config", str(config)])
         output = capsys.readouterr()
         return status, output.out, output.err
 

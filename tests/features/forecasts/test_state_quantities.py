@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.forecasts import run
 from monitor.features.forecasts.read_site import read_site
 from monitor.features.forecasts.series_text import describe_not_forecast
@@ -183,7 +183,7 @@ def test_page_status_and_forecast_run_say_what_is_not_forecast(database, config,
     )
 
     def call(*words: str) -> str:
-        run_verb([*words, "--config", str(service)])
+        run_command([*words, "--config", str(service)])
         return capsys.readouterr().out
 
     assert line in call("forecast", "run", "states").splitlines()

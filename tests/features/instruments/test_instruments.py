@@ -13,7 +13,7 @@ from sqlalchemy import select
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.maintenance import add_maintenance
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import RefusedError
 from monitor.features.anomalies.detector_scores import score_detectors
 from monitor.features.anomalies.queries.labels import add_label, find_run, load_runs
@@ -384,12 +384,12 @@ def test_anomaly_is_labelled_on_the_page_and_by_command_and_exported(filled_data
     with filled_database.write() as c:
         c.execute(anomaly_label.update().where(anomaly_label.c.cause == "weather").values(note=" =HYPERLINK(1)"))
     file = tmp_path / "labels.csv"
-    assert run_verb(["export", "north-bench", "anomaly-labels", "--out", str(file), "--config", service]) == 0
+    assert run_command(["export", "north-bench", "anomaly-labels", "--out", str(file), "--config", service]) == 0
     rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
     words = [(r["verdict"], r["cause"], r["by"], r["note"]) for r in rows]
     assert words == [("dismissed", "weather", "bo", "' =HYPERLINK(1)"), ("confirmed", "movement", "bo", "")]
     capsys.readouterr()
-    assert run_verb(["instruments", "show", "north-bench", "G1", "--json", "--config", service]) == 0
+    assert run_command(["instruments", "show", "north-bench", "G1", "--json", "--config", service]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["state"], shown["months"][0]["availability"]) == ("battery", pytest.approx(109 / 112, abs=1e-6))
 

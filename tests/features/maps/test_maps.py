@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detection.imagery.tiles.archive import ArchiveFacts, write_archive
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.maps.routes import draw_zones, list_files
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
@@ -95,19 +95,19 @@ def test_commands_draw_relief_and_copy_tiles(tmp_path, monkeypatch, capsys):
     (tmp_path / "s.toml").write_text(f'[paths]\nsites = "{sites}"\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     config = ["--config", "s.toml", "--json"]
-    assert run_verb(["sites", "map", "relief", "north-bench", "scene/dem.tif", *config]) == 0
+    assert run_command(["sites", "map", "relief", "north-bench", "scene/dem.tif", *config]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["file"], facts["kind"]) == (str(tmp_path / "scenes" / "north-bench" / ".relief.pmtiles"), "png")
-    assert run_verb(["sites", "map", "tiles", facts["file"], *config]) == 1
+    assert run_command(["sites", "map", "tiles", facts["file"], *config]) == 1
     assert "[map] tiles is not set" in capsys.readouterr().err
     with (tmp_path / "s.toml").open("a") as file:
         file.write('[map]\ntiles = "tiles"\n')
     (tmp_path / "a b!.bin").write_bytes(Path(facts["file"]).read_bytes())
-    assert run_verb(["sites", "map", "tiles", "a b!.bin", *config]) == 0
+    assert run_command(["sites", "map", "tiles", "a b!.bin", *config]) == 0
     assert Path(json.loads(capsys.readouterr().out)["file"]).name == "a-b.pmtiles"
-    assert run_verb(["sites", "map", "tiles", "tiles/a-b.pmtiles", *config]) == 1
+    assert run_command(["sites", "map", "tiles", "tiles/a-b.pmtiles", *config]) == 1
     capsys.readouterr()
-    assert run_verb(["sites", "map", "tiles", "s.toml", *config]) == 1
+    assert run_command(["sites", "map", "tiles", "s.toml", *config]) == 1
     assert "no PMTiles" in capsys.readouterr().err
-    assert run_verb(["sites", "map", "relief", "nowhere", "scene/dem.tif", *config]) == 1
-    assert run_verb(["sites", "map", "relief", "north-bench", "s.toml", *config]) == 1
+    assert run_command(["sites", "map", "relief", "nowhere", "scene/dem.tif", *config]) == 1
+    assert run_command(["sites", "map", "relief", "north-bench", "s.toml", *config]) == 1

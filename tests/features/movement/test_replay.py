@@ -12,7 +12,7 @@ from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
 from monitor.alerts.replay.clock import ReplaySchedule, play
 from monitor.alerts.replay.history import History, VisibilityRule
 from monitor.alerts.replay.queries import load_stored_windows
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.records import Memory
 from monitor.features.drills.hold import DrillOptions, rehearse
 from monitor.features.movement.replay import FailureWindowReplay
@@ -229,7 +229,7 @@ def test_backtest_prints_windows_and_lead_time_of_every_level(tmp_path, capsys):
     data.write_text("\n".join(["time,station,quantity,value", *lines]))
     events.write_text(f"from,to,class,level,name\n{START + FAILS * DAY:%Y-%m-%d},,large,red,collapse\n")
     words = ["backtest", "--data", str(data), "--site-file", str(site)]
-    assert run_verb([*words, "--json"]) == 0
+    assert run_command([*words, "--json"]) == 0
     run = json.loads(capsys.readouterr().out)["runs"][0]
     by_source = {lead["source"]: lead["lead_s"] for lead in run["level_leads"]}
     assert {"decision", "fixed bound", "inverse_velocity-1"} == set(by_source)
@@ -240,7 +240,7 @@ def test_backtest_prints_windows_and_lead_time_of_every_level(tmp_path, capsys):
     (period, *_) = run["failure_windows"]["periods"]
     assert period["station"] == "A"
     assert period["lead_s"] > 86400.0
-    assert run_verb([*words, "--labels", str(events)]) == 0
+    assert run_command([*words, "--labels", str(events)]) == 0
     out = capsys.readouterr().out
     assert "forecast-1: not computed" in out
     assert "failure windows" in out

@@ -7,7 +7,7 @@ from datetime import timedelta
 from random import Random
 
 from monitor.alerts.evaluate import load_inputs
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.movement.update import update_movement
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
@@ -65,7 +65,7 @@ def test_decision_page_and_command_show_the_same_window(database, tmp_path, caps
     lines = [f"{format_iso(at)},{value_mm!r}" for at, value_mm in readings]
     curve.write_text("\n".join(["time,displacement_mm", *lines]) + "\n", encoding="utf-8")
     command = ["forecast", "failure-time", str(curve), "--interval", "1d", "--sigma", str(NOISE_MM), "--forwards"]
-    assert run_verb([*command, "--json"]) == 0
+    assert run_command([*command, "--json"]) == 0
     results = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     printed = {row["time"]: describe_row(row, "; ".join(row["reasons"])) for row in results if row["window_from"]}
 

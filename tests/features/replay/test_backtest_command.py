@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.cli.session import point_to_the_past
 from monitor.sites.parsing import parse_site
 from monitor.storage.engine import Database
@@ -32,7 +32,7 @@ def files(tmp_path):
 
 
 def run_backtest(capsys, *arguments):
-    status = run_verb(["backtest", *map(str, arguments)])
+    status = run_command(["backtest", *map(str, arguments)])
     output = capsys.readouterr()
     return status, output.out, output.err
 
@@ -111,8 +111,8 @@ def test_commands_suggest_a_backtest_for_an_old_record(files, tmp_path, capsys, 
     kept = [line for line in data.read_text().splitlines() if "nonsense" not in line]
     kept = [line.replace("2025-", "2011-", 1) for line in kept]  # an old record
     data.write_text("\n".join(kept) + "\n")
-    assert run_verb(["db", "upgrade"]) == 0
-    assert run_verb(["ingest", str(data), "--site", name]) in {0, 3}
+    assert run_command(["db", "upgrade"]) == 0
+    assert run_command(["ingest", str(data), "--site", name]) in {0, 3}
     capsys.readouterr()
     looks = (
         ["evaluate", name, "--dry-run"],
@@ -120,24 +120,24 @@ def test_commands_suggest_a_backtest_for_an_old_record(files, tmp_path, capsys, 
         ["anomalies", "score", name],
     )
     for words in looks:
-        assert run_verb(words) == 0
+        assert run_command(words) == 0
         told = capsys.readouterr().err
         assert "the last reading of" in told
         assert f"slopeward backtest --site {name}" in told
         (line,) = [line for line in told.splitlines() if "slopeward evaluate" in line]
     then = line.partition("slopeward ")[2].split()
-    assert run_verb([*then, "--json"]) == 0  # the suggested command works
+    assert run_command([*then, "--json"]) == 0  # the suggested command works
     told = capsys.readouterr()
     assert told.err == ""
     words = {w["criterion"]: w for w in json.loads(told.out)["evidence"]["words"]}
     assert words["velocity-1"]["heard"]
     at = ["evaluate", name, "--at", "2011-09-18T00:00:00Z"]
-    assert run_verb([*at, "--json"]) == 0
+    assert run_command([*at, "--json"]) == 0
     told = capsys.readouterr()
     assert "--known observed" in told.err  # the readings arrived later
-    assert (json.loads(told.out)["level"], run_verb([*at, "--known", "observed", "--json"])) == (0, 0)
+    assert (json.loads(told.out)["level"], run_command([*at, "--known", "observed", "--json"])) == (0, 0)
     assert json.loads(capsys.readouterr().out)["level"] > 0
-    assert run_verb([*at, "--known", "never"]) == 1
+    assert run_command([*at, "--known", "never"]) == 1
 
 
 def test_no_backtest_is_suggested_for_a_recent_record(capsys, tmp_path):

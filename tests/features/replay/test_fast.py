@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.alerts.evaluate import Evaluator
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.sites.parsing import parse_site
@@ -38,7 +38,7 @@ def live_levels(tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path}/fast.db"
     (tmp_path / "configs/slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
     monkeypatch.chdir(tmp_path)
-    assert run_verb(["db", "upgrade"]) == 0
+    assert run_command(["db", "upgrade"]) == 0
     site, evaluator, levels = parse_site(SITE, "fast"), Evaluator(), []
     with Database(url) as db:
         tell(db, save_site, site, "test", "fast", START)
@@ -64,7 +64,7 @@ def stream():
 def test_levels_are_late_by_the_reported_granularity_at_most(live_levels, capsys):
     capsys.readouterr()
     words = ["backtest", "--site", "fast", "--as-then", "--since", START.isoformat()]
-    assert run_verb([*words, "--json"]) == 0
+    assert run_command([*words, "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
     granularity_s = card["known"]["granularity_s"]
     assert granularity_s <= 0.5, "a quarter of two seconds"
@@ -74,5 +74,5 @@ def test_levels_are_late_by_the_reported_granularity_at_most(live_levels, capsys
     assert live_levels[-1][1] == 2, "the slope went red"
     late = [(b - a).total_seconds() for (a, _), (b, _) in zip(live_levels, shown, strict=True)]
     assert all(0.0 <= s <= granularity_s for s in late[1:]), f"seconds late: {late}"
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     assert f"levels are exact to {granularity_s:g} s" in " ".join(capsys.readouterr().out.split())

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
 from monitor.alerts.replay.history import VisibilityRule
 from monitor.alerts.replay.scorecard import ForecastGain
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.proof import find_unproven
 from monitor.errors import RefusedError
 from monitor.features.forecasts.queries.forecasts import add_forecasts
@@ -101,7 +101,7 @@ def test_backtest_reports_and_proves_the_gain_of_stored_forecasts(sqlite_url, tm
     labels = tmp_path / "events.csv"
     labels.write_text(f"from,to,class\n{EVENT.from_at:%Y-%m-%dT%H:%M:%SZ},{EVENT.to_at:%Y-%m-%dT%H:%M:%SZ},1\n")
     ask = ["backtest", "--site", "slope", "--labels", str(labels), "--by", "Ada", "--prove"]
-    assert run_verb([*ask, "f"]) == 0
+    assert run_command([*ask, "f"]) == 0
     said = capsys.readouterr()
     assert "f: may be a witness (stored)" in said.err
     assert "f counts in this replay; in the service it is advice: the test of forecasts on" in said.out
@@ -112,9 +112,9 @@ def test_backtest_reports_and_proves_the_gain_of_stored_forecasts(sqlite_url, tm
     assert len(terms["labels_sha256"]) == 64
     # options that change the test are rejected, and the stored proof stays
     for other in (["--known", "observed"], ["--lead", "90d"], ["--latency", "1d"], ["--until", "2025-07-20"]):
-        assert run_verb([*ask, "f", *other]) != 0
+        assert run_command([*ask, "f", *other]) != 0
         assert f"leave out {other[0]}" in capsys.readouterr().err
-    assert run_verb([*ask, "v"]) == 1
+    assert run_command([*ask, "v"]) == 1
     with database.read() as c:
         assert load_view(c, "model_proofs", site="slope") == kept
     database.close()

@@ -4,7 +4,7 @@ import json
 import random
 from datetime import UTC, datetime, timedelta
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.data.site_text import criterion, head, series, station
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -57,12 +57,12 @@ def test_scorecard_compares_published_physical_and_learned_thresholds(tmp_path, 
     )
     series = ["--data", str(data), "--rain", "R1.rain", "--movement", "G1.displacement"]
     choice = ["--rate-window", "2d", "--fast", "2", "--windows", "1d,2d,4d,8d", "--lags", "1d,3d", "--apart", "9d"]
-    assert run_verb(["sites", "thresholds", "learn", *series, *choice, "--json"]) == 0
+    assert run_command(["sites", "thresholds", "learn", *series, *choice, "--json"]) == 0
     learned = json.loads(capsys.readouterr().out)
     assert learned["cross_validated"]["skill"] > 0.6
     site.write_text(HEAD + learned["criterion"] + RULES)
     words = ["backtest", "--data", str(data), "--site-file", str(site), "--site", "made", "--labels", str(labels)]
-    assert run_verb([*words, "--lead", "3d", "--json"]) == 0
+    assert run_command([*words, "--lead", "3d", "--json"]) == 0
     by = {c["criterion"]: c for c in json.loads(capsys.readouterr().out.splitlines()[-1])["runs"][0]["criteria"]}
     rows = {k: (v["kind"], v["days"], v["false_days"], v["hits"], v["misses"]) for k, v in by.items()}
     print(f"{len(events)} events;", rows)

@@ -26,7 +26,7 @@ from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries import alerts
 from monitor.alerts.queries.overview import load_range
 from monitor.alerts.tables import alert, alert_event
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import ConfigError, JobError, NotFoundError, RefusedError
 from monitor.features.movement.tables import movement as movement_table
 from monitor.features.reports import facts as facts_of
@@ -389,7 +389,7 @@ def test_commands_write_list_and_check_reports(database, mail, tmp_path, capsys)
     service.write_text(f'[database]\nurl = "{url}"\n')
 
     def call(*words):
-        return run_verb(["report", *words, "--config", str(service)]), "".join(capsys.readouterr())
+        return run_command(["report", *words, "--config", str(service)]), "".join(capsys.readouterr())
 
     out = tmp_path / "week.html"
     status, said = call("weekly", SITE, "--at", "2026-03-01T07:00+01:00", "--out", str(out), "--json")

@@ -9,7 +9,7 @@ import pytest
 from monitor.app.checks.table import check_parts
 from monitor.app.self_monitoring import core_watch
 from monitor.app.supervisor import Supervisor
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.features.scale_out import standby
 from monitor.features.scale_out.queries import find_lease
@@ -149,10 +149,10 @@ def test_key_that_needs_the_missing_feature_is_one_line_of_error(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "slopeward.toml").write_text("[compute]\njobs_at_once = 0\n")
-    status = run_verb([verb, "--config", "slopeward.toml"])
+    status = run_command([verb, "--config", "slopeward.toml"])
     assert capsys.readouterr().err.startswith("slopeward.toml: compute.jobs_at_once: ")
     (tmp_path / "slopeward.toml").write_text(SERVICE_FILES[key])
-    assert run_verb([verb, "--config", "slopeward.toml"]) == status > 0
+    assert run_command([verb, "--config", "slopeward.toml"]) == status > 0
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"slopeward.toml: {key}: this key needs the feature scale_out, which is not installed"]
 

@@ -21,7 +21,7 @@ from monitor.alerts.evaluation_tables import decision
 from monitor.alerts.queries.evaluations import load_decision
 from monitor.alerts.tables import alert
 from monitor.api.scenes import DateAssessment, ReadScene
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.scenes import inbox, rows, worker
 from monitor.features.scenes.queries.arrivals import save_scene
 from monitor.features.scenes.rows import describe_run, list_footprints, load_dates, make_scene_row, save_judgements
@@ -261,7 +261,7 @@ def call(database, database_url, tmp_path, monkeypatch, capsys):
             save_scene(c, scene_row(name * 12, TAKEN, name=name, role="post", path=f"inbox/{name}"), rows, TAKEN)
 
     def run(*options):
-        status = run_verb(["scenes", "export", "bench", *options])
+        status = run_command(["scenes", "export", "bench", *options])
         said = capsys.readouterr()
         return status, [json.loads(line) for line in said.out.splitlines()], said.err
 

@@ -13,7 +13,7 @@ from detection.imagery.raster.distance import list_border, measure_distance_m
 from detection.imagery.raster.grid import LONLAT, Grid, grid_around
 from detection.imagery.scene.scene import read_scene
 from monitor.alerts.tables import alert
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.scenes import inbox as scene_inbox
 from monitor.features.scenes.elsewhere import MARGIN_M, find_area, find_elsewhere
 from monitor.features.scenes.queries.arrivals import load_scenes
@@ -86,12 +86,12 @@ def test_add_refuses_a_scene_elsewhere_until_a_person_confirms_it(database, conf
     add_site(database, OTHER)
     write_site_files(tmp_path, bench=OTHER, north=SITE)
     words = ["scenes", "add", "bench", str(scene)]
-    assert run_verb(words) == 1
+    assert run_command(words) == 1
     assert "after: it lies 252 km from site bench, so it was not added. Its ground is that of north" in (
         capsys.readouterr().err
     )
     assert not (Path(config.paths.inbox) / "bench" / "after").exists()
-    assert run_verb([*words, "--anyway"]) == 0
+    assert run_command([*words, "--anyway"]) == 0
     assert "1 footprints" in capsys.readouterr().out
     (row,) = ask(database, load_scenes, "bench")
     assert any("a person confirmed that it is meant" in str(warning) for warning in row.run["warnings"])
@@ -100,13 +100,13 @@ def test_add_refuses_a_scene_elsewhere_until_a_person_confirms_it(database, conf
 def test_detect_refuses_a_scene_outside_of_the_site_file(scene, tmp_path, capsys):
     write_site_files(tmp_path, near=SITE, far=OTHER)
     words = ["scenes", "detect", str(scene), "--model", "generated", "--json", "--site-file"]
-    assert run_verb([*words, str(tmp_path / "sites" / "near.toml")]) == 0
+    assert run_command([*words, str(tmp_path / "sites" / "near.toml")]) == 0
     assert json.loads(capsys.readouterr().out)["polygons"]
     far = str(tmp_path / "sites" / "far.toml")
-    assert run_verb([*words, far]) == 1
+    assert run_command([*words, far]) == 1
     refused = capsys.readouterr()
     assert (refused.out, "it lies 252 km from site far, so no landslides were looked for" in refused.err) == ("", True)
-    assert run_verb([*words, far, "--anyway"]) == 0
+    assert run_command([*words, far, "--anyway"]) == 0
     assert json.loads(capsys.readouterr().out)["polygons"]
 
 

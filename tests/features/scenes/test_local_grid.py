@@ -9,7 +9,7 @@ from affine import Affine
 from sqlalchemy import select
 
 from detection.imagery.data.generate import draw_scene
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import ConfigError
 from monitor.features.scenes import inbox
 from monitor.features.scenes.queries.arrivals import load_scenes
@@ -34,7 +34,7 @@ def write(path: Path, bands, day: int = 6, *, crs=MINE, transform=AT_MINE) -> Pa
 
 
 def detect(capsys, *words):
-    code = run_verb(["scenes", "detect", "--model", "generated", *map(str, words), "--json"])
+    code = run_command(["scenes", "detect", "--model", "generated", *map(str, words), "--json"])
     out, err = capsys.readouterr()
     return code, [json.loads(line) for line in out.splitlines()], err
 
@@ -122,8 +122,8 @@ def test_the_verb_that_compares_places_them(tmp_path, capsys, drawn):
     site.write_text(SITE + CRS)
     one, other = (write(tmp_path / f"{day}.tif", drawn, day) for day in (6, 8))
     words = ["scenes", "compare", "--model", "generated", str(one), str(other), "--json"]
-    assert (run_verb(words), "[crs] local of the site file (--site-file)" in capsys.readouterr().err) == (1, True)
-    assert run_verb([*words, "--site-file", str(site)]) == 0
+    assert (run_command(words), "[crs] local of the site file (--site-file)" in capsys.readouterr().err) == (1, True)
+    assert run_command([*words, "--site-file", str(site)]) == 0
     before, after = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert before["footprints"]
     assert {found["change"] for found in after["footprints"]} == {"known"}

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert
 
 from detection.imagery.footprints.records import DoubtfulTile
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import NotFoundError, RefusedError
 from monitor.features.scenes.queries import outlines
 from monitor.features.scenes.queries.arrivals import save_scene
@@ -214,10 +214,10 @@ def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, databa
         save_scene(c, scene("two"), [by_index], NOW)
         add_review(c, "bench", "p9", "accept", ADA, NOW)
         assert [one.method for one in load_labels(c, "bench")] == ["index"]
-    assert run_verb(["scenes", "review", "list", "--site", "bench", "--all"]) == 0
+    assert run_command(["scenes", "review", "list", "--site", "bench", "--all"]) == 0
     lines = [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()]
     assert lines == ["0.600 (from 0.5)"] * 3 + ["by index"]
-    assert run_verb(["scenes", "review", "list", "--site", "bench", "--all", "--json"]) == 0
+    assert run_command(["scenes", "review", "list", "--site", "bench", "--all", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (told["method"], told["mean_probability"], told["unsure"]) == ("index", None, True)
 

@@ -11,7 +11,7 @@ from shapely.geometry import box, mapping, shape
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.model_file import load_model, save_model
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.cli.site.sites import write_first_site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.features.scenes.queries.arrivals import save_scene
@@ -108,7 +108,7 @@ def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, ca
         upgrade(db, NOW)
         tell(db, keep, "bench", found)
     common = ["--config", str(config)]
-    assert run_verb(["scenes", "review", "list", *common, "--json", "--all"]) == 0
+    assert run_command(["scenes", "review", "list", *common, "--json", "--all"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(rows) == len(found[1]["polygons"])
     sure = [row["mean_probability"] for row in rows]
@@ -118,13 +118,13 @@ def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, ca
     assert all(row["mean_probability"] < (row["threshold"] + 1) / 2 for row in unsure)
     first, second = (row["polygon_id"] for row in (*unsure, *reversed(rows))[:2])
     words = ["scenes", "review", "reject", "bench", first[:14], *common, "--by", "R. Mori", "--note", "a road"]
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     outline = Path(tmp_path / "mine.geojson")
     outline.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": mapping(box(8.9, 46, 8.91, 46.1))}))
     words = ["scenes", "review", "redraw", "bench", second, *common, "--by", "R. Mori"]
     words += ["--outline", str(outline), "--json"]
-    assert (run_verb(words), json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"]) == (0, "redraw")
-    assert run_verb(["scenes", "review", "list", "--site", "bench", *common, "--json"]) in {0, 4}
+    assert (run_command(words), json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"]) == (0, "redraw")
+    assert run_command(["scenes", "review", "list", "--site", "bench", *common, "--json"]) in {0, 4}
     assert first not in [json.loads(line)["polygon_id"] for line in capsys.readouterr().out.splitlines()]
     outline.write_text("no json")
-    assert (run_verb(words), "not GeoJSON" in capsys.readouterr().err) == (1, True)
+    assert (run_command(words), "not GeoJSON" in capsys.readouterr().err) == (1, True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.data.drawn_scenes import draw_dates
 
 
@@ -21,7 +21,7 @@ def dates(tmp_path_factory):
 def test_compare_puts_dates_in_order_and_shows_the_index_beside_the_network(dates, tmp_path, capsys):
     paths = [str(dates / name) for name in ("c", "a", "b")]
     words = ["scenes", "compare", "--model", "generated", *paths, "--out", str(tmp_path)]
-    assert run_verb([*words, "--json"]) == 0
+    assert run_command([*words, "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [t["acquired_at"][:10] for t in told] == ["2026-05-07", "2026-05-12", "2026-05-17"]
     assert [[p["change"] for p in t["footprints"]] for t in told] == [[], ["new"], ["grown"]]
@@ -37,20 +37,20 @@ def test_compare_puts_dates_in_order_and_shows_the_index_beside_the_network(date
     files = second["outputs"]
     kept = [json.loads(Path(files[name]).read_text())["features"][0] for name in ("outlines", "index_outlines")]
     assert [one["id"] for one in kept] == [second["footprints"][0]["polygon_id"], found["polygon_id"]]
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("2026-05-12: generated: 1 new")
     assert lines[2].startswith("2026-05-12: by the index of red and green, as advice: 1 barer (")
     assert "), 0 of them not found by the network; 0 new or grown found by the network alone; rise of " in lines[2]
     pre = ["scenes", "detect", "--model", "generated", paths[2], "--pre", paths[1], "--out", str(tmp_path / "pair")]
-    assert run_verb(pre) == 0
+    assert run_command(pre) == 0
     assert "by the index of red and green, as advice: 1 barer" in capsys.readouterr().out
 
 
 def test_footprints_of_several_scenes_stand_in_one_coco_file_in_pixels(dates, tmp_path, capsys):
     kept, scenes = tmp_path / "found.json", [str(dates / name) for name in ("a", "b", "c")]
     words = ["scenes", "detect", "--model", "generated", *scenes, "--coco", str(kept), "--json"]
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["outputs"] for one in answers] == [{}, {}, {}], "nothing but the file is kept"
     told = json.loads(kept.read_text())
@@ -60,7 +60,7 @@ def test_footprints_of_several_scenes_stand_in_one_coco_file_in_pixels(dates, tm
     boxes = {p["polygon_id"]: p["box_px"] for one in answers for p in one["polygons"]}
     assert {one["polygon_id"]: one["bbox"] for one in told["annotations"]} == boxes != {}
     # with the other files the same, and the boxes hold what the mask has
-    assert run_verb([*words, "--out", str(tmp_path / "o")]) == 0
+    assert run_command([*words, "--out", str(tmp_path / "o")]) == 0
     assert json.loads(kept.read_text()) == told
     for image in told["images"]:
         with rasterio.open(tmp_path / "o" / Path(image["file_name"]).name / "mask.tif") as source:
@@ -68,10 +68,10 @@ def test_footprints_of_several_scenes_stand_in_one_coco_file_in_pixels(dates, tm
         for left, top, width, height in (a["bbox"] for a in told["annotations"] if a["image_id"] == image["id"]):
             assert mask[int(top) : int(top + height), int(left) : int(left + width)].any()
     capsys.readouterr()
-    assert run_verb([*words[:4], scenes[1], "--coco", str(tmp_path / "other.json"), "--resample-to", "20"]) == 1
+    assert run_command([*words[:4], scenes[1], "--coco", str(tmp_path / "other.json"), "--resample-to", "20"]) == 1
     assert "found on other pixels than those of the image" in capsys.readouterr().err
     assert not (tmp_path / "other.json").exists()
-    assert run_verb([*words[:4], scenes[1], "--coco", str(tmp_path / "no" / "found.json")]) == 2
+    assert run_command([*words[:4], scenes[1], "--coco", str(tmp_path / "no" / "found.json")]) == 2
 
 
 def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, capsys, monkeypatch):
@@ -88,13 +88,15 @@ def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, c
 
     refuse("b")
     paths = [str(dates / name) for name in ("a", "b", "c")]
-    assert run_verb(["scenes", "compare", *paths, "--out", str(tmp_path / "o"), "--json"]) == 0
+    assert run_command(["scenes", "compare", *paths, "--out", str(tmp_path / "o"), "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["model"] for one in told] == ["generated", "index", "generated"]
     assert [[p["change"] for p in one["footprints"]] for one in told] == [[], ["new"], ["new"]]
     assert told[2]["compared"][0]["acquired_at"].startswith("2026-05-07"), "the date before that a network read"
     assert told[2]["by_index"]["compared"][0]["acquired_at"].startswith("2026-05-12"), "the index needs no network"
-    assert run_verb(["scenes", "detect", paths[2], "--pre", paths[1], "--out", str(tmp_path / "pair"), "--json"]) == 0
+    assert (
+        run_command(["scenes", "detect", paths[2], "--pre", paths[1], "--out", str(tmp_path / "pair"), "--json"]) == 0
+    )
     answer = json.loads(capsys.readouterr().out)
     assert answer["model"] == "generated"
     assert [word["change"] for word in answer["change"]["changes"].values()] == ["single"]
@@ -103,19 +105,19 @@ def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, c
 
 def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp_path, capsys):
     paths = [str(dates / name) for name in ("b", "a")]
-    assert run_verb(["scenes", "compare", "--model", "index", *paths, "--out", str(tmp_path), "--json"]) == 0
+    assert run_command(["scenes", "compare", "--model", "index", *paths, "--out", str(tmp_path), "--json"]) == 0
     first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (first["model"], first["footprints"]) == ("index", [])
     (found,) = second["footprints"]
     assert (found["change"], found["caution"]) == ("new", "no network was used")
     assert second["pixels"]["new_m2"] == pytest.approx(found["area_m2"])
     words = f"scenes detect --model index {paths[0]} --pre {paths[1]} --out {tmp_path}/o --json".split()
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     said = capsys.readouterr()
     assert [one["polygon_id"] for one in json.loads(said.out)["polygons"]] == [found["polygon_id"]]
     assert "no network was used; change of an index between dates goes on alone, as advice" in said.err
     features = json.loads((tmp_path / "o" / "change.geojson").read_text())["features"]
-    assert ([one["properties"]["change"] for one in features], run_verb([*words[:4], paths[1]])) == (["new"], 4)
+    assert ([one["properties"]["change"] for one in features], run_command([*words[:4], paths[1]])) == (["new"], 4)
 
 
 def test_outlines_on_a_dimmed_image_are_advice_because_the_season_may_differ(dates, tmp_path, capsys):
@@ -125,7 +127,7 @@ def test_outlines_on_a_dimmed_image_are_advice_because_the_season_may_differ(dat
     for file in dim.glob("B*.tif"):
         with rasterio.open(file, "r+") as raster:
             raster.write((raster.read(1) * 0.5 + 40).astype(np.uint16), 1)
-    assert run_verb(["scenes", "compare", "--model", "generated", str(dim), str(dates / "b"), "--json"]) == 0
+    assert run_command(["scenes", "compare", "--model", "generated", str(dim), str(dates / "b"), "--json"]) == 0
     later = json.loads(capsys.readouterr().out.splitlines()[1])
     assert later["footprints"]
     for footprint in later["footprints"]:
@@ -133,7 +135,7 @@ def test_outlines_on_a_dimmed_image_are_advice_because_the_season_may_differ(dat
 
 
 def test_wrong_input_is_one_line(dates, capsys):
-    assert run_verb(["scenes", "compare", "--model", "generated", str(dates / "a")]) == 1
+    assert run_command(["scenes", "compare", "--model", "generated", str(dates / "a")]) == 1
     assert capsys.readouterr().err.strip() == "compare needs two scenes at least"
 
 
@@ -154,7 +156,7 @@ def stages(tmp_path_factory):
 
 def detect(stages, out, scene, pre, *more):
     words = ["--pre", str(stages / pre), "--out", str(out), *more]
-    return run_verb(["scenes", "detect", "--model", "generated", str(stages / scene), *words])
+    return run_command(["scenes", "detect", "--model", "generated", str(stages / scene), *words])
 
 
 @pytest.fixture
@@ -204,7 +206,7 @@ def test_warnings_have_one_form_in_json_and_in_the_record(stages, tmp_path, caps
     assert "doubts" not in answer
     assert "doubts" not in record
     dates = [str(stages / name) for name in ("scar", "larger")]
-    assert run_verb(["scenes", "compare", "--model", "generated", *dates, "--json"]) == 0
+    assert run_command(["scenes", "compare", "--model", "generated", *dates, "--json"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(answers) == 2
     for warning in (warning for one in answers for warning in one["warnings"]):
@@ -220,7 +222,7 @@ def test_the_given_elevation_gates_change_on_flat_ground(stages, tmp_path, capsy
     with rasterio.open(bare / "dem.tif", "r+") as raster:
         raster.write(np.full_like(raster.read(1), 250.0), 1)
     words = f"scenes detect --model generated {bare} --pre {stages}/bare --out {tmp_path}/out --json".split()
-    assert run_verb([*words, "--dem", str(bare / "dem.tif")]) == 0
+    assert run_command([*words, "--dem", str(bare / "dem.tif")]) == 0
     (word,) = json.loads(capsys.readouterr().out)["change"]["changes"].values()
     assert (word["change"], word["caution"]) == ("new", "flat ground (0 degrees)")
 

@@ -16,7 +16,7 @@ from sqlalchemy import delete, select
 from detection.imagery.weights_file import find_fault, read_weights, weights_path
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.tables import alert
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.scenes import checks
 from monitor.features.scenes import inbox as scene_inbox
 from monitor.features.scenes.queries import cards
@@ -71,10 +71,10 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
         (shown,) = cards.load_scenes_of(c, "bench")
     assert (row.name, row.error, row.received_at) == ("b", "b/B4.tif: has not arrived", at)
     assert (shown.state, shown.error) == ("waiting", "b/B4.tif: has not arrived")
-    run_verb(["status", "--json"])
+    run_command(["status", "--json"])
     (told,) = json.loads(capsys.readouterr().out)["waiting_scenes"]
     assert (told["site"], told["scene"], told["for"]) == ("bench", "b", "b/B4.tif: has not arrived")
-    run_verb(["status"])
+    run_command(["status"])
     assert "bench: scene b waits since 2026-05-12 20:00 JST: b/B4.tif: has not arrived" in capsys.readouterr().out
 
     # unchanged, it is not asked again at every look; what has changed is
@@ -110,7 +110,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     tell(database, lambda c: c.execute(delete(scene).where(scene.c.state == "waiting")))
     ((_, state, reason),) = alerts(database)
     assert (state, reason) == ("returned_unacknowledged", "scene b was read")
-    run_verb(["status", "--json"])
+    run_command(["status", "--json"])
     assert json.loads(capsys.readouterr().out)["waiting_scenes"] == []
 
 
@@ -206,14 +206,14 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
         shutil.copytree(drawn / source, target)
     text = (other / "scene.toml").read_text().split("[files]")[0].replace("2026-05-07", "2026-05-12")
     (other / "scene.toml").write_text(f"complete = true\n{text}")
-    assert run_verb(["scenes", "add", "bench", str(one)]) == 0
+    assert run_command(["scenes", "add", "bench", str(one)]) == 0
     assert "1 footprints" in capsys.readouterr().out
-    assert run_verb(["scenes", "add", "bench", str(other)]) == 0
+    assert run_command(["scenes", "add", "bench", str(other)]) == 0
     assert "0 footprints" in capsys.readouterr().out
     assert polygons(database) == [], "the first version is withdrawn"
     inbox = Path(config.paths.inbox) / "bench"
     assert sorted(p.name for p in inbox.iterdir()) == ["b"]
-    assert run_verb(["scenes", "add", "bench", str(inbox / "b")]) == 0, "it is read where it lies"
+    assert run_command(["scenes", "add", "bench", str(inbox / "b")]) == 0, "it is read where it lies"
 
 
 def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for(
@@ -223,18 +223,18 @@ def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "bench.toml").write_text(of_drawings(SITE))
     add = ["scenes", "add", "bench", str(drawn / "b")]
-    assert run_verb(add) == 0
+    assert run_command(add) == 0
     said = capsys.readouterr()
     assert "1 footprints" in said.out
     (row,) = ask(database, load_scenes, "bench")
     assert not (Path(row.out_dir) / "run.json").exists()
-    assert run_verb([*add, "--files"]) == 0
+    assert run_command([*add, "--files"]) == 0
     folders = [Path(row.out_dir) for row in ask(database, load_scenes, "bench")]
     assert all((folder / "run.json").is_file() and (folder / "preview.png").is_file() for folder in folders)
 
     shutil.copytree(drawn / "a", tmp_path / "half")
     (tmp_path / "half" / "B4.tif").unlink()
-    assert run_verb(["scenes", "add", "bench", str(tmp_path / "half")]) == 0
+    assert run_command(["scenes", "add", "bench", str(tmp_path / "half")]) == 0
     said = capsys.readouterr()
     assert "waiting: half/B4.tif: has not arrived" in said.out
 
@@ -350,7 +350,7 @@ def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_co
     monkeypatch.chdir(tmp_path)
     for start, state, here in ((None, "warn", "; from here"), (tmp_path / "core", "bad ", "")):
         monkeypatch.setattr(checks, "find_start", lambda _, start=start: start)
-        run_verb(["doctor"])
+        run_command(["doctor"])
         out, place = capsys.readouterr().out, start or tmp_path
         assert f"{state} scenes: bench: the weights of its site file cannot be read (run-1/mine.safetensors" in out
         assert f"the folder where the service was started){here}: no weights at {place}/run-1/mine.safetensors" in out
@@ -368,7 +368,7 @@ def test_check_says_from_when_a_footprint_counts(config, tmp_path, monkeypatch, 
     criterion = f'[[criterion]]\nkind = "scene"\nlevel = "yellow"\n{declared}'
     (tmp_path / "sites" / "bench.toml").write_text(f"{SITE}[scenes]\n{criterion}")
     monkeypatch.chdir(tmp_path)
-    run_verb(["check"])
+    run_command(["check"])
     out, err = capsys.readouterr()
     assert f"{label} bench: " in out + err
     assert line in out + err
@@ -393,7 +393,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     ]
     (row,) = ask(database, load_scenes, "bench")
     assert row.run["warnings"][0].startswith(said)
-    assert run_verb(["doctor"]) == 1
+    assert run_command(["doctor"]) == 1
     assert f"bad  scenes: bench: your own weights {own} cannot be read: others" in capsys.readouterr().out
     own.parent.mkdir()
     for end in (".safetensors", ".json"):
@@ -407,7 +407,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     scene_inbox.run(database, config, site, at + 3 * MINUTE)
     scene_inbox.run(database, config, site, at + 4 * MINUTE)
     assert [one[1] for one in alerts(database) if one[0].startswith("weights:")] == ["unacknowledged"]
-    assert (run_verb(["doctor"]), "does not fit the network of the card" in capsys.readouterr().out) == (1, True)
+    assert (run_command(["doctor"]), "does not fit the network of the card" in capsys.readouterr().out) == (1, True)
     own.write_bytes(b"torn")
     ((_, fault),) = ask(database, find_broken_weights, site)
     assert fault == f"{own}: the weights are not those of the card (sha256 differs)"

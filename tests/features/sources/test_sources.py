@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from monitor.app.checks.table import run_checks
 from monitor.app.self_monitoring.conditions import AlarmConditions
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import ConfigError, JobError, MissingSettingError, RefusedError
 from monitor.features.sources import fetching, http, poll, sensorthings
 from monitor.features.sources.addresses import find_addresses
@@ -422,22 +422,22 @@ def test_nothing_is_downloaded_that_could_fill_the_disk(target, server, monkeypa
 def test_commands_print_outcome_and_faults(target, server, capsys):
     make_source(server, secret="PORTAL_TOKEN")
     server.files["/day.csv"] = (HEAD + ROWS[0]).encode()
-    assert run_verb(["ingest", "sources", "poll", "logger"]) == 1
+    assert run_command(["ingest", "sources", "poll", "logger"]) == 1
     assert "PORTAL_TOKEN is not set" in capsys.readouterr().err
     make_source(server)
-    assert run_verb(["ingest", "sources", "poll", "logger", "--json"]) == 0
+    assert run_command(["ingest", "sources", "poll", "logger", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stored"] == 1
-    assert run_verb(["ingest", "sources", "poll", "logger"]) == 4
-    assert run_verb(["ingest", "sources", "list", "--json"]) == 0
+    assert run_command(["ingest", "sources", "poll", "logger"]) == 4
+    assert run_command(["ingest", "sources", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (listed["name"], listed["files"], listed["stored"], listed["error"]) == ("logger", 1, 1, None)
     assert listed["news"] <= listed["success"]
-    assert run_verb(["ingest", "sources", "list"]) == 0
+    assert run_command(["ingest", "sources", "list"]) == 0
     assert f"last news {listed['news'][:10]}" in capsys.readouterr().out
-    assert run_verb(["ingest", "sources", "poll", "nothing"]) == 1
+    assert run_command(["ingest", "sources", "poll", "nothing"]) == 1
     make_source(server, site="elsewhere", format="pdf", secret="PORTAL_TOKEN")
     capsys.readouterr()
-    assert run_verb(["check", "--json"]) == 1
+    assert run_command(["check", "--json"]) == 1
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {one["state"] for one in said if one["subject"] == "sources"} == {"warn", "wrong"}
     found = " ".join(one["text"] for one in said if one["subject"] == "sources")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.ingest.recognise import find_form
 from monitor.sites.parsing import find_cautions, parse_site
 from tests.data.readers.gnss import list_positions
@@ -29,7 +29,7 @@ def here(tmp_path, monkeypatch):
 
 
 def test_what_is_not_known_is_listed_with_the_option_that_answers_it(here, capsys):
-    assert run_verb(["ingest", "hang.csv", "--guess"]) == 1
+    assert run_command(["ingest", "hang.csv", "--guess"]) == 1
     said = capsys.readouterr()
     assert "station Riss-1: crack opening in mm" in said.out
     assert "--answer 'zone=...'" in said.err
@@ -42,27 +42,27 @@ def test_what_is_not_known_is_listed_with_the_option_that_answers_it(here, capsy
     [("zonne", "did you mean zone?"), ("hang.csv/plce", "did you mean place?"), ("7", "there are axes,")],
 )
 def test_an_answer_to_no_question_is_refused_with_the_nearest_one(here, capsys, key, hint):
-    assert run_verb(["ingest", "hang.csv", "--guess", "--answer", f"{key}=UTC"]) == 2
+    assert run_command(["ingest", "hang.csv", "--guess", "--answer", f"{key}=UTC"]) == 2
     assert hint in " ".join(capsys.readouterr().err.split())
 
 
 def test_two_answers_lead_from_a_table_to_levels_and_stored_readings(here, capsys):
-    assert run_verb(["sites", "init", "other"]) == 0  # a service is set up: the new file goes to the others
+    assert run_command(["sites", "init", "other"]) == 0  # a service is set up: the new file goes to the others
     command = ["ingest", "hang.csv", "--guess", "--site", "hang", "--answer", "zone=Europe/Berlin", "--answer"]
-    assert run_verb([*command, "place=47.5,10.2"]) == 0
+    assert run_command([*command, "place=47.5,10.2"]) == 0
     capsys.readouterr()
     assert Path("configs/sites/hang.toml").is_file()
     text = Path("configs/sites/hang.toml").read_text()
     Path("configs/sites/hang.toml").write_text(text.replace("min_sigma = 3.0", "min_sigma = 3.5"))
     Path("hang.mapping.toml").write_text("# mine\n")
-    assert run_verb([*command, "place=47.5,10.2"]) == 1  # what somebody wrote is never written over
+    assert run_command([*command, "place=47.5,10.2"]) == 1  # what somebody wrote is never written over
     assert "exists already with other content" in capsys.readouterr().err
     Path("hang.mapping.toml").unlink()
-    assert run_verb([*command, "place=47.5,10.2"]) == 0  # the site exists now, and its file is left alone
+    assert run_command([*command, "place=47.5,10.2"]) == 0  # the site exists now, and its file is left alone
     assert "min_sigma = 3.5" in Path("configs/sites/hang.toml").read_text()
-    assert (run_verb(["check"]), run_verb(["db", "upgrade"])) == (0, 0)
+    assert (run_command(["check"]), run_command(["db", "upgrade"])) == (0, 0)
     capsys.readouterr()
-    assert run_verb(["ingest", "hang.csv", "--site", "hang", "--mapping", "hang.mapping.toml", "--json"]) == 0
+    assert run_command(["ingest", "hang.csv", "--site", "hang", "--mapping", "hang.mapping.toml", "--json"]) == 0
     stored = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (stored["stored"], stored["rejected"], stored["undeclared"]) == (500, 0, [])
 
@@ -73,7 +73,7 @@ def follow(said, *, to_the_end=False):
     for line in said[said.index("\nnext: ") :].splitlines()[2:]:
         verb, *words = shlex.split(line)
         if verb == "slopeward":
-            assert (words[0] in {"backtest", "forecast"} and not to_the_end) or run_verb(words) == 0, line
+            assert (words[0] in {"backtest", "forecast"} and not to_the_end) or run_command(words) == 0, line
         elif verb == "mv":
             shutil.move(*words)
         else:
@@ -89,13 +89,13 @@ NEXT = ["slopeward check", "slopeward db", "slopeward ingest", "slopeward backte
 
 def test_in_an_empty_folder_the_printed_commands_lead_to_stored_readings_levels_and_a_forecast(here, capsys):
     command = ["ingest", "hang.csv", "--guess", "--answer", "zone=Europe/Berlin", "--answer", "place=47.5,10.2"]
-    assert run_verb(command) == 0
+    assert run_command(command) == 0
     assert Path("configs/sites/hang.toml").is_file()
     assert follow(capsys.readouterr().err, to_the_end=True) == NEXT
     said = capsys.readouterr()
     assert "500 stored" in said.out
     assert "time in each level" in said.out
-    assert run_verb([*command[:3], "--answer", "zone=UTC", "--answer", "place=1,2", "--out", "look"]) == 0
+    assert run_command([*command[:3], "--answer", "zone=UTC", "--answer", "place=1,2", "--out", "look"]) == 0
     said = capsys.readouterr().err
     assert "configs/sites/hang.toml exists already: compare it with look/hang.toml" in said
     assert "mv -i look/hang.toml configs/sites/" in said
@@ -103,7 +103,7 @@ def test_in_an_empty_folder_the_printed_commands_lead_to_stored_readings_levels_
 
 def test_out_is_followed_with_a_site_name_as_well(here, capsys):
     command = ["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", "--answer", "place=1,2"]
-    assert run_verb([*command, "--site", "north-bench", "--out", "look"]) == 0
+    assert run_command([*command, "--site", "north-bench", "--out", "look"]) == 0
     assert {p.name for p in Path("look").iterdir()} == {"north-bench.toml", "hang.mapping.toml"}
     assert not Path("configs/sites/north-bench.toml").exists()
     assert "mv look/north-bench.toml configs/sites/" in capsys.readouterr().err
@@ -112,25 +112,25 @@ def test_out_is_followed_with_a_site_name_as_well(here, capsys):
 def test_check_does_not_doubt_bounds_that_the_guess_has_converted(here, capsys):
     rows = "".join(f"{datetime(2026, 3, 1) + timedelta(hours=k):%Y-%m-%d %H:%M},{0.001 * k:.4f}\n" for k in range(200))
     Path("creep.csv").write_text("Time (UTC),Crack 1 [in]\n" + rows)
-    assert run_verb(["ingest", "creep.csv", "--guess", "--answer", "place=1,2"]) == 0
+    assert run_command(["ingest", "creep.csv", "--guess", "--answer", "place=1,2"]) == 0
     site = parse_site(Path("configs/sites/creep.toml").read_text(), "creep")
     assert not [line for line in find_cautions(site) if "converted" in line]
 
 
 def test_beside_sites_a_new_one_waits_to_be_moved_and_stations_to_be_added(here, capsys):
-    assert run_verb(["sites", "init", "bench"]) == 0
-    assert run_verb(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", "--answer", "place=47.5,10.2"]) == 0
+    assert run_command(["sites", "init", "bench"]) == 0
+    assert run_command(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", "--answer", "place=47.5,10.2"]) == 0
     assert not Path("configs/sites/hang.toml").exists()
     assert follow(capsys.readouterr().err, to_the_end=True) == ["mv hang.toml", *NEXT]
     shutil.move("hang.csv", "a b.csv")
-    assert run_verb(["ingest", "a b.csv", "--guess", "--site", "bench", "--answer", "zone=UTC"]) == 0
+    assert run_command(["ingest", "a b.csv", "--guess", "--site", "bench", "--answer", "zone=UTC"]) == 0
     assert follow(capsys.readouterr().err) == ["cat a b.stations.toml", *NEXT]
 
 
 def test_of_quantities_without_a_criterion_it_is_said_how_one_is_written(here, capsys):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k % 7 / 10};{k % 5}.1" for k in range(60)]
     Path("tilt.csv").write_text("\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]))
-    assert run_verb(["ingest", "tilt.csv", "--guess", "--answer", "place=47.5,10.2"]) == 0
+    assert run_command(["ingest", "tilt.csv", "--guess", "--answer", "place=47.5,10.2"]) == 0
     said = capsys.readouterr().err
     assert "nothing judges tilt_x, pore_pressure yet: give --bound 'tilt_x=NUMBERS mrad' with this command" in said
     assert "or write criteria into configs/sites/tilt.toml" in said
@@ -140,15 +140,15 @@ def test_of_quantities_without_a_criterion_it_is_said_how_one_is_written(here, c
     assert 'series = "T1.tilt_x"' in example
     assert follow(said) == NEXT[1:], "a check of it is not among the commands that are to work"
     assert "`slopeward check` exits 1 until" in said
-    assert run_verb(["check"]) == 1
+    assert run_command(["check"]) == 1
     with Path("configs/sites/tilt.toml").open("a") as file:
         for number in (3, 5, 9):
             example = example.replace("BOUND", str(number), 1)
         file.write(f"\n{example}\n")
-    assert run_verb(["check"]) == 0
+    assert run_command(["check"]) == 0
     Path("rain.csv").write_text("\n".join(["Time (UTC);Rain (mm)", *(row.rpartition(";")[0] for row in rows), ""]))
     capsys.readouterr()
-    assert run_verb(["ingest", "rain.csv", "--guess", "--site", "wet", "--answer", "place=47.5,10.2"]) == 0
+    assert run_command(["ingest", "rain.csv", "--guess", "--site", "wet", "--answer", "place=47.5,10.2"]) == 0
     said = capsys.readouterr().err
     assert "nothing judges" not in said
     assert "`slopeward check` exits 1 until a criterion can raise 'red'" in said
@@ -162,9 +162,9 @@ def lay_tilt():
 
 def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsys):
     command = lay_tilt()
-    assert (run_verb(command), "`slopeward check` exits 1 until" in capsys.readouterr().err) == (0, True)
+    assert (run_command(command), "`slopeward check` exits 1 until" in capsys.readouterr().err) == (0, True)
     given = ["--bound", "tilt_x=under -2 -4", "--bound", "pore_pressure=0.01 0.02 0.05 MPa"]
-    assert run_verb([*command, *given]) == 0  # the file is as this command wrote it: nobody's words are lost
+    assert run_command([*command, *given]) == 0  # the file is as this command wrote it: nobody's words are lost
     said = capsys.readouterr()
     assert "nothing judges" not in said.err
     text = Path("configs/sites/tilt.toml").read_text()
@@ -173,13 +173,13 @@ def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsy
     assert f"given with --bound on {datetime.now(UTC):%Y-%m-%d}" in text
     assert follow(said.err) == NEXT
     capsys.readouterr()
-    assert run_verb(["backtest", "--site", "tilt", "--json"]) == 0
+    assert run_command(["backtest", "--site", "tilt", "--json"]) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     assert [one["level_name"] for one in run["level_history"]] == ["green", "yellow", "orange", "red"]
 
 
 def test_bounds_in_both_directions_are_one_criterion(here, capsys):
-    assert run_verb([*lay_tilt(), "--bound", "tilt_x=over 2 5; under -3 -6"]) == 0
+    assert run_command([*lay_tilt(), "--bound", "tilt_x=over 2 5; under -3 -6"]) == 0
     (path,) = [path for path in Path().rglob("*.toml") if "[site]" in path.read_text(encoding="utf-8")]
     text = path.read_text(encoding="utf-8")
     assert "yellow = {over = 2.0, under = -3.0}  # mrad\norange = {over = 5.0, under = -6.0}  # mrad\n" in text
@@ -187,14 +187,14 @@ def test_bounds_in_both_directions_are_one_criterion(here, capsys):
 
 
 def test_bounds_go_with_stations_that_a_site_lacks(here, capsys):
-    assert run_verb(["sites", "init", "bench"]) == 0
+    assert run_command(["sites", "init", "bench"]) == 0
     command = [*lay_tilt(), "--site", "bench"]
-    assert run_verb([*command, "--bound", "pore_pressure=20 30"]) == 0
+    assert run_command([*command, "--bound", "pore_pressure=20 30"]) == 0
     said = capsys.readouterr().err
     assert "nothing judges tilt_x yet" in said
     assert follow(said)[0] == "cat tilt.stations.toml"
     assert "orange = {over = 30.0}" in Path("configs/sites/bench.toml").read_text()
-    assert run_verb([*command, "--bound", "pore_pressure=20"]) == 1
+    assert run_command([*command, "--bound", "pore_pressure=20"]) == 1
     assert "change its bounds in its own file" in capsys.readouterr().err
 
 
@@ -217,7 +217,7 @@ def test_bounds_go_with_stations_that_a_site_lacks(here, capsys):
     ],
 )
 def test_a_bound_that_cannot_be_is_one_line_and_writes_no_site(here, bound, why, capsys):
-    assert run_verb([*lay_tilt(), "--bound", bound]) in {1, 2}
+    assert run_command([*lay_tilt(), "--bound", bound]) in {1, 2}
     assert why in capsys.readouterr().err
     assert not list(Path().rglob("configs/sites/*.toml"))
 
@@ -227,8 +227,8 @@ def test_a_bound_that_cannot_be_is_one_line_and_writes_no_site(here, bound, why,
     [("--mapping", "m.toml"), ("--format", "long"), ("--answer", "zone"), ("--answer", "place=x"), ("--bound", "x")],
 )
 def test_options_that_cannot_be_are_refused(here, more):
-    assert run_verb(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", *more]) in {1, 2}
-    assert run_verb(["ingest", "hang.csv", "--answer", "zone=UTC"]) == 2
+    assert run_command(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", *more]) in {1, 2}
+    assert run_command(["ingest", "hang.csv", "--answer", "zone=UTC"]) == 2
 
 
 def lay_gauges(folder):
@@ -241,13 +241,13 @@ def lay_gauges(folder):
 
 
 def test_a_dry_run_says_what_is_understood_and_asked_and_writes_nothing(here, capsys):
-    assert run_verb(["ingest", "hang.csv", "--guess", "--dry-run"]) == 1
+    assert run_command(["ingest", "hang.csv", "--guess", "--dry-run"]) == 1
     said = capsys.readouterr()
     assert "--answer 'zone=...'" in said.err
     assert "place" not in said.err, "nothing is written that needs one"
     before = sorted(here.rglob("*"))
     for path in ("hang.csv", lay_gauges(here / "gauges")):
-        assert run_verb(["ingest", path, "--guess", "--dry-run", "--answer", "zone=UTC"]) == 0
+        assert run_command(["ingest", path, "--guess", "--dry-run", "--answer", "zone=UTC"]) == 0
         said = capsys.readouterr()
         assert "understood, nothing written (dry run)" in said.err
         assert "without --dry-run a new site also needs: where is the slope?" in said.err
@@ -256,16 +256,16 @@ def test_a_dry_run_says_what_is_understood_and_asked_and_writes_nothing(here, ca
 
 
 def test_a_folder_of_tables_makes_one_site_and_merges_no_gauges(here, capsys):
-    assert run_verb(["ingest", lay_gauges(here / "gauges"), "--guess", "--answer", "place=47.5,10.2"]) == 0
+    assert run_command(["ingest", lay_gauges(here / "gauges"), "--guess", "--answer", "place=47.5,10.2"]) == 0
     said = capsys.readouterr().err
     assert "notes.txt" in said
     text = Path("configs/sites/gauges.toml").read_text()
     assert ('id = "north"' in text, 'id = "south"' in text) == (True, True)
     ingests = [shlex.split(line)[1:] for line in said.splitlines() if "slopeward ingest" in line]
-    assert run_verb(["db", "upgrade"]) == 0
+    assert run_command(["db", "upgrade"]) == 0
     capsys.readouterr()
     for words in ingests:
-        assert run_verb([*words, "--json"]) == 0
+        assert run_command([*words, "--json"]) == 0
         told = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert (told["stored"], told["revisions"], told["undeclared"]) == (60, 0, [])
     assert len(ingests) == 2
@@ -282,14 +282,14 @@ def test_files_of_one_series_that_differ_at_the_same_instants_are_asked_about(he
     command = ["ingest", "tunnel", "--guess", "--dry-run"]
     lay("left", 0, 0)
     lay("right", 40, 40, "cm", 0.1)  # the same record goes on, in another unit
-    assert run_verb(command) == 0
+    assert run_command(command) == 0
     lay("right", 40, 45)
     capsys.readouterr()
-    assert run_verb(command) == 1
+    assert run_command(command) == 1
     assert "other values in right.csv than in left.csv at 20 of 20 instants" in capsys.readouterr().err
-    assert run_verb([*command, "--answer", "record:C1.crack_opening=one record"]) == 0
+    assert run_command([*command, "--answer", "record:C1.crack_opening=one record"]) == 0
     lay("right", 60, 45)
-    assert run_verb(command) == 0, "no instant is in both"
+    assert run_command(command) == 0, "no instant is in both"
 
 
 def test_the_questions_of_all_files_of_a_folder_are_asked_and_answered_by_file(here, capsys):
@@ -299,12 +299,12 @@ def test_the_questions_of_all_files_of_a_folder_are_asked_and_answered_by_file(h
         rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M};{k}.5" for k in range(60)]
         (folder / f"{name}.csv").write_text("\n".join([f"Time;{name.upper()}1 [mm]", *rows, ""]))
     command = ["ingest", "cracks", "--guess", "--dry-run", "--answer"]
-    assert run_verb([*command, "a.csv/zone=UTC"]) == 1
+    assert run_command([*command, "a.csv/zone=UTC"]) == 1
     said = capsys.readouterr().err
     assert said.count("--answer 'quantity:mm=...' (a.csv, b.csv)") == 1
     assert "--answer 'zone=...' (b.csv)" in said
     answers = ["zone=UTC", "--answer", "a.csv/quantity:mm=crack_opening", "--answer", "b.csv/quantity:mm=rain"]
-    assert run_verb([*command, *answers]) == 0
+    assert run_command([*command, *answers]) == 0
     said = capsys.readouterr().out
     assert "station A1: crack opening in mm" in said
     assert "station B1: rain in mm" in said
@@ -314,7 +314,7 @@ def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
     times = [BEGIN.replace(year=2095) + timedelta(hours=k) for k in range(40)]
     rows = [f"{at:%Y-%m-%dT%H:%MZ},C1,crack_opening_mm,{k}" for k, at in enumerate(times)]
     Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
-    assert (run_verb(["sites", "init", "bench"]), run_verb(["db", "upgrade"])) == (0, 0)
+    assert (run_command(["sites", "init", "bench"]), run_command(["db", "upgrade"])) == (0, 0)
     capsys.readouterr()
     for command in (
         ["ingest", "long.csv", "--site", "bench"],
@@ -322,11 +322,11 @@ def test_times_that_cannot_be_are_asked_before_anything_is_stored(here, capsys):
         ["ingest", "long.csv", "--site", "bench", "--dry-run"],
         ["backtest", "--data", "long.csv", "--site-file", "configs/sites/bench.toml"],
     ):
-        assert run_verb(command) == 1, command
+        assert run_command(command) == 1, command
         assert "can the times be right? its times end at 2095-02-04" in capsys.readouterr().err
-    assert run_verb(["ingest", "long.csv", "--guess", "--answer", "place=1,2"]) == 1
+    assert run_command(["ingest", "long.csv", "--guess", "--answer", "place=1,2"]) == 1
     assert "--answer 'times=...'" in capsys.readouterr().err
-    assert run_verb(["ingest", "long.csv", "--site", "bench", "--accept-times", "--json"]) == 0
+    assert run_command(["ingest", "long.csv", "--site", "bench", "--accept-times", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (told["stored"], told["flags"]["future"]) == (40, 40)
 
@@ -335,9 +335,9 @@ def test_times_of_a_clock_that_nobody_set_are_asked_about_without_a_guess_too(he
     times = [datetime(2000, 1, 1, k, tzinfo=UTC) if k < 3 else BEGIN + timedelta(hours=k) for k in range(40)]
     rows = [f"{at:%Y-%m-%dT%H:%MZ},C1,crack_opening_mm,{k}" for k, at in enumerate(times)]
     Path("long.csv").write_text("\n".join(["time,station,quantity,value", *rows, ""]))
-    assert run_verb(["ingest", "long.csv", "--dry-run"]) == 1
+    assert run_command(["ingest", "long.csv", "--dry-run"]) == 1
     assert "can the times be right? 3 of its times begin at 2000-01-01" in capsys.readouterr().err
-    assert run_verb(["ingest", "long.csv", "--dry-run", "--accept-times"]) == 0
+    assert run_command(["ingest", "long.csv", "--dry-run", "--accept-times"]) == 0
 
 
 def test_a_header_that_names_another_beginning_than_the_mapping_is_a_doubt(here, capsys):
@@ -348,10 +348,10 @@ def test_a_header_that_names_another_beginning_than_the_mapping_is_a_doubt(here,
     mapping += 'quantity = "crack_opening"\nunit = "mm"\n'
     command = ["ingest", "a.csv", "--mapping", "m.toml", "--dry-run"]
     Path("m.toml").write_text(mapping.format(""))
-    assert run_verb(command) == 1
+    assert run_command(command) == 1
     assert "the header 'sec_j2000' counts from 2000-01-01, and 1970-01-01 was taken" in capsys.readouterr().err
     Path("m.toml").write_text(mapping.format('since = "2000-01-01T12:00:00"\n'))
-    assert run_verb([*command, "--json"]) == 0
+    assert run_command([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["from"].startswith("2025-02-03T00:00")
 
 
@@ -383,7 +383,7 @@ def here_known(tmp_path, monkeypatch):
 
 
 def test_positions_of_a_network_need_no_answer_and_no_editor(here_known, capsys):
-    assert run_verb(["ingest", lay_nevada(), "--guess"]) == 0
+    assert run_command(["ingest", lay_nevada(), "--guess"]) == 0
     said = capsys.readouterr()
     site = tomllib.loads(Path("configs/sites/chan.toml").read_text())
     assert (site["site"]["latitude"], site["site"]["longitude"]) == (43.790687, 125.444198)
@@ -401,20 +401,20 @@ def test_solutions_of_a_receiver_begin_at_its_first_good_one(here_known, capsys)
         f"{at:%Y/%m/%d %H:%M:%S}.000 {46.1 + d:.9f} 8.2 410.5 {q} 9 .002 .002 .004 0 0 0 0 9.9" for at, q, d in rows
     ]
     Path("rover_2024.pos").write_text("\n".join([*lines, ""]))
-    assert run_verb(["ingest", "rover_2024.pos", "--guess"]) == 1
+    assert run_command(["ingest", "rover_2024.pos", "--guess"]) == 1
     asked = capsys.readouterr().err
     assert "--answer 'station=...'" in asked
     assert "--answer 'time=...'" in asked
     assert "place=" not in asked, "the file says where it is"
     answers = ["--answer", "station=G7", "--answer", "time=gpst"]
-    assert run_verb(["ingest", "rover_2024.pos", "--guess", *answers]) == 0
+    assert run_command(["ingest", "rover_2024.pos", "--guess", *answers]) == 0
     origin = tomllib.loads(Path("configs/sites/rover-2024.toml").read_text())["station"][0]["origin"]
     assert origin["since"].isoformat() == "2024-02-03T00:14:42+00:00", "GPS time was 18 s ahead"
     said = capsys.readouterr().err
     command = next(line.split() for line in said.splitlines() if "slopeward ingest" in line)
     assert command[-6:] == ["--format", "rtklib", "--station", "G7", "--time", "gpst"]
-    assert run_verb(["db", "upgrade"]) == 0
-    assert run_verb(command[1:]) == 3, "a single solution waits in the quarantine"
+    assert run_command(["db", "upgrade"]) == 0
+    assert run_command(command[1:]) == 3, "a single solution waits in the quarantine"
     assert "597 stored" in capsys.readouterr().out
 
 
@@ -425,12 +425,12 @@ def test_a_quantity_that_is_not_known_is_left_out_and_said(here_known, capsys):
         for name, unit in (("crack_opening", "mm"), ("flow", "m3/h"))
     ]
     Path("long.csv").write_text("\n".join(["time,station,quantity,value,unit", *rows, ""]))
-    assert run_verb(["ingest", "long.csv", "--guess", "--answer", "place=46.1,8.2"]) == 0
+    assert run_command(["ingest", "long.csv", "--guess", "--answer", "place=46.1,8.2"]) == 0
     assert "no quantity that is known here: E1.flow" in capsys.readouterr().out
     (station,) = tomllib.loads(Path("configs/sites/long.toml").read_text())["station"]
     assert [series["quantity"] for series in station["series"]] == ["crack_opening"]
     Path("other.csv").write_text("\n".join(["time,station,quantity,value,unit", *rows[1::2], ""]))
-    assert run_verb(["ingest", "other.csv", "--guess", "--answer", "place=46.1,8.2"]) == 1
+    assert run_command(["ingest", "other.csv", "--guess", "--answer", "place=46.1,8.2"]) == 1
 
 
 def test_positions_whose_head_was_cut_off_are_read_as_with_it(here_known):
@@ -446,7 +446,7 @@ def test_positions_whose_head_was_cut_off_are_read_as_with_it(here_known):
 
 
 def test_a_site_that_exists_gets_the_station_with_its_place(here_known, capsys):
-    assert run_verb(["sites", "init", "bench"]) == 0
-    assert run_verb(["ingest", lay_nevada(), "--guess", "--site", "bench"]) == 0
+    assert run_command(["sites", "init", "bench"]) == 0
+    assert run_command(["ingest", lay_nevada(), "--guess", "--site", "bench"]) == 0
     assert "height_m = 273.2581" in Path("CHAN.stations.toml").read_text()
     assert follow(capsys.readouterr().err) == ["cat CHAN.stations.toml", *NEXT]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
 
@@ -113,7 +113,7 @@ def list_newest():
 
 def import_file(file, *answers):
     answered = [word for answer in answers for word in ("--answer", answer)]
-    return run_verb(["import", file, "--yes", *answered])
+    return run_command(["import", file, "--yes", *answered])
 
 
 def test_coordinates_become_displacement_and_a_level(begin, capsys):
@@ -146,7 +146,7 @@ interval = "1h"
     write_coordinates(begin)
     answers = ("zone=UTC", "coordinates=coordinates", "reference=first")
     answered = [word for answer in answers for word in ("--answer", answer)]
-    assert run_verb(["import", "prisms.csv", "--site", "cut", "--yes", *answered]) == 0, capsys.readouterr().err
+    assert run_command(["import", "prisms.csv", "--site", "cut", "--yes", *answered]) == 0, capsys.readouterr().err
     assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
 
 
@@ -154,7 +154,8 @@ def test_distances_and_angles_use_the_instrument_of_the_site_file(begin, capsys)
     write_polar(begin)
     answers = ("zone=UTC", "polar=total station", "unit:angle=gon", "unit:slope_distance=m")
     assert (
-        run_verb(["import", "polar.csv", "--site", "cut", "--yes", *[w for a in answers for w in ("--answer", a)]]) == 0
+        run_command(["import", "polar.csv", "--site", "cut", "--yes", *[w for a in answers for w in ("--answer", a)]])
+        == 0
     )
     newest = list_newest()
     assert newest["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
@@ -203,7 +204,7 @@ def test_a_total_station_is_added_to_a_site_without_prisms(begin):
     Path("configs/sites").mkdir(parents=True)
     Path("configs/sites/cut.toml").write_text(EMPTY_SITE)
     answered = [word for answer in POLAR_ANSWERS for word in ("--answer", answer)]
-    assert run_verb(["import", "polar.csv", "--site", "cut", "--yes", *answered]) == 0
+    assert run_command(["import", "polar.csv", "--site", "cut", "--yes", *answered]) == 0
     assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
     assert "[[total_station]]" in Path("configs/sites/cut.toml").read_text()
-    assert run_verb(["import", "polar.csv", "--site", "cut", "--yes"]) == 0
+    assert run_command(["import", "polar.csv", "--site", "cut", "--yes"]) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.fixtures.waiting import REPOSITORY
 
 PAGE = REPOSITORY / "docs/how-to/import-any-table.md"
@@ -71,7 +71,7 @@ def read_summary(out: str) -> str:
 @pytest.mark.parametrize(("name", "write"), [("gnss", write_daily_gnss), ("surveys", write_monthly_surveys)])
 def test_the_documentation_shows_what_is_printed(here, capsys, name, write):
     write()
-    assert run_verb(["ingest", f"{name}.csv", "--guess", *PLACE]) == 0
+    assert run_command(["ingest", f"{name}.csv", "--guess", *PLACE]) == 0
     printed = hide_age(read_summary(capsys.readouterr().out))
     blocks = re.findall(r"```text\n(.*?)\n```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert printed in map(hide_age, blocks), printed
@@ -84,17 +84,17 @@ def hide_age(text: str) -> str:
 
 def test_a_backtest_repeats_the_days_that_were_printed(here, capsys):
     write_daily_gnss()
-    assert run_verb(["ingest", "gnss.csv", "--guess", *PLACE, "--json"]) == 0
+    assert run_command(["ingest", "gnss.csv", "--guess", *PLACE, "--json"]) == 0
     warnings = json.loads(capsys.readouterr().out.splitlines()[-1])["warnings"]
     assert warnings["record_days"] == 120
     printed = {
         (level["criterion"], level["level"]): level["days"] for group in warnings["judged"] for level in group["levels"]
     }
     assert max(printed.values()) > 0
-    assert run_verb(["db", "upgrade"]) == 0
-    assert run_verb(["ingest", "gnss.csv", "--site", "gnss"]) == 0
+    assert run_command(["db", "upgrade"]) == 0
+    assert run_command(["ingest", "gnss.csv", "--site", "gnss"]) == 0
     capsys.readouterr()
-    assert run_verb(["backtest", "--site", "gnss", "--known", "observed", "--json"]) == 0
+    assert run_command(["backtest", "--site", "gnss", "--known", "observed", "--json"]) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     exact = {score["criterion"]: score["days_by_level"] for score in run["criteria"]}
     order = ["yellow", "orange", "red"]
@@ -107,14 +107,14 @@ def test_a_backtest_repeats_the_days_that_were_printed(here, capsys):
 
 def test_a_site_file_from_a_record_is_the_one_of_the_import(here, capsys):
     write_monthly_surveys()
-    assert run_verb(["sites", "init", "slope", "--table", "surveys.csv", *PLACE]) == 0
+    assert run_command(["sites", "init", "slope", "--table", "surveys.csv", *PLACE]) == 0
     first = capsys.readouterr().out
     path = Path("configs/sites/slope.toml")
     written = path.read_text(encoding="utf-8")
-    assert run_verb(["sites", "init", "slope", "--table", "surveys.csv", *PLACE]) == 1, "a file is never overwritten"
+    assert run_command(["sites", "init", "slope", "--table", "surveys.csv", *PLACE]) == 1, "a file is never overwritten"
     assert "exists already" in capsys.readouterr().err
     path.unlink()
-    assert run_verb(["ingest", "surveys.csv", "--guess", "--site", "slope", *PLACE]) == 0
+    assert run_command(["ingest", "surveys.csv", "--guess", "--site", "slope", *PLACE]) == 0
     assert read_summary(capsys.readouterr().out) == read_summary(first)
     assert path.read_text(encoding="utf-8") == written
     assert tomllib.loads(written)["criterion"]
@@ -122,13 +122,13 @@ def test_a_site_file_from_a_record_is_the_one_of_the_import(here, capsys):
 
 @pytest.mark.parametrize("more", [["--answer", "zone=UTC"], ["--table", "surveys.csv", "--out", "a.toml"]])
 def test_options_that_do_not_go_together_are_refused(here, more):
-    assert run_verb(["sites", "init", "slope", *more]) == 2
+    assert run_command(["sites", "init", "slope", *more]) == 2
     assert not Path("configs/sites/slope.toml").exists()
 
 
 def test_series_that_nothing_judges_are_named(here, capsys):
     write_pressure_and_temperature()
-    assert run_verb(["ingest", "pressure.csv", "--guess", *PLACE]) == 0
+    assert run_command(["ingest", "pressure.csv", "--guess", *PLACE]) == 0
     printed = read_summary(capsys.readouterr().out)
     assert "no motion raises a level" in printed
     assert "judged by nothing: K1.pore_pressure." in printed
@@ -138,7 +138,7 @@ def test_series_that_nothing_judges_are_named(here, capsys):
 def test_a_record_that_is_too_long_to_replay_says_so(here, capsys, monkeypatch):
     monkeypatch.setattr("monitor.features.table_import.guess.lookback.LONGEST_ROWS", 10)
     write_monthly_surveys()
-    assert run_verb(["ingest", "surveys.csv", "--guess", *PLACE]) == 0
+    assert run_command(["ingest", "surveys.csv", "--guess", *PLACE]) == 0
     printed = read_summary(capsys.readouterr().out)
     assert "were not counted: the record has 48 values, more than 10; `slopeward backtest --site surveys`" in printed
     assert "days of this record;" not in printed
@@ -152,7 +152,7 @@ def test_a_record_of_which_no_reading_counts_does_not_look_fine(here, capsys):
     ]
     write_readings("gnss.csv", rows)
     given = [*PLACE, "--answer", "coordinates=displacements"]
-    assert run_verb(["ingest", "gnss.csv", "--guess", *given]) == 0
+    assert run_command(["ingest", "gnss.csv", "--guess", *given]) == 0
     (file,) = [path for path in Path().rglob("*.toml") if "[site]" in path.read_text(encoding="utf-8")]
     printed = capsys.readouterr().out
     first = printed[: printed.index("What raises a level at")].splitlines()[-1]
@@ -164,17 +164,17 @@ def test_a_record_of_which_no_reading_counts_does_not_look_fine(here, capsys):
     assert "condition was met" not in printed
     assert "could not be judged on any of the 60 days of this record" in printed
     assert "condition met on" not in file.read_text(encoding="utf-8")
-    assert run_verb(["db", "upgrade"]) == 0
-    run_verb(["ingest", "gnss.csv", "--site", "gnss", "--accept-units"])
+    assert run_command(["db", "upgrade"]) == 0
+    run_command(["ingest", "gnss.csv", "--site", "gnss", "--accept-units"])
     capsys.readouterr()
-    run_verb(["check"])
+    run_command(["check"])
     printed = capsys.readouterr()
     assert "none of the newest 60 readings of G1.displacement_east, G1.displacement_north is used" in printed.err
 
 
 def test_speeds_that_a_person_gives_are_the_bounds_of_the_site_file(here, capsys):
     write_daily_gnss()
-    assert run_verb(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", "displacement=0.5 1 2 mm/day"]) == 0
+    assert run_command(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", "displacement=0.5 1 2 mm/day"]) == 0
     site = tomllib.loads(Path("configs/sites/gnss.toml").read_text(encoding="utf-8"))
     lines, between, *_ = site["criterion"]
     assert [lines[level]["over"] for level in ("yellow", "orange", "red")] == [0.5, 1, 2]
@@ -187,7 +187,7 @@ def test_speeds_that_a_person_gives_are_the_bounds_of_the_site_file(here, capsys
 def test_speeds_of_surveys_are_the_bounds_between_two_readings(here):
     write_monthly_surveys()
     bound = ["--bound", "displacement_downslope=2 4 6 mm/day"]
-    assert run_verb(["ingest", "surveys.csv", "--guess", *PLACE, *bound]) == 0
+    assert run_command(["ingest", "surveys.csv", "--guess", *PLACE, *bound]) == 0
     site = tomllib.loads(Path("configs/sites/surveys.toml").read_text(encoding="utf-8"))
     found = {criterion["kind"]: criterion for criterion in site["criterion"]}
     assert [found["survey_rate"][level]["over"] for level in ("orange", "red")] == [4, 6]
@@ -196,7 +196,7 @@ def test_speeds_of_surveys_are_the_bounds_between_two_readings(here):
 
 def test_a_bound_on_positions_joins_the_speeds_of_a_vector(here, capsys):
     write_daily_gnss()
-    assert run_verb(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", "displacement=20 40 80 mm"]) == 0
+    assert run_command(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", "displacement=20 40 80 mm"]) == 0
     printed = read_summary(capsys.readouterr().out)
     assert "yellow: above 20 mm; values beyond the bound raise it within 2 d" in printed
     assert "steady motion of 1 mm/day or less (365 mm in a year), as long as its values do not reach" in printed
@@ -205,5 +205,5 @@ def test_a_bound_on_positions_joins_the_speeds_of_a_vector(here, capsys):
 @pytest.mark.parametrize("bound", ["displacement=over 1 2 mm/day; under -1 mm/day", "displacement=-1 2 mm/day"])
 def test_speeds_have_no_side(here, capsys, bound):
     write_daily_gnss()
-    assert run_verb(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", bound]) == 1
+    assert run_command(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", bound]) == 1
     assert "they count in both directions" in capsys.readouterr().err

@@ -26,7 +26,7 @@ from forecasting.evaluation.scoring import score_all, score_months, score_stages
 from forecasting.evaluation.screening import audit_panel, find_interpolated, jumps, spikes
 from forecasting.metrics import inside, mape
 from forecasting.serving.quantiles import NORMAL
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.forecasts.cli.trials import summary
 
 
@@ -273,7 +273,7 @@ def test_the_audit_names_rows_by_line_and_value(tmp_path, capsys):
         return f"line {own[row] + 1} ({lines[own[row]].partition(',')[0]})"
 
     def audit():
-        status = run_verb(["forecast", "audit", "--data", str(path), "--horizons", "1d", "--json"])
+        status = run_command(["forecast", "audit", "--data", str(path), "--horizons", "1d", "--json"])
         out = capsys.readouterr()
         return status, {f["code"]: f["text"] for f in map(json.loads, out.out.splitlines())}, out.err
 
@@ -350,7 +350,7 @@ def test_recipes_read_wide_tables_and_refuse_what_they_do_not_know(tmp_path):
 def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
     path = long_csv(tmp_path / "a.csv", slope(), [("R1", "rain_mm", np.arange(300.0) % 7)])
     told = ["forecast", "backtest", "--data", str(path), "--horizons", "1d,7", "--folds", "1", "--json"]
-    assert run_verb(told) == 0
+    assert run_command(told) == 0
     out = capsys.readouterr()
     rows = [json.loads(line) for line in out.out.splitlines()]
     assert {r["model"] for r in rows} == {"persistence", "line", "combined"}
@@ -372,25 +372,25 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
         (["backtest", "--data", str(noise)], "no table that can be read"),
         (["backtest", "--data", str(dateless)], "a time cannot be read"),
     ):
-        assert run_verb(["forecast", *words]) == 1
+        assert run_command(["forecast", *words]) == 1
         err = capsys.readouterr().err
         assert text in err
         assert len(err.strip().splitlines()) == 1
     named.write_text('[backtest]\ncovariates = ["R1.rain_mm", "season"]\n')
     quick = ["--horizons", "1d", "--folds", "1", "--json"]
-    assert run_verb(["forecast", "backtest", "--data", str(path), "--config", str(named), *quick]) == 0
+    assert run_command(["forecast", "backtest", "--data", str(path), "--config", str(named), *quick]) == 0
     capsys.readouterr()
-    assert run_verb(["forecast", "backtest", "--data", str(path), "--horizons", "soon"]) == 2
+    assert run_command(["forecast", "backtest", "--data", str(path), "--horizons", "soon"]) == 2
     capsys.readouterr()
     curve = slope()
     smooth = Panel(curve.start_s, DAY_S, ("C",), np.interp(np.arange(300.0), np.arange(0, 330, 30), range(11))[:, None])
     line = long_csv(tmp_path / "b.csv", smooth)
-    assert run_verb(["forecast", "audit", "--data", str(line), "--horizons", "1d,7d"]) == 1
+    assert run_command(["forecast", "audit", "--data", str(line), "--horizons", "1d,7d"]) == 1
     out = capsys.readouterr()
     assert out.err.startswith("interpolated_input: 1 of 1 stations, horizons 1d, 7d refused")
-    assert run_verb(["forecast", "backtest", "--data", str(line), "--horizons", "1d"]) == 1
+    assert run_command(["forecast", "backtest", "--data", str(line), "--horizons", "1d"]) == 1
     assert "interpolated_input" in capsys.readouterr().err
-    assert run_verb(["forecast", "leak-test", "--data", str(path), "--models", "combined", "--count", "20"]) == 0
+    assert run_command(["forecast", "leak-test", "--data", str(path), "--models", "combined", "--count", "20"]) == 0
     assert " 0 changed" in capsys.readouterr().out
 
 
@@ -431,7 +431,7 @@ def write_mixed(path, **steps_h):
 
 def run_backtest(data, capsys, *more):
     words = ["forecast", "backtest", "--data", data, "--folds", "1", "--json", *more]
-    status = run_verb(words)
+    status = run_command(words)
     answer = capsys.readouterr()
     return status, [json.loads(line) for line in answer.out.splitlines()], answer.err
 
@@ -454,7 +454,7 @@ def test_each_interval_is_scored_on_a_grid_of_its_own(tmp_path, capsys):
     _, own, _ = run_backtest(str(alone), capsys, "--horizons", "2d,30d")
     beside = [r | {"train_s": 0} for r in rows if r["interval_s"] == 86400.0]
     assert beside == [r | {"train_s": 0} for r in own], "what stands beside it changes nothing"
-    assert run_verb(["forecast", "audit", "--data", both, "--horizons", "2d"]) == 0
+    assert run_command(["forecast", "audit", "--data", both, "--horizons", "2d"]) == 0
     assert "gaps" not in capsys.readouterr().out
 
 
@@ -496,7 +496,7 @@ def test_a_model_that_never_forecasts_in_a_record_is_listed_without_a_score(tmp_
     rows = [f"{day},A,displacement,{0.1 * k:.1f},mm" for k, day in enumerate(days)]
     (tmp_path / "short.csv").write_text("\n".join(["time,station,quantity,value,unit", *rows]) + "\n")
     words = ["forecast", "backtest", "--data", str(tmp_path / "short.csv"), "--models", "gru", "--horizons", "1d"]
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     answer = capsys.readouterr()
     assert "gru left out: " in answer.err
     assert {"persistence", "line", "combined"} <= {line.split()[0] for line in answer.out.splitlines() if line}

@@ -16,7 +16,7 @@ from forecasting.hydrology.threshold_learning import (
     learn_threshold,
     predict_rain,
 )
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.decision.prepared_site import PreparedSite
 from monitor.decision.records import DecisionInputs, Memory
 from monitor.decision.series.assessment import DecisionContext
@@ -130,7 +130,7 @@ def write(path, days, rain, moved, quantity="rain_mm"):
 def test_the_command_prints_a_criterion_with_the_learned_predictor(tmp_path, capsys):
     days, rain, moved = history()
     command = write(tmp_path / "slope.csv", days, rain, moved)
-    assert run_verb([*command, "--json"]) == 0
+    assert run_command([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["n_events"] == len(document["events"])
     assert {"over_mm", "hits", "misses", "false_alarms", "quiet", "skill"} <= set(document["roc"][0])
@@ -149,14 +149,14 @@ def test_the_command_prints_a_criterion_with_the_learned_predictor(tmp_path, cap
             rule, DecisionContext(PreparedSite(site), view, Memory(), days[i])
         )
         assert assessment.facts["worst"]["sum_mm"] == pytest.approx(predicted[i])
-    assert run_verb(command) == 0
+    assert run_command(command) == 0
     assert "hit rate" in capsys.readouterr().out
 
 
 def test_the_command_refuses_wrong_arguments_in_one_line(tmp_path, capsys):
     days, rain, moved = history(years=4)
     command = write(tmp_path / "index.csv", days, rain, moved, "rain_index")
-    assert run_verb([*command, "--json"]) == 3, "a table, but no criterion may use an index"
+    assert run_command([*command, "--json"]) == 3, "a table, but no criterion may use an index"
     answer = capsys.readouterr()
     assert json.loads(answer.out)["criterion"] is None
     command = write(tmp_path / "slope.csv", days, rain, moved)
@@ -168,12 +168,12 @@ def test_the_command_refuses_wrong_arguments_in_one_line(tmp_path, capsys):
         (["0" if w == "5" else w for w in command], "--fast", 1),
         (["nan" if w == "5" else w for w in command], "--fast", 2),
     ):
-        assert run_verb(changed) == code, changed
+        assert run_command(changed) == code, changed
         answer = capsys.readouterr()
         assert text in answer.err
         assert code == 2 or answer.err.count("\n") == 1
     (tmp_path / "bad.csv").write_text("time,station,quantity,value\n2018-01-01T00:00:00Z,R1,rain_mm,much\n")
-    assert run_verb([str(tmp_path / "bad.csv") if w.endswith("slope.csv") else w for w in command]) == 1
+    assert run_command([str(tmp_path / "bad.csv") if w.endswith("slope.csv") else w for w in command]) == 1
     assert "row 2" in capsys.readouterr().err
 
 
@@ -182,7 +182,7 @@ def test_annual_maxima_of_complete_years_only(tmp_path, capsys):
     path = tmp_path / "slope.csv"
     write(path, days[:-200], rain[:-200], moved[:-200])
     command = ["sites", "thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d,3d"]
-    assert run_verb([*command, "--json"]) == 0
+    assert run_command([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     # a reading at midnight is the rain of the day before
     assert document["years"] == [2018, 2019]
@@ -190,7 +190,7 @@ def test_annual_maxima_of_complete_years_only(tmp_path, capsys):
     assert document["annual_maxima"]["1d"][0] == pytest.approx(max(first), abs=1e-6)
     assert document["annual_maxima"]["3d"][0] >= document["annual_maxima"]["1d"][0]
     assert '"1d" = [' in document["toml"]
-    assert run_verb([*command, "--min-coverage", "1.0"]) in {0, 4}
+    assert run_command([*command, "--min-coverage", "1.0"]) in {0, 4}
 
 
 def write_rain(path, cells, every_s=DAY):
@@ -207,14 +207,14 @@ def test_maxima_leave_out_what_is_no_rain_and_say_so(tmp_path, capsys, fill):
     holes = set(chance.sample(range(800), 20))
     command = ["sites", "thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d", "--json"]
     write_rain(path, [(k, fill if k in holes else v) for k, v in enumerate(rain)])
-    assert run_verb(command) == 0
+    assert run_command(command) == 0
     answer = capsys.readouterr()
     document = json.loads(answer.out)
     assert f"{fill:g} mm is no amount of rain: 20 readings left out" in answer.err
     assert document["left_out"] == {f"{fill:g} mm": 20}
     assert max(document["annual_maxima"]["1d"]) <= max(rain)
     write_rain(path, [(k, "T" if k in holes else v) for k, v in enumerate(rain)])
-    assert run_verb(command) == 0
+    assert run_command(command) == 0
     assert max(json.loads(capsys.readouterr().out)["annual_maxima"]["1d"]) <= max(rain)
 
 
@@ -224,18 +224,18 @@ def test_maxima_of_a_running_sum_are_those_of_what_it_rose_by(tmp_path, capsys):
     path = tmp_path / "rain.csv"
     command = f"sites thresholds maxima --data {path} --rain R1.rain --windows 1d,3d --json".split()
     write_rain(path, list(enumerate(rain)))
-    assert run_verb(command) == 0
+    assert run_command(command) == 0
     right = json.loads(capsys.readouterr().out)["annual_maxima"]
     write_rain(path, [(k, round(sum(rain[: k + 1]), 1)) for k in range(800)])
-    assert run_verb(command) == 1
+    assert run_command(command) == 1
     assert "--stamp counter" in capsys.readouterr().err
-    assert run_verb([*command, "--stamp", "counter"]) == 0
+    assert run_command([*command, "--stamp", "counter"]) == 0
     document = json.loads(capsys.readouterr().out)["annual_maxima"]
     for window, maxima in right.items():
         assert document[window] == pytest.approx(maxima, abs=1e-6)
     twice = sorted([*enumerate(rain), *((k + 0.01, v) for k, v in enumerate(rain))])
     write_rain(path, twice)
-    assert run_verb(command) == 0
+    assert run_command(command) == 0
     answer = capsys.readouterr()
     assert "800 sums of intervals that have one already" in answer.err
     assert json.loads(answer.out)["annual_maxima"] == right

@@ -7,7 +7,7 @@ import pytest
 
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.data.drawn_scenes import SITE
 from tests.data.surveys.clouds import draw, write_cloud
 from tests.data.surveys.rasters import AT_MINE, COLOURS, CRS, MINE, write_raster
@@ -26,18 +26,20 @@ def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys, monkeypatch)
         write_cloud(folder / "flight.laz", points[0])
     old, new = str(tmp_path / "old"), str(tmp_path / "new" / "flight.laz")
     grid = ["scenes", "clouds", "grid", "--ground", "all", "--out"]
-    assert run_verb([*grid, str(tmp_path / "old.tif"), old, "--json"]) == 0
+    assert run_command([*grid, str(tmp_path / "old.tif"), old, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ground_rule"] == "all"
-    assert run_verb([*grid, str(tmp_path / "new.tif"), new, "--like", str(tmp_path / "old.tif")]) == 0
+    assert run_command([*grid, str(tmp_path / "new.tif"), new, "--like", str(tmp_path / "old.tif")]) == 0
     told = capsys.readouterr()
     assert "points/m²" in told.out
     assert "points 100%\nheights 100%\n" in told.err
     surfaces = [str(tmp_path / "old.tif"), str(tmp_path / "new.tif")]
-    assert run_verb(["scenes", "dod", *surfaces, "--mmu", "5", "--json"]) == 0
+    assert run_command(["scenes", "dod", *surfaces, "--mmu", "5", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["sigma_from"] == "cells"
     assert abs(told["loss"]["volume_m3"] - np.pi * 25 * 0.3) < 2
-    assert run_verb(["scenes", "clouds", "compare", old, new, "--ground", "all", "--out", str(tmp_path / "moved")]) == 0
+    assert (
+        run_command(["scenes", "clouds", "compare", old, new, "--ground", "all", "--out", str(tmp_path / "moved")]) == 0
+    )
     shown = capsys.readouterr()
     assert "loss: " in shown.out
     assert "distances 100%" in shown.err
@@ -53,11 +55,11 @@ def test_refusals_are_one_line_with_their_status(tmp_path, capsys):
     (tmp_path / "none").mkdir()
     out = ["--out", str(tmp_path / "x.tif")]
     for cloud, status in ((noise, 4), (tmp_path / "cut.laz", 1), (tmp_path / "none", 1), (tmp_path / "gone.las", 1)):
-        assert run_verb(["scenes", "clouds", "grid", str(cloud), *out]) == status
+        assert run_command(["scenes", "clouds", "grid", str(cloud), *out]) == status
         err = capsys.readouterr().err
         assert err.count("\n") == 1
         assert str(cloud) in err
-    assert run_verb(["scenes", "clouds", "compare", str(noise), str(tmp_path / "a.laz")]) == 4
+    assert run_command(["scenes", "clouds", "compare", str(noise), str(tmp_path / "a.laz")]) == 4
     assert not (tmp_path / "x.tif").exists()
 
 
@@ -75,16 +77,16 @@ def test_dod_tells_volumes(tmp_path, capsys):
     write_geotiff(tmp_path / "stable.tif", (dug == ground)[None].astype(np.uint8), grid)
     files = [str(tmp_path / f"{name}.tif") for name in ("old", "new")]
     named = ["--stable", str(tmp_path / "stable.tif")]  # else the shift of 0.2 m could be movement, and stays
-    assert run_verb(["scenes", "dod", *files, *named, "--json"]) == 0
+    assert run_command(["scenes", "dod", *files, *named, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["loss"]["volume_m3"], found["gain"]["bodies"]) == (pytest.approx(4 * 40 * 40, rel=0.01), 0)
-    assert (run_verb(["scenes", "dod", *files, *named]), "loss: 6,4" in capsys.readouterr().out) == (0, True)
+    assert (run_command(["scenes", "dod", *files, *named]), "loss: 6,4" in capsys.readouterr().out) == (0, True)
     write_geotiff(tmp_path / "far.tif", ground[None].astype(np.float32), grid_around(10.9, 46.2, 100, 2.0))
-    assert run_verb(["scenes", "dod", str(tmp_path / "far.tif"), files[1]]) == 4
+    assert run_command(["scenes", "dod", str(tmp_path / "far.tif"), files[1]]) == 4
 
 
 def test_what_is_not_there_is_one_line(tmp_path, capsys):
-    assert run_verb(["scenes", "dod", str(tmp_path / "none.tif"), str(tmp_path / "none.tif")]) == 1
+    assert run_command(["scenes", "dod", str(tmp_path / "none.tif"), str(tmp_path / "none.tif")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -106,6 +108,6 @@ def test_surfaces_in_a_mines_own_grid_are_placed(tmp_path, capsys):
         for k, one in enumerate(heights)
     ]
     words = ["scenes", "dod", *map(str, surfaces), "--json"]
-    assert (run_verb(words), "(--site-file)" in capsys.readouterr().err) == (1, True)
-    assert run_verb([*words, "--site-file", str(site)]) == 0
+    assert (run_command(words), "(--site-file)" in capsys.readouterr().err) == (1, True)
+    assert run_command([*words, "--site-file", str(site)]) == 0
     assert json.loads(capsys.readouterr().out)["loss"]["area_m2"] == pytest.approx(400 * 99.99, rel=0.1)

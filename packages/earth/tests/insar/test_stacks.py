@@ -15,7 +15,7 @@ from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.alerts import load_alerts
 from monitor.alerts.queries.point_facts import load_point_facts
 from monitor.app.checks import site_files
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import ConfigError
 from monitor.readings.queries.observations import load_readings, load_series
 from monitor.settings.service import load_service
@@ -66,7 +66,7 @@ def valley(tmp_path, database_url, database, monkeypatch):
 
 def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys):
     stack, site, truth = valley
-    assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
+    assert run_command(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["points"], told["stored"]) == (32 * 32, 32 * 32 * len(DATES))
     (fact,) = ask(database, load_point_facts, site, datetime.now(UTC) + timedelta(minutes=1))
@@ -79,7 +79,7 @@ def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys
     with database.read() as c:
         rows = c.exec_driver_sql("SELECT count(*), min(direction) FROM insar_points WHERE site = 'valley'").one()
     assert tuple(rows) == (32 * 32, "los-towards")
-    assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
+    assert run_command(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stored"] == 0, "the same stack again adds nothing"
 
 
@@ -112,7 +112,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     head, _, tail = COHERENT.partition("[[criterion]]")
     file.write_text(f"{station}{head}[[criterion]]{tail}[[criterion]]{criterion}")
     words = ["scenes", "rates", str(stack), "--site", "valley", "--json"]
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     first = json.loads(capsys.readouterr().out)
     series = coherence_of(database, "B1")
     assert [at[:10] for at, _, _ in series] == [f"{d:%Y-%m-%d}" for d in DATES[1:]], "one value per date"
@@ -120,13 +120,13 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     zone = coherence_of(database, "F-zone-B1")
     assert len(zone) == len(series), "the sinking bowl lies around the station"
     assert (first["stored_coherence"], first["coherence_loss"]) == (len(series) + len(zone), [])
-    assert (ask(database, load_alerts, "valley"), run_verb(words)) == ([], 0)
+    assert (ask(database, load_alerts, "valley"), run_command(words)) == ([], 0)
     assert json.loads(capsys.readouterr().out)["stored_coherence"] == 0, "the same stack again adds nothing"
 
     # the newest pairs lose it: advice of its own, and a criterion on the series may say so too (two epochs at least)
     for number in (len(DATES) - 2, len(DATES) - 1):
         change_coherence(stack, number, 0.34)
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     (loss,) = json.loads(capsys.readouterr().out)["coherence_loss"]
     assert loss["to"][:10] == f"{LAST:%Y-%m-%d}"
     newest = coherence_of(database, "B1")[-2:]
@@ -147,7 +147,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
 
     # a stack whose newest pair is whole again ends it
     change_coherence(stack, len(DATES) - 1, 0.8)
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     capsys.readouterr()
     (alert,) = [a for a in ask(database, load_alerts, "valley") if a.key == "advice:coherence:stack"]
     assert alert.state == "returned_unacknowledged"
@@ -166,9 +166,9 @@ def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
 
 
 def test_a_place_that_is_none_is_one_line(valley, capsys):
-    assert run_verb(["scenes", "rates", str(valley[0]), "--reference", "8.9,46.2"]) == 1
+    assert run_command(["scenes", "rates", str(valley[0]), "--reference", "8.9,46.2"]) == 1
     assert "expected LON,LAT,RADIUS_M" in capsys.readouterr().err
-    assert run_verb(["scenes", "rates", str(valley[0]), "--site", "nowhere"]) == 1
+    assert run_command(["scenes", "rates", str(valley[0]), "--site", "nowhere"]) == 1
 
 
 # ---- a map of velocities in a site ----------------------------------------------------------------------------------
@@ -198,20 +198,23 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys,
     write_geotiff(path, values[None].astype(np.float32), grid)
     asked = ["scenes", "velocity", str(path), "--component", "up", "--site", "bench", "--config", config, "--json"]
     ends = ["--until", "2026-06-30T00:00:00Z"]
-    assert (run_verb([*asked, *ends]), "the file states no unit: give --unit" in capsys.readouterr().err) == (1, True)
-    assert run_verb([*asked, *ends, "--unit", "furlong"]) == 1
+    assert (run_command([*asked, *ends]), "the file states no unit: give --unit" in capsys.readouterr().err) == (
+        1,
+        True,
+    )
+    assert run_command([*asked, *ends, "--unit", "furlong"]) == 1
     assert "no unit of velocity" in capsys.readouterr().err
-    assert run_verb([*asked, "--unit", "mm/year"]) == 2
+    assert run_command([*asked, "--unit", "mm/year"]) == 2
     assert "--site needs --until" in capsys.readouterr().err
-    assert run_verb([*asked, "--until", "2199-01-01", "--unit", "mm/year"]) == 1
+    assert run_command([*asked, "--until", "2199-01-01", "--unit", "mm/year"]) == 1
     assert "in the future" in capsys.readouterr().err
     for stored in (1, 0):  # the same map again is known
-        assert run_verb([*asked, *ends, "--unit", "mm/year"]) == 0
+        assert run_command([*asked, *ends, "--unit", "mm/year"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told["stored"] == {"readings": stored, "known": 1 - stored, "zones": 1}
     # another component would turn the sign of the series
     asked[asked.index("up")] = "los-away"
-    assert run_verb([*asked, *ends, "--unit", "mm/year"]) == 1
+    assert run_command([*asked, *ends, "--unit", "mm/year"]) == 1
     assert "are of up, this map is of los-away" in capsys.readouterr().err
     # errors in another unit than the velocities
     asked[asked.index("los-away")] = "up"
@@ -219,11 +222,11 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys,
     with rasterio.open(path) as source, rasterio.open(sigma, "w", **source.profile) as target:
         target.write(np.full((1, 150, 150), 1 / 365.25, np.float32))
         target.set_band_unit(1, "mm/day")
-    assert run_verb([*asked[:5], "--json", "--sigma-file", str(sigma), "--unit", "mm/year"]) == 1
+    assert run_command([*asked[:5], "--json", "--sigma-file", str(sigma), "--unit", "mm/year"]) == 1
     assert "sigma.tif: the file states the unit 'mm/day', not 'mm/yr'" in capsys.readouterr().err
     with rasterio.open(path, "r+") as target:
         target.set_band_unit(1, "mm/year")
-    assert run_verb([*asked[:5], "--json", "--sigma-file", str(sigma)]) == 0
+    assert run_command([*asked[:5], "--json", "--sigma-file", str(sigma)]) == 0
     assert json.loads(capsys.readouterr().out)["zones"][0]["sigma_mm_per_year"] == pytest.approx(1)
     now = datetime.now(UTC)
     with database.read() as c:
@@ -256,7 +259,7 @@ def test_a_zone_votes_by_the_share_of_it_that_moves(database, tmp_path, capsys, 
         write_geotiff(path, (noise + faster * slides)[None].astype(np.float32), grid)
         until = (last - timedelta(days=30 * (2 - number))).isoformat()
         asked = ["scenes", "velocity", str(path), "--component", "up", "--unit", "mm/year", "--site", "bench"]
-        assert run_verb([*asked, "--config", config, "--until", until, "--json"]) == 0
+        assert run_command([*asked, "--config", config, "--until", until, "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told["stored"]["readings"] == 2
         now = datetime.now(UTC)
@@ -320,15 +323,15 @@ def test_a_file_of_before_that_no_map_can_fill_is_said_and_its_slope_stays_watch
     text = SITE.replace(old, new)
     assert text != SITE
     assert list_mapped_ground(parse_site(text, "bench.toml")) == []
-    run_verb(["check", "--config", str(write_service(tmp_path, database, text))])
+    run_command(["check", "--config", str(write_service(tmp_path, database, text))])
     assert words in capsys.readouterr().err
 
 
 def test_a_series_that_nothing_here_can_fill_is_said(database, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = str(write_service(tmp_path, database, SITE))
-    run_verb(["check", "--config", config])
+    run_command(["check", "--config", config])
     assert "V1.velocity stays empty" not in capsys.readouterr().err
     monkeypatch.setattr(site_files, "is_installed", lambda _module: False)
-    run_verb(["check", "--config", config])
+    run_command(["check", "--config", config])
     assert "a velocity map is read by slopeward-earth, which is not installed" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import JobError
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
@@ -289,7 +289,7 @@ def test_the_command_forecasts_and_lists(bench, tmp_path, monkeypatch, database_
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
 
     def call(*words):
-        status = run_verb(["forecast", "points", "bench", *words])
+        status = run_command(["forecast", "points", "bench", *words])
         out, err = capsys.readouterr()
         return status, out, err
 
@@ -312,7 +312,7 @@ def test_the_command_forecasts_and_lists(bench, tmp_path, monkeypatch, database_
     assert rows[2]["q10"] < values[30, 119] + 15 * 0.5 < rows[2]["q90"]
     assert call("--pid", "nobody")[0] == 4
     target = tmp_path / "ahead.csv"
-    assert run_verb(["export", "bench", "point-forecasts", "--out", str(target)]) == 0
+    assert run_command(["export", "bench", "point-forecasts", "--out", str(target)]) == 0
     assert len(target.read_text().splitlines()) == 3 * COUNT + 1
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
@@ -29,14 +29,14 @@ def test_the_verb_draws_the_map_that_the_site_file_names_and_the_page_sends_it(t
     (tmp_path / "s.toml").write_text('[paths]\nsites = "sites"\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     asked = ["sites", "map", "susceptibility", "north-bench", "--config", "s.toml", "--json"]
-    assert (run_verb(asked), '[scenes] prior = "susceptibility.tif"' in capsys.readouterr().err) == (1, True)
+    assert (run_command(asked), '[scenes] prior = "susceptibility.tif"' in capsys.readouterr().err) == (1, True)
     file.write_text(f'{own}\n[scenes]\nprior = "prior.tif"\n', encoding="utf-8")
-    assert run_verb(asked) == 0
+    assert run_command(asked) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["file"] == str(tmp_path / "scenes/north-bench/.susceptibility.png")
     assert facts["bounds"][0] < 8.9 < facts["bounds"][2]
     (tmp_path / "prior.tif").write_bytes(b"no raster")
-    assert (run_verb(asked), "not a raster" in capsys.readouterr().err) == (1, True)
+    assert (run_command(asked), "not a raster" in capsys.readouterr().err) == (1, True)
     assert Path(facts["file"]).is_file()
 
 

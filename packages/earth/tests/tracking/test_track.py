@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.observations import load_readings, load_series
 from monitor.sites.files import scan_sites
@@ -37,7 +37,7 @@ def track(database, tmp_path, capsys):
     service = write_service(tmp_path, database, SITE)
 
     def run(*words):
-        status = run_verb(["scenes", "track", *words, *TUNED, "--config", str(service)])
+        status = run_command(["scenes", "track", *words, *TUNED, "--config", str(service)])
         told = capsys.readouterr()
         return status, told.out, told.err
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch)
 def test_without_a_declared_station_nothing_is_stored(database, tmp_path, images, capsys):
     service = write_service(tmp_path, database, SITE.replace('source = "image correlation"\n', ""))
     words = ["scenes", "track", *images[:2], *TUNED, "--site", "bench", "--config", str(service)]
-    assert (run_verb(words), "source = 'image correlation'" in capsys.readouterr().err) == (1, True)
+    assert (run_command(words), "source = 'image correlation'" in capsys.readouterr().err) == (1, True)
     assert not read_rows(database)
 
 
@@ -126,5 +126,5 @@ reason = "drawn"
         told = store_vectors(pipeline, site, moved, first, first + timedelta(days=day), f"{day}", now)
         assert told.stored == (4 if day == 31 else 2)
     at = ("--at", "2026-08-01T00:00:00Z", "--known", "observed")
-    assert run_verb(["evaluate", "bench", *at, "--config", str(service)]) == 0
+    assert run_command(["evaluate", "bench", *at, "--config", str(service)]) == 0
     assert "images P1: yellow; velocity 10." in capsys.readouterr().out

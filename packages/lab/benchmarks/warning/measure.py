@@ -25,7 +25,7 @@ from typing import Final
 from monitor.alerts.replay.backtest import BacktestOptions, run_backtest
 from monitor.alerts.replay.history import VisibilityRule
 from monitor.alerts.replay.matrix import Span, find_days
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.ingest.files.temporary import open_imported_files
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Dwell, Site
@@ -100,7 +100,7 @@ def generate_with_guess(csv_file: Path, folder: Path, answers: Sequence[str]) ->
         words += ["--answer", answer]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        status = run_verb(words)
+        status = run_command(words)
     if status != 0:
         raise RuntimeError(f"{' '.join(words)} ended with {status}:\n{printed.getvalue()}")
     mapping = folder / f"{csv_file.stem}.mapping.toml"

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_png
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from packages.lab.benchmarks.imagery.drawn_cracks import draw_cracks
 from slopeward_lab.recipes.recipe_file import find_recipe
 from tests.data.surveys.rasters import write_folder
@@ -40,7 +40,7 @@ def weights(tmp_path_factory):
         text = text.replace(old, new)
     (folder / "own.toml").write_text(text)
     out = folder / "own.safetensors"
-    assert run_verb(f"scenes train --recipe {folder / 'own.toml'} --data {folder} --out {out}".split()) == 0
+    assert run_command(f"scenes train --recipe {folder / 'own.toml'} --data {folder} --out {out}".split()) == 0
     return out
 
 
@@ -63,7 +63,7 @@ def test_cracks_of_two_flights_are_lines_with_what_became_of_them(weights, fligh
     words = (
         f"scenes detect {flights[0]} --model {weights} --pre {flights[1]} --out {tmp_path}/o --cracks --json".split()
     )
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     said = capsys.readouterr()
     answer = json.loads(said.out)
     assert (answer["classes"], answer["crack_change"]["shift_px"]) == (["crack"], pytest.approx([2, 0], abs=0.3))
@@ -78,10 +78,12 @@ def test_cracks_of_two_flights_are_lines_with_what_became_of_them(weights, fligh
     pyogrio = pytest.importorskip("pyogrio")
     table = pyogrio.read_info(tmp_path / "o" / "cracks.gpkg")
     assert (table["geometry_type"], table["features"]) == ("LineString", len(answer["cracks"]))
-    assert run_verb([word for word in words if word not in {"--out", f"{tmp_path}/o", "--pre", str(flights[1])}]) == 2
+    assert (
+        run_command([word for word in words if word not in {"--out", f"{tmp_path}/o", "--pre", str(flights[1])}]) == 2
+    )
 
 
 def test_without_a_network_there_are_no_cracks(flights, tmp_path, capsys):
     words = f"scenes detect {flights[0]} --model index --out {tmp_path}/o --cracks".split()
-    assert run_verb(words) == 1
+    assert run_command(words) == 1
     assert "--cracks needs weights that find cracks" in capsys.readouterr().err

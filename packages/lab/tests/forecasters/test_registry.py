@@ -7,7 +7,7 @@ import sys
 from forecasting.decomposition.components import list_methods
 from forecasting.registry import NETWORKS as BUILT_IN
 from forecasting.registry import list_networks
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from slopeward_lab.decompositions.registry import METHODS
 from slopeward_lab.forecasters.registry import NETWORKS
 from tests.cli.test_catalogues import count_weights, read_reference_page
@@ -19,7 +19,7 @@ def test_networks_and_decompositions_are_registered():
 
 
 def test_the_catalogue_lists_each_with_a_sentence(capsys):
-    assert run_verb(["forecast", "models", "--all", "--json"]) == 0
+    assert run_command(["forecast", "models", "--all", "--json"]) == 0
     listed = {row["id"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
     for name in (*NETWORKS, *METHODS):
         assert listed[name]["what"].endswith("."), name

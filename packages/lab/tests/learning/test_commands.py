@@ -16,7 +16,7 @@ from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import outline_pixels
 from detection.imagery.raster.raster import read_grid
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import SlopewardError
 from monitor.features.scenes.queries.arrivals import SceneRow, save_scene
 from monitor.features.scenes.queries.outlines import load_unsure
@@ -83,24 +83,24 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
         monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, site.source)))
         with monkeypatch.context() as stopped:
             stopped.setattr(learn, "show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM))
-            assert run_verb(asked) == 0
+            assert run_command(asked) == 0
         out, said = capsys.readouterr()
         assert (out, "the same command goes on in models/scenes/bench/" in said) == ("", True)
         with monkeypatch.context() as killed:
             killed.setattr(learn, "_keep", end_at_once)  # the answer is written, nothing is registered
-            assert run_verb(asked) == 1
+            assert run_command(asked) == 1
         assert f"going on with the {LABELLED} tiles" in capsys.readouterr().err
         (folder,) = Path("models/scenes/bench").iterdir()
         asked += ["--out", str(folder)]
         with lock_scene_results(folder, wait=False):
-            assert run_verb(asked) == 1
+            assert run_command(asked) == 1
         said = capsys.readouterr().err
         assert "weights of the run before are registered now" in said
         assert "another process learns in it" in said
-        assert run_verb([*asked, "--seed", "1"]) == 1
+        assert run_command([*asked, "--seed", "1"]) == 1
         assert "holds the answer to another question" in capsys.readouterr().err
         before = weights_of(folder)
-        assert (run_verb(asked), weights_of(folder)) == (0, before)
+        assert (run_command(asked), weights_of(folder)) == (0, before)
         out, said = capsys.readouterr()
         answer = json.loads(out)
         _check_answer(answer)
@@ -110,11 +110,11 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
             assert load_own_weights(c, "bench") == [], "nobody has named it yet"
         assert len(doubts) == OTHERS
         assert [(one.path, one.state) for one in models] == [(answer["weights"], "candidate")]
-        assert run_verb(["scenes", "detect", "scenes/020_20240506.tif", "--model", answer["weights"]]) == 0
+        assert run_command(["scenes", "detect", "scenes/020_20240506.tif", "--model", answer["weights"]]) == 0
         # what may serve is proven on the tiles that were left out, before it reads its first scene
         folder = str(Path(answer["weights"]).parent)
         prove = ["scenes", "score", "--site", "bench", "--data", folder, "--layout", "folder", "--folder", "tiles"]
-        assert run_verb([*prove, "--weights", answer["weights"], "--by", "ada"]) == 0
+        assert run_command([*prove, "--weights", answer["weights"], "--by", "ada"]) == 0
         said = capsys.readouterr().out
         reason = f"{LEFT_OUT} images or blocks of ground that were not used for training were scored, 20 are needed"
         assert f"outlines are advice: {reason}" in said

@@ -31,7 +31,7 @@ from detection.imagery.scene.reader import open_scene
 from detection.imagery.training import evaluation, simple_maps
 from detection.imagery.training.domain import describe_training, find_doubts
 from detection.imagery.training.simple_maps import SimpleMap, fit_by_cross_validation
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from slopeward_lab.learning import cross_validation, run
 from slopeward_lab.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
 from slopeward_lab.learning.cross_validation import CrossValidation
@@ -480,7 +480,7 @@ def test_learnt_weights_are_scored_beside_the_simple_maps_wherever_patches_lie(l
     folder, weights = learnt[0], learnt[1]["weights"]
 
     def score(*words):
-        assert run_verb(["scenes", "score", "--weights", weights, "--with", "simple", *words]) == 0
+        assert run_command(["scenes", "score", "--weights", weights, "--with", "simple", *words]) == 0
         said = capsys.readouterr().out
         assert "logistic: F1" in said
         return said
@@ -518,7 +518,7 @@ def test_learnt_weights_are_scored_beside_the_simple_maps_wherever_patches_lie(l
     assert large.startswith("1 of 2 pictures were trained on: seen in training")
     for path in sorted((tmp_path / "other/images").iterdir())[1:]:
         path.unlink()
-    assert run_verb(["scenes", "score", "--weights", weights, "--with", "simple", *words]) == 1
+    assert run_command(["scenes", "score", "--weights", weights, "--with", "simple", *words]) == 1
     assert "one picture or folder alone: the simple maps need others to be fitted on" in capsys.readouterr().err
 
 

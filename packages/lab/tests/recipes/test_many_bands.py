@@ -13,7 +13,7 @@ from detection.imagery.errors import BandMissingError
 from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from slopeward_lab.recipes.recipe_file import find_recipe, read_recipe
 from slopeward_lab.recipes.run import run_recipe
 from tests.data.asked_detection import detect
@@ -85,7 +85,7 @@ def test_the_recipe_trains_and_its_weights_are_scored(data, weights, capsys):
     assert tuple(card["bands"]) == BANDS
     assert card["history"][-1]["loss"] < 0.6 * card["history"][0]["loss"]
     assert card["normalisation"]["clip"]
-    assert run_verb(["scenes", "score", "--weights", str(weights), "--data", str(data), "--json"]) == 0
+    assert run_command(["scenes", "score", "--weights", str(weights), "--data", str(data), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["images"], report["weights"]) == (4, "landslide4sense-14")
     assert report["f1"] == pytest.approx(card["metrics"]["test"]["f1"], abs=1e-4)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from detection.imagery.neural.model_file import load_model
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from packages.lab.tests.data.tiny_recipe import tiny
 
 RECIPE = tiny(24, 6, 3).replace("\nseed", '\noptional_bands = ["slope"]\nseed', 1)
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 def train(folder, recipe):
     (folder / "tiny.toml").write_text(recipe)
     out = folder / "tiny.safetensors"
-    return run_verb(["scenes", "train", "--recipe", str(folder / "tiny.toml"), "--out", str(out)]), out
+    return run_command(["scenes", "train", "--recipe", str(folder / "tiny.toml"), "--out", str(out)]), out
 
 
 def test_the_card_of_a_recipe_with_slope_names_it_and_both_scores(tmp_path, capsys):
@@ -31,7 +31,7 @@ def test_the_card_of_a_recipe_with_slope_names_it_and_both_scores(tmp_path, caps
     page = out.with_suffix(".md").read_text()
     assert "- Optional bands: slope. Where they are not known, the network maps without them: F1 " in page
     capsys.readouterr()
-    assert run_verb(["scenes", "score", "--weights", str(out), "--with", "simple", "--json"]) == 0
+    assert run_command(["scenes", "score", "--weights", str(out), "--with", "simple", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["f1"] == pytest.approx(metrics["test"]["f1"], abs=1e-4)
 

@@ -7,7 +7,7 @@ import pytest
 
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.neural.model_file import load_model
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.data.own_tiles import BANDS, SIZE, write_tile, write_tiles
 from tests.data.surveys.rasters import change_raster
 
@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
     (below / "mine.toml").write_text(RECIPE)
     weights = below / "w.safetensors"
     arguments = ["scenes", "train", "--recipe", str(below / "mine.toml"), "--data", str(below), "--out", str(weights)]
-    assert run_verb(arguments) == 0
+    assert run_command(arguments) == 0
     return weights
 
 
@@ -58,7 +58,7 @@ def test_outlines_below_the_smallest_area_are_counted_and_never_all_dropped_in_s
     write_tile(scene, np.stack([drawn.bands[name] for name in BANDS]).astype(np.float32) * 1e-4, 0.5)
 
     def detect(*more: str) -> tuple[list[dict], str]:
-        assert run_verb(["scenes", "detect", str(scene), "--model", str(trained), "--json", *more]) == 0
+        assert run_command(["scenes", "detect", str(scene), "--model", str(trained), "--json", *more]) == 0
         out, err = capsys.readouterr()
         return json.loads(out)["polygons"], err
 
@@ -74,7 +74,7 @@ def test_tiles_without_a_place_need_their_pixel_size_in_the_recipe(tmp_path, cap
     write_tiles(tmp_path / "own", 6, None)
     (tmp_path / "mine.toml").write_text(RECIPE)
     train = ["scenes", "train", "--recipe", str(tmp_path / "mine.toml"), "--data", str(tmp_path), "--out"]
-    assert run_verb([*train, str(tmp_path / "w.safetensors")]) == 1
+    assert run_command([*train, str(tmp_path / "w.safetensors")]) == 1
     assert "give data.pixel_size_m" in capsys.readouterr().err
 
 
@@ -85,7 +85,7 @@ def test_a_training_goes_on_from_weights_of_the_same_bands_and_stretch(trained, 
         (tmp_path / f"{name}.toml").write_text(text.replace("epochs = 12", f'epochs = 1\nstart = "{start}"'))
         out = str(tmp_path / f"{name}.safetensors")
         recipe, data = str(tmp_path / f"{name}.toml"), str(trained.parent)
-        return run_verb(["scenes", "train", "--recipe", recipe, "--data", data, "--out", out, *more])
+        return run_command(["scenes", "train", "--recipe", recipe, "--data", data, "--out", out, *more])
 
     assert train("on", str(trained)) == 0
     old, new = (json.loads(one.with_suffix(".json").read_text()) for one in (trained, tmp_path / "on.safetensors"))
@@ -115,6 +115,6 @@ def test_scene_of_another_season_than_the_tiles_is_doubted(trained, tmp_path, ca
         path = tmp_path / f"{month}.tif"
         write_tile(path, values, 0.5)
         change_raster(path, ACQUIRED_AT=f"2024-{month:02}-06T00:00:00Z")
-        assert run_verb(["scenes", "detect", str(path), "--model", str(trained)]) == 0
+        assert run_command(["scenes", "detect", str(path), "--model", str(trained)]) == 0
         said[month] = "taken in December, trained on images of May" in capsys.readouterr().err
     assert said == {6: False, 12: True}

@@ -17,7 +17,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.registry import CLASSIFIERS, build, list_segmenters
 from detection.imagery.weights_file import list_shipped
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from packages.lab.tests.data.tiny_recipe import tiny
 from slopeward_lab.recipes.recipe_file import SHIPPED, find_recipe, read_recipe
 from slopeward_lab.recipes.run import run_recipe
@@ -34,7 +34,7 @@ def test_killed_recipe_resumes_to_the_same_weights(tmp_path, capsys):
     recipe, out = tmp_path / "tiny.toml", tmp_path / "cut.safetensors"
     recipe.write_text(RECIPE)
     train = ["scenes", "train", "--recipe", str(recipe), "--out"]
-    assert run_verb([*train, str(tmp_path / "whole.safetensors")]) == 0
+    assert run_command([*train, str(tmp_path / "whole.safetensors")]) == 0
     steps = itertools.count(1)
 
     def die(_):
@@ -45,7 +45,7 @@ def test_killed_recipe_resumes_to_the_same_weights(tmp_path, capsys):
     assert out.with_suffix(".place").exists()
     assert not out.exists()
     capsys.readouterr()
-    assert run_verb([*train, str(out), "--json"]) == 0
+    assert run_command([*train, str(out), "--json"]) == 0
     answer = capsys.readouterr()
     assert "cut.place: the unfinished run of this recipe goes on in epoch" in answer.err
     assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
@@ -67,7 +67,7 @@ def test_a_recipe_that_begins_with_a_file_of_weights_ends_with_a_card_that_names
         torch.save(weights, encoder)
     else:
         save_file(weights, encoder)
-    assert run_verb(["scenes", "train", "--recipe", str(recipe), "--encoder", str(encoder), "--out", str(out)]) == 0
+    assert run_command(["scenes", "train", "--recipe", str(recipe), "--encoder", str(encoder), "--out", str(out)]) == 0
     assert "100% of the encoder of unet begins from it" in capsys.readouterr().err
     card = json.loads(out.with_suffix(".json").read_text())
     assert card["begun_from"]["weights"] == card["training"]["encoder"] == name
@@ -102,13 +102,13 @@ def test_unfinished_run_of_another_recipe_is_neither_resumed_nor_deleted(tmp_pat
     train = ["scenes", "train", "--recipe", str(recipe), "--out", str(out)]
     with monkeypatch.context() as stopped:
         stopped.setattr("slopeward_lab.recipes.cli.show_progress", lambda _: os.kill(os.getpid(), signal.SIGTERM))
-        assert run_verb(train) == 0
+        assert run_command(train) == 0
     assert "the same command goes on" in capsys.readouterr().err
     checkpoint = out.with_suffix(".place")
     before = checkpoint.read_bytes()
 
     def refuse(*more):
-        assert run_verb([*train, *more]) == 1
+        assert run_command([*train, *more]) == 1
         said = capsys.readouterr().err
         assert f"{checkpoint}: an unfinished run of other data or settings (0 passes are done)" in said
         assert "or discard it by --restart" in said
@@ -117,7 +117,7 @@ def test_unfinished_run_of_another_recipe_is_neither_resumed_nor_deleted(tmp_pat
     refuse("--seed", "9")
     recipe.write_text(short.replace("width = 0.0625", "width = 0.0625\nlearning_rate = 1e-3"))
     refuse()
-    assert run_verb([*train, "--restart"]) == 0
+    assert run_command([*train, "--restart"]) == 0
     assert (checkpoint.exists(), out.exists()) == (False, True)
 
 
@@ -147,7 +147,7 @@ def test_the_card_of_a_run_without_a_held_part_has_the_threshold_of_the_recipe(t
 def test_wrong_recipe_is_refused_in_one_line(tmp_path, capsys, old, new, words):
     (tmp_path / "tiny.toml").write_text(RECIPE.replace(old, new))
     asked = ["scenes", "train", "--recipe", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "a.safetensors")]
-    assert run_verb(asked) == 1
+    assert run_command(asked) == 1
     message = capsys.readouterr().err.strip()
     assert words in message
     assert "\n" not in message

@@ -14,7 +14,7 @@ from detection.imagery.neural.encoder_file import open_encoder
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.model_file import load_model
 from detection.imagery.registry import build
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from packages.lab.tests.data.tiny_recipe import tiny
 from slopeward_lab.recipes.recipe_file import read_recipe
 from slopeward_lab.recipes.run import run_recipe
@@ -185,7 +185,8 @@ def test_a_recipe_trains_the_decoder_under_a_frozen_encoder_and_the_weights_say_
     save_file(given, path)
     recipe.write_text(tiny(12, 4, 2) + "options = {frozen = true}\n")
     assert (
-        run_verb(["scenes", "train", "--recipe", str(recipe), "--out", str(out), "--encoder", str(path), "--json"]) == 0
+        run_command(["scenes", "train", "--recipe", str(recipe), "--out", str(out), "--encoder", str(path), "--json"])
+        == 0
     )
     answer = capsys.readouterr()
     card = json.loads(answer.out)

@@ -20,7 +20,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.training.objects import ObjectCount
 from detection.imagery.training.scoring import bootstrap, compare, score_maps, summarise_images
 from detection.imagery.training.simple_maps import describe_pixels, fit_index, fit_logistic, score_simple_map
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.data.surveys.rasters import write_raster
 
 
@@ -184,17 +184,17 @@ def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
         write_raster(part / "masks" / f"p{number}.tif", mask[None], **place)
     words = ["scenes", "score", "--weights", "generated", "--data", str(tmp_path), "--layout", "folder"]
     words += ["--folder", "own", "--with", "simple", "--json"]
-    assert run_verb(words) == 0
+    assert run_command(words) == 0
     answer = json.loads(capsys.readouterr().out)
     wanted = "precision recall f1 mf1 oa pa mpa miou fwiou kappa mcc image_miou object_recall object_precision"
     assert set(f"{wanted} boundary_f1 ap50 threshold seeds intervals undefined".split()) <= set(answer)
     assert answer["images"] == 4
     assert answer["f1"] > 0.7
     assert set(answer["simple"]) == {"index", "logistic", "beside"}
-    assert run_verb([*words[:4], "--data", str(tmp_path), "--layout", "folder", "--folder", "nowhere"]) == 1
+    assert run_command([*words[:4], "--data", str(tmp_path), "--layout", "folder", "--folder", "nowhere"]) == 1
     assert "the recipe's data are absent" in capsys.readouterr().err
     write_raster(part / "images" / "p4.tif", images[4], ("B8", "B11", "B12"), **place)
-    assert run_verb(words[:10]) == 1
+    assert run_command(words[:10]) == 1
     assert "bands B4, B3, B2 are not in the data, which have B8, B11, B12" in capsys.readouterr().err
 
 

@@ -20,7 +20,7 @@ from detection.imagery.raster.overlay import strips
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.raster.untrusted import open_raster
 from detection.imagery.scene.reader import BandReader
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.data.asked_detection import list_texts
 from tests.data.surveys import rasters
 from tests.data.surveys.rasters import read_values, write_raster
@@ -58,7 +58,7 @@ def rewrite(path: Path, **changes) -> None:
 def run_detect(scene: Path, out: Path, capsys, *more: str) -> tuple[int, str, dict | None]:
     """Exit status, lines of the error, and the answer where there is one."""
     capsys.readouterr()
-    code = run_verb(["scenes", "detect", "--model", "generated", str(scene), "--out", str(out), "--json", *more])
+    code = run_command(["scenes", "detect", "--model", "generated", str(scene), "--out", str(out), "--json", *more])
     said = capsys.readouterr()
     lines = [line for line in said.err.splitlines() if not line.startswith("warning:")]
     assert "Traceback" not in said.err
@@ -304,7 +304,7 @@ def test_wrong_usage(folder, tmp_path, capsys):
     out = tmp_path / "out"
     for more in (["--tile", "100"], ["--format", "shp"], ["--threshold", "2"], ["--scale", "-1"], ["--pre", "x"] * 1):
         words = ["scenes", "detect", "--model", "generated", str(folder), *more]
-        assert run_verb(words if "--pre" in more else [*words, "--out", str(out)]) == 2
+        assert run_command(words if "--pre" in more else [*words, "--out", str(out)]) == 2
     assert not out.exists()
     assert "Traceback" not in capsys.readouterr().err
 
@@ -344,7 +344,7 @@ def test_a_vrt_is_refused_with_the_command_that_converts_it(folder, tmp_path, ca
 def test_a_vrt_in_an_archive_is_refused(folder, tmp_path, capsys):
     (folder / "B4.tif").write_text(VRT)
     archive = shutil.make_archive(str(tmp_path / "scene"), "zip", folder.parent, folder.name)
-    assert run_verb(["scenes", "detect", "--model", "generated", archive, "--out", str(tmp_path / "out")]) == 1
+    assert run_command(["scenes", "detect", "--model", "generated", archive, "--out", str(tmp_path / "out")]) == 1
     assert "B4.tif: a VRT is not read" in capsys.readouterr().err
     with pytest.raises(NotARasterError, match="a ZIP archive"), open_raster(Path(archive)):
         pass
@@ -457,10 +457,10 @@ def test_a_scene_with_a_damaged_block(scene, tmp_path, capsys):
     """Refused in one line; with --partial the ground of the block is nodata, is said to be, and the exit is 3."""
     spoil(scene / "B3.tif", 4, 2)
     words = ["scenes", "detect", "--model", "generated", str(scene), "--out", str(tmp_path / "out"), "--json"]
-    assert run_verb(words) == 1
+    assert run_command(words) == 1
     assert "B3.tif: a block from row 32 on is damaged" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert run_verb([*words, "--partial"]) == 3
+    assert run_command([*words, "--partial"]) == 3
     answer = json.loads(capsys.readouterr().out)
     assert answer["unreadable_share"] > 0
     mask = read_values(tmp_path / "out" / "mask.tif", 1)

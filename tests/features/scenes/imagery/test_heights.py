@@ -18,7 +18,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import hash_file, read_scene
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.features.scenes import inbox, worker
 from monitor.features.scenes.tables import scene as scene_table
 from monitor.features.scenes.tables import scene_change
@@ -69,7 +69,7 @@ def ground(tmp_path_factory):
 
 
 def detect(capsys, *words, code=0):
-    assert run_verb(["scenes", "detect", *map(str, words), "--model", "generated", "--json"]) == code
+    assert run_command(["scenes", "detect", *map(str, words), "--model", "generated", "--json"]) == code
     told = capsys.readouterr()
     return json.loads(told.out) if code == 0 else None, told.err
 

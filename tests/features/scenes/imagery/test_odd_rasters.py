@@ -36,7 +36,7 @@ from detection.imagery.scene.border import list_doubtful
 from detection.imagery.training.domain import ALIKE
 from detection.imagery.training.windows import measure_window
 from detection.imagery.weights_file import list_shipped, weights_path
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.text.reasons import convert_reason
 from tests.data.asked_detection import detect as find
 from tests.data.asked_detection import list_texts, read_doubts
@@ -67,7 +67,7 @@ def write(path: Path, bands: np.ndarray, **profile) -> Path:
 
 def detect(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, list[dict], str]:
     """Exit status, answers and what was said on stderr."""
-    code = run_verb(["scenes", "detect", "--model", "generated", str(path), "--json", *more])
+    code = run_command(["scenes", "detect", "--model", "generated", str(path), "--json", *more])
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return code, [json.loads(line) for line in out.splitlines()], err
@@ -471,7 +471,7 @@ def test_every_line_of_a_batch_names_its_scene(tmp_path, capsys, drawn):
     with rasterio.open(future, "r+") as target:
         target.update_tags(ACQUIRED_AT="2999-01-01T00:00:00Z")
     words = ["--model", "generated", str(grey), str(future), str(good), "--json", "--out", str(tmp_path / "out")]
-    code = run_verb(["scenes", "detect", *words])
+    code = run_command(["scenes", "detect", *words])
     out, err = capsys.readouterr()
     assert (code, [answer["scene"] for answer in [json.loads(line) for line in out.splitlines()]]) == (1, [str(good)])
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.tif"]

@@ -17,7 +17,7 @@ from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.model_file import load_model, save_model
 from detection.imagery.raster.raster import write_png
 from detection.imagery.weights_file import weights_path
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from monitor.errors import RefusedError
 from monitor.features.scenes import inbox
 from monitor.features.scenes.model_acts import retire
@@ -44,9 +44,9 @@ def write_drawn_scene(path: Path) -> None:
 def test_outlines_below_the_smallest_area_are_counted(tmp_path, capsys):
     write_drawn_scene(tmp_path / "scene.tif")
     detect = ["scenes", "detect", str(tmp_path / "scene.tif"), "--model", "generated", "--json"]
-    assert run_verb(detect) == 0
+    assert run_command(detect) == 0
     assert json.loads(capsys.readouterr().out)["polygons"]
-    assert run_verb([*detect, "--mmu", "1e6"]) == 0
+    assert run_command([*detect, "--mmu", "1e6"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["polygons"] == []
     assert "smaller than 1e+06 m², which is all that was found; lower it with --mmu" in err
@@ -62,7 +62,7 @@ def test_a_scene_of_another_season_than_the_tiles_is_doubted(tmp_path, capsys):
     doubts = {}
     for month in (6, 12):
         change_raster(scene, ACQUIRED_AT=f"2024-{month:02}-06T00:00:00Z")
-        assert run_verb(["scenes", "detect", str(scene), "--model", str(weights)]) == 0
+        assert run_command(["scenes", "detect", str(scene), "--model", str(weights)]) == 0
         doubts[month] = "taken in December, trained on images of May" in capsys.readouterr().err
     assert doubts == {6: False, 12: True}
 
@@ -99,9 +99,9 @@ def write_pictures(root: Path, count: int, name) -> None:
 def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path, capsys):
     write_pictures(tmp_path, 4, lambda _: "train")
     ask = ["scenes", "score", "--weights", "landslide4sense", "--layout", "folder", "--folder", str(tmp_path), "--json"]
-    assert run_verb([*ask, "--part", "train"]) == 0
+    assert run_command([*ask, "--part", "train"]) == 0
     by_colour = json.loads(capsys.readouterr().out)
-    assert (by_colour["images"], run_verb([*ask, "--part", "train", "--bands", "blue,green,red"])) == (4, 0)
+    assert (by_colour["images"], run_command([*ask, "--part", "train", "--bands", "blue,green,red"])) == (4, 0)
     assert json.loads(capsys.readouterr().out)["f1"] != by_colour["f1"]  # the names given go before the format's
 
 
@@ -114,16 +114,16 @@ def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch
         site = add_site(database, SITE + '[scenes]\nweights = "landslide4sense"\n')
         monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, site.source)))
         ask = ["scenes", "score", "--site", "bench", "--layout", "folder", "--folder", str(tmp_path)]
-        assert run_verb([*ask, "--bands", "red,green,blue"]) == 0
+        assert run_command([*ask, "--bands", "red,green,blue"]) == 0
         said = capsys.readouterr().out
         reason = "2 images or blocks of ground that were not used for training were scored, 20 are needed"
         assert f"bench: outlines are advice: {reason}" in said
         assert "0 of its outlines were reviewed, 10 are needed" in said
         # neither other weights, nor another threshold, nor patches that were trained on speak of what serves
         for option, value, why in (("--weights", "bijie", "others prove nothing"), ("--threshold", "0.9", "name none")):
-            assert run_verb([*ask, "--bands", "red,green,blue", option, value]) != 0
+            assert run_command([*ask, "--bands", "red,green,blue", option, value]) != 0
             assert why in capsys.readouterr().err
-        assert run_verb([*ask, "--bands", "red,green,blue", "--part", "train"]) == 1
+        assert run_command([*ask, "--bands", "red,green,blue", "--part", "train"]) == 1
         assert "6 of 6 patches are among those that were trained on; nothing is kept" in capsys.readouterr().err
         with database.read() as c:
             (row,) = load_view(c, "model_proofs", site="bench")
@@ -182,7 +182,7 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
                 add_model(c, name, **facts, card=card, now=may(1))
 
         def act(verb: str, start: str = model.model_hash[:8]) -> tuple[int, str]:
-            return run_verb(["scenes", verb, "bench", start, *WHY, "--by", "ada"]), "".join(capsys.readouterr())
+            return run_command(["scenes", verb, "bench", start, *WHY, "--by", "ada"]), "".join(capsys.readouterr())
 
         def state() -> tuple[str, list[str]]:
             with database.read() as c:

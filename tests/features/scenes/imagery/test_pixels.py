@@ -21,7 +21,7 @@ from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.weights_file import WEIGHTS_FOLDER
-from monitor.cli.main import run_verb
+from monitor.cli.main import run_command
 from tests.data.asked_detection import detect
 from tests.data.surveys import rasters
 from tests.data.surveys.fine_scene import write_fine
@@ -48,7 +48,7 @@ def write_folder(folder, drawn, grid, times=1, blank=None):
 
 def run(capsys, *words):
     capsys.readouterr()
-    code = run_verb(["scenes", "detect", "--model", "generated", *map(str, words), "--json"])
+    code = run_command(["scenes", "detect", "--model", "generated", *map(str, words), "--json"])
     said = capsys.readouterr()
     return code, said.err, [json.loads(line) for line in said.out.splitlines()]
 
@@ -237,8 +237,8 @@ def test_what_could_not_be_read_is_flagged(drawn, tmp_path, capsys):
     assert (flags[ndimage.binary_dilation(torn, np.ones((3, 3))) & ~torn] & EDGE > 0).all()
 
 
-def run_verb_of(capsys, *words):
-    code = run_verb(["scenes", "detect", *map(str, words)])
+def run_command_of(capsys, *words):
+    code = run_command(["scenes", "detect", *map(str, words)])
     said = capsys.readouterr()
     assert "Traceback" not in said.err
     return code, said.out, said.err
@@ -247,7 +247,7 @@ def run_verb_of(capsys, *words):
 @pytest.mark.parametrize(("pixel_m", "how"), [(2.5, {}), (0.5, {}), (2.5, {"degrees": True}), (0.5, {"oblong": 4.0})])
 def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pixel_m, how):
     path, out = write_fine(tmp_path / "fine.tif", pixel_m, **how), tmp_path / "out"
-    code, told, said = run_verb_of(capsys, path, "--out", out, "--threshold", "0.3")
+    code, told, said = run_command_of(capsys, path, "--out", out, "--threshold", "0.3")
     has_m = json.loads((out / "run.json").read_text())["coarser_than_m"]
     assert has_m == pytest.approx(pixel_m * how.get("oblong", 1.0) ** 0.5, rel=0.2)
     line = f"read coarser: at 10 m, the scene has {has_m:.3g} m"
@@ -271,12 +271,12 @@ def test_where_it_cannot_the_commands_stand_there_to_copy(tmp_path, capsys):
     path = write_fine(folder / "small.tif", 0.5, size_px=24)
     detecting = f"slopeward scenes detect '{path}' --model landslide4sense-standard --resample-to 10"
     learning = f"slopeward scenes learn '{folder}' --outlines FILE"
-    code, _, said = run_verb_of(capsys, path, "--model", "landslide4sense-standard")
+    code, _, said = run_command_of(capsys, path, "--model", "landslide4sense-standard")
     assert code == 1
     assert detecting in said
     assert learning in said
-    assert run_verb_of(capsys, *detecting.replace(f"'{path}'", "PATH").split()[3:][1:], path)[0] == 0
-    code, _, said = run_verb_of(capsys, path, "--dry-run")
+    assert run_command_of(capsys, *detecting.replace(f"'{path}'", "PATH").split()[3:][1:], path)[0] == 0
+    code, _, said = run_command_of(capsys, path, "--dry-run")
     assert f"{learning} learns a network for such pixels" in said
     assert "24 x 24 pixels are too few" in said
 
