@@ -327,7 +327,7 @@ def test_end_of_an_alarm_repeats_its_reason(db):
     for status, at_s in ((HEALTHY, 0.0), (busy, 1.0), (busy, 100.0), (HEALTHY, 200.0)):
         conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
     reasons = [alarm.reason for alarm in alarms.pending() if alarm.key.endswith("ingest:database")]
-    reason = f"the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker"
+    reason = f"the database has accepted no readings since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker"
     assert reasons == ["resolved: what was found before the service was started", reason, f"resolved: {reason}"]
 
 

@@ -192,7 +192,7 @@ def test_suspension_and_stop_of_the_service_are_reported_with_their_period() -> 
     assert watch.take(catching_up=True) is None, "what waits may change the level"
     gap = watch.take()
     assert gap is not None
-    line = "nobody watched from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red"
+    line = "the slope was not watched from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red"
     assert gap.describe([watch.row()]) == line
     assert "suspended" in gap.cause
     watch.run(200)
@@ -208,7 +208,7 @@ def test_suspension_and_stop_of_the_service_are_reported_with_their_period() -> 
     assert gap is not None
     assert (
         gap.describe([row_after_start])
-        == "nobody watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
+        == "the slope was not watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
     )
     assert "not running" in gap.cause
 
@@ -224,7 +224,7 @@ def test_jump_of_hours_is_reported_with_both_possible_causes() -> None:
     assert gap is not None
     assert abs((gap.begin - START).total_seconds() - 30) <= 2
     assert abs((gap.end - gap.begin).total_seconds() - HOUR_S) <= 1
-    assert "Either the machine stood still (a paused virtual machine) and nobody watched" in gap.cause
+    assert "Either the machine stood still (a paused virtual machine) and the slope was not watched" in gap.cause
     assert "or somebody set its clock." in gap.cause
 
 

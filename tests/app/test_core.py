@@ -245,7 +245,7 @@ def test_upgrade_of_more_than_ten_minutes_notifies_people_of_the_upgrade(tmp_pat
     upgrade.core.db.close()
 
 
-def test_failed_upgrade_notifies_people_that_the_database_takes_no_writes(tmp_path, monkeypatch):
+def test_failed_upgrade_notifies_people_that_the_database_accepts_no_writes(tmp_path, monkeypatch):
     upgrade = SlowUpgrade(tmp_path, monkeypatch, 100, is_failing=True)
     with pytest.raises(StoreBusyError) as caught:
         upgrade.core._open_database()
@@ -253,7 +253,7 @@ def test_failed_upgrade_notifies_people_that_the_database_takes_no_writes(tmp_pa
     upgrade.core.commits.note_error(caught.value.message)
     upgrade.pass_time(25)
     wait_for(lambda: upgrade.sent)
-    assert "takes no writes since 2026-03-01 06:00:00 UTC (the database is locked)" in upgrade.sent[0]
+    assert "has accepted no writes since 2026-03-01 06:00:00 UTC (the database is locked)" in upgrade.sent[0]
     upgrade.core.db.close()
 
 

@@ -22,7 +22,7 @@ from tests.fixtures.waiting import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 ADA, BEN = ChannelAddress("ada", "log:a"), ChannelAddress("ben", "log:b")
-TOLD = NoticeState("database takes no writes", NOW, "what was said", (ADA, BEN), frozenset({ADA}))
+TOLD = NoticeState("the database has accepted no writes", NOW, "what was said", (ADA, BEN), frozenset({ADA}))
 
 
 def open_state(folder: Path, database_url: str = "sqlite:///x.db") -> StateFile:

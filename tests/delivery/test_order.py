@@ -199,7 +199,7 @@ def test_health_alarm_whose_cause_is_gone_is_not_repeated(database, hooks):
     assert [r.alert_id for r in rows(database).values() if r.state == "queued"] == [stands]
 
 
-# ---- a channel that takes no messages, and a level that reached nobody, are told past it: to people, at once ----
+# ---- people are notified of a channel that cannot deliver messages and of a level that reached nobody ----
 MAIL = "email:duty@example.org"
 
 

@@ -13,8 +13,10 @@ LONGEST_EVALUATION_DELAY_S: Final = 60.0
 LONGEST_UPGRADE_S: Final = 600.0
 # A core without a heartbeat for this long decides nothing at this moment.
 LONGEST_WITHOUT_HEARTBEAT_S: Final = 10.0
-_NO_WRITES: Final = Template("check.decide.writes", "database takes no writes since {at}")
-_NO_WRITES_FOR: Final = Template("check.decide.writes_for", "database takes no writes since {at} ({problem})")
+_NO_WRITES: Final = Template("check.decide.writes", "the database has accepted no writes since {at}")
+_NO_WRITES_FOR: Final = Template(
+    "check.decide.writes_for", "the database has accepted no writes since {at} ({problem})"
+)
 
 
 class CoreProgress(NamedTuple):

@@ -249,7 +249,7 @@ CHECKS: Final = (
         "ingest.database",
         IntakeStatus,
         BAD,
-        "the database takes no observations since {at}; messages wait with the broker",
+        "the database has accepted no readings since {at}; messages wait with the broker",
         _check_database_busy,
         alarm=2,
         after_s=SHORTEST_OUTAGE_S,
@@ -374,8 +374,8 @@ CHECKS: Final = (
         "database.readers.unended",
         ReaderStatus,
         BAD,
-        "a reader of the SQL views holds too much and the service may not end it: {refused}; let an administrator of "
-        "the server run: GRANT pg_signal_backend TO the service's role",
+        "a session that reads the SQL views exceeds a limit, but the service may not end it: {refused}; let an "
+        "administrator of the server run: GRANT pg_signal_backend TO the service's role",
         lambda readers: make_state(is_wrong=bool(readers.watch.refused), refused=readers.watch.refused),
         alarm=2,
     ),
@@ -395,7 +395,7 @@ CHECKS: Final = (
         "undelivered.*",
         EscalationStatus,
         BAD,
-        "channel {channel} takes no messages: {problem}",
+        "channel {channel} cannot deliver messages: {problem}",
         _find_undelivered,
         "correct it, then: slopeward notify channels test",
         key=f"{UNDELIVERED.removeprefix('health:')}*",

@@ -21,7 +21,7 @@ _SET_BACK: Final = Template("service.clock.back", "the clock of this machine was
 _WENT_FORWARD: Final = Template(
     "service.clock.jump",
     "the clock of this machine went forward by {n} s at once; it is {at} now. Either the machine stood still (a paused "
-    "virtual machine) and nobody watched from {at2} to {at3}, or somebody set its clock",
+    "virtual machine) and the slope was not watched from {at2} to {at3}, or somebody set its clock",
 )
 _AHEAD: Final = Template("service.clock.ahead", "{n} of {n2} stations report times about {n3} min ahead of ours")
 _LOGGERS: Final = Template(

@@ -15,7 +15,7 @@ from monitor.text.message import SENTENCE, Message, Template, Term, Timestamp, j
 
 _NOW: Final = Template("service.unwatched.now", "{site} now {level}")
 _BLIND: Final = Template("service.unwatched.unseen", "{site} cannot be seen, {level} is the level of the time before")
-_NOBODY: Final = Template("service.unwatched", "nobody watched from {at} to {at2}: {text}")
+_NOBODY: Final = Template("service.unwatched", "the slope was not watched from {at} to {at2}: {text}")
 SUSPENDED: Final = Template(
     "service.unwatched.suspended",
     "The machine was suspended (its lid, power saving, or a virtual machine put to sleep). Disable suspension.",

@@ -236,16 +236,16 @@ def test_recipients_are_notified_that_the_database_refuses_writes_while_the_slop
             publish_motion(mosquitto.url, 60.0, 2.0, datetime.now(UTC))  # red is due from here on
             wait_for(lambda: receiver.find("cannot decide"), FIRST_MESSAGE_S + 10, "a human to hear of it")
             notified_at, message = receiver.find("cannot decide")[0]
-            report("a database that takes no writes", database_url, notified_at - started_at)
+            report("a database that accepts no writes", database_url, notified_at - started_at)
             assert notified_at - started_at <= FIRST_MESSAGE_S
-            assert "database takes no writes since" in message["body"]
+            assert "the database has accepted no writes since" in message["body"]
             assert "s: level green was stored last at" in message["body"]
             status, content = load_health(service)
-            assert (status, "cannot decide: database takes no writes since" in content["reasons"][0]) == (503, True)
+            assert (status, "cannot decide: the database has accepted no writes since" in content["reasons"][0]) == (503, True)
             wait_for(lambda: status_messages[-1]["status"] == "offline", 20, "status to be no longer online")
-            assert "cannot decide: database" in status_messages[-1]["reason"]
+            assert "cannot decide: the database" in status_messages[-1]["reason"]
             site_page = load_site_page(service)
-            assert "Nothing is decided at this moment: database takes no writes" in site_page
+            assert "Nothing is decided at this moment: the database has accepted no writes" in site_page
             assert "all series that can raise a level give valid data" not in site_page
             message_count = len(receiver.find("cannot decide"))
             silent_since = time.monotonic()
@@ -313,7 +313,7 @@ def test_supervisor_killed_in_an_outage_repeats_no_message_and_reports_the_end(
         with block_database_writes(sqlite_url):
             wait_for(lambda: receiver.find("cannot decide"), FIRST_MESSAGE_S + 10, "a human to hear of it")
             ((_, first_message),) = receiver.find("cannot decide")
-            start_text = re.search(r"database takes no writes since [0-9: -]{16} UTC", first_message["body"])
+            start_text = re.search(r"the database has accepted no writes since [0-9: -]{16} UTC", first_message["body"])
             assert start_text
             time.sleep(2)
             service.kill_supervisor()
@@ -346,8 +346,8 @@ def test_hung_core_is_replaced_and_the_monitoring_gap_is_reported(sqlite_url, mo
         wait_for(lambda: find_core_pid(service) != hung_pid, 80, "a fresh core")
         replaced_s = time.monotonic() - started_at
         wait_for(receiver.find_red, 40, "the level to be told")
-        wait_for(lambda: receiver.find("nobody watched from"), 40, "the gap to be told")
-        notified_at, message = receiver.find("nobody watched from")[0]
+        wait_for(lambda: receiver.find("the slope was not watched from"), 40, "the gap to be told")
+        notified_at, message = receiver.find("the slope was not watched from")[0]
         print(f"core hung: replaced after {replaced_s:.0f} s, the gap told after {notified_at - started_at:.0f} s")
         assert replaced_s <= 60
         assert "s now red" in message["body"]

@@ -244,7 +244,7 @@ def test_halted_machine_continues_without_alarms_about_the_halt(
         wait_for(lambda: receiver.find("the clock of this machine"), 20, "the step")
         (_, message), *_ = receiver.find("the clock of this machine")
         assert "went forward by 7,200 s" in message["body"]
-        assert "the machine stood still (a paused virtual machine) and nobody watched from" in message["body"]
+        assert "the machine stood still (a paused virtual machine) and the slope was not watched from" in message["body"]
         assert "or somebody set its clock" in message["body"]
         database = Database(sqlite_url)
         with database.read() as connection:
@@ -282,7 +282,7 @@ def test_times_stored_by_a_clock_ahead_are_moved_back(
 SUSPENDED, PAUSED = "suspended", "paused"
 WAYS = {
     SUSPENDED: "The machine was suspended",
-    PAUSED: "Either the machine stood still (a paused virtual machine) and nobody watched",
+    PAUSED: "Either the machine stood still (a paused virtual machine) and the slope was not watched",
 }
 
 
@@ -316,13 +316,13 @@ def test_recipients_are_notified_of_a_halt_of_the_machine(
             else:
                 wall.offset += timedelta(hours=2)
             resumed_at = time.monotonic()
-            wait_for(lambda: receiver.find("nobody watched from"), 120, "the gap to be told")
-            notified_at, message = receiver.find("nobody watched from")[0]
+            wait_for(lambda: receiver.find("the slope was not watched from"), 120, "the gap to be told")
+            notified_at, message = receiver.find("the slope was not watched from")[0]
             print(f"{way}: told {notified_at - resumed_at:.0f} s after it came back: {message['body']}")
             assert words in message["body"]
             assert "s now red" in message["body"]
             time.sleep(15)
-            assert len(receiver.find("nobody watched from")) == 1, "once"
+            assert len(receiver.find("the slope was not watched from")) == 1, "once"
         finally:
             supervisor.stopping.set()
             supervisor_thread.join(30)
@@ -352,9 +352,9 @@ def test_recipients_are_notified_that_the_service_was_stopped(sqlite_url, mosqui
         publish_motion(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
         started_at = time.monotonic()
         service.start()
-        wait_for(lambda: receiver.find("nobody watched from"), 120, "the gap to be told")
-        notified_at, message = receiver.find("nobody watched from")[0]
+        wait_for(lambda: receiver.find("the slope was not watched from"), 120, "the gap to be told")
+        notified_at, message = receiver.find("the slope was not watched from")[0]
         print(f"told {notified_at - started_at:.0f} s after the start: {message['body']}")
         assert "The service was not running" in message["body"]
         time.sleep(15)
-        assert len(receiver.find("nobody watched from")) == 1, "once"
+        assert len(receiver.find("the slope was not watched from")) == 1, "once"
