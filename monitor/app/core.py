@@ -147,7 +147,7 @@ class Core:
         self.lease = lease
         if lease is not None:
             self.db.guard = lease.guard
-            self.db.holds = lease.holds
+            self.db.can_send = lease.can_send
 
     # ---- start -------------------------------------------------------------------------------------------------------
     def wait_for_turn(self) -> bool:

@@ -212,7 +212,7 @@ class StatePublisher:
     def publish_once(self) -> None:
         """Publish new alert events, then the states that changed or are about to expire, then `status`."""
         now = self._clock()
-        if self._find_trouble() or not self._db.holds():
+        if self._find_trouble() or not self._db.can_send():
             # The states expire by themselves. The other thread publishes `status`.
             return
         self._publish_events(now)

@@ -224,7 +224,7 @@ class ChannelWorker:
     def _deliver(self, notification: Notification, *, urgent: bool) -> None:
         # This process was suspended or lost the lock of the database, so that another core may have taken over. That
         # core sends the message when the lease expires.
-        if not self._db.holds():
+        if not self._db.can_send():
             _LOG.warning("notification %d is not sent: another core may have taken over", notification.id)
             return
         thread = threading.get_ident()

@@ -172,7 +172,7 @@ class Ingest:
                 self._note_connected,
                 self._clock,
                 may_retain=self._may_retain,
-                may_connect=self._db.holds,
+                may_connect=self._db.can_send,
                 has_room=partial(self._inbox.has_room, session.name),
             )
             for session in list_sessions(self._broker.client_id, context.sites.values())

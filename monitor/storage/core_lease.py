@@ -69,7 +69,7 @@ class CoreLease:
         """Return whether this core held the lock when it was last checked."""
         return self._session is not None
 
-    def holds(self) -> bool:
+    def can_send(self) -> bool:
         """Return, without a query, whether no other core can have taken the lease, so that this core may send."""
         return not self.is_lost and _boot_s() - self.renewed_s < TRUST_S
 

@@ -99,7 +99,7 @@ class Database:
     Attributes:
         closed_because: why this object may not write. None if it may.
         guard: called at the start of each write transaction. It raises an error if this process may no longer write.
-        holds: returns whether this process may send messages to people and brokers.
+        can_send: returns whether this process may send messages to people and brokers.
         slow_writes: write transactions that took too long.
     """
 
@@ -120,7 +120,7 @@ class Database:
         self.slow_writes = SlowWrites()
         self.closed_because: str | None = None
         self.guard: Callable[[Connection], None] | None = None
-        self.holds: Callable[[], bool] = lambda: True
+        self.can_send: Callable[[], bool] = lambda: True
         self.engine: Engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
         event.listen(self.engine, "before_execute", _seal_changes)
         # Closing removes the write-ahead log of SQLite, also if the caller never calls `close`.

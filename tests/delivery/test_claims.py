@@ -105,7 +105,7 @@ def test_message_waits_for_its_next_attempt_but_not_longer_than_the_limit(databa
 def test_worker_sends_nothing_after_another_core_took_over(database):
     worker = ChannelWorker("log:desk", DeliveryContext(database, {}, lambda: T0, {}))
     queue_message(database, "log:desk")
-    database.holds = lambda: False
+    database.can_send = lambda: False
     assert worker.work_once()
     assert states(database) == {"log:desk": "claimed"}, "whoever took over sends it when the lease is out"
 

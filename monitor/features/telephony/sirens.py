@@ -179,7 +179,7 @@ class Sirens:
 
     def follow_once(self) -> None:
         """Store the confirmations, then repeat orders that were not confirmed in time."""
-        if not self._db.holds():
+        if not self._db.can_send():
             return
         now = self._clock()
         while self._received:

@@ -88,17 +88,17 @@ def test_core_that_loses_its_connection_within_a_transaction_is_replaced_and_wri
     far = postgresql_url.replace(f":{postgresql.port}/", f":{cable.port}/")
     with Database(far, "slopeward core far") as cut_off, Database(postgresql_url, "slopeward core near") as db:
         first, second = CoreLease(cut_off, "a"), CoreLease(db, "b")
-        cut_off.guard, cut_off.holds = first.guard, first.holds
+        cut_off.guard, cut_off.can_send = first.guard, first.can_send
         db.guard = second.guard
         assert take_over(first)
         assert not take_over(second)
         first.keep()
-        assert cut_off.holds()
+        assert cut_off.can_send()
         with pytest.raises(StoreBusyError), cut_off.write() as c:
             add_audit(c, SERVICE_ACTOR, "test", "test", {}, NOW)
             cable.cut()
             wait_for(lambda: take_over(second), description="the standby core to take over")
-            assert not cut_off.holds(), "a core without the lease must send nothing"
+            assert not cut_off.can_send(), "a core without the lease must send nothing"
             tell(db, add_audit, SERVICE_ACTOR, "test", "after", {}, NOW)
             cable.mend()
         lease = find_lease(db.engine)
