@@ -34,7 +34,7 @@ from monitor.people.queries.users import (
     is_open,
     load_users,
 )
-from monitor.storage.actor import COMMAND, TOKEN, Actor
+from monitor.storage.actor import COMMAND, SERVICE_SITE, TOKEN, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
 from monitor.text.names import fold_name, is_same_person
@@ -55,7 +55,6 @@ NO_ACCOUNTS_ADVICE: Final = (
     "there are no accounts: any name is believed, and one person may sign as two; "
     "`slopeward people users add NAME --role admin` lets names count"
 )
-SERVICE_SITE: Final = "status"  # alarms of the service itself
 _NO_UID: Final = 2**32 - 1  # the kernel's value for "nobody logged in"
 
 

@@ -28,7 +28,7 @@ from monitor.decision.changes import AlertChange, health_alarm
 from monitor.errors import NeedsSecondError, NotFoundError, PayloadError, RefusedError
 from monitor.people.queries.users import require_account, require_person, require_two
 from monitor.sites.records import Recipient
-from monitor.storage.actor import SERVICE_ACTOR, Actor
+from monitor.storage.actor import SERVICE_ACTOR, SERVICE_SITE, Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.service_state import find_heartbeat, load_heartbeats, remove_heartbeat, write_heartbeat
 from monitor.text.instants import format_iso, parse_time
@@ -38,8 +38,6 @@ from monitor.text.message import Message, NameList, Template, Timestamp
 PREFIX: Final = "epoch0:"
 # Prefix of the stored frame of the newest header of a stream.
 HEAD_PREFIX: Final = "solution_head:"
-# Site of the alarms of the service itself.
-_STATUS_SITE: Final = "status"
 _SINCE: Final = Template("epoch0.reference", "since {at} in frame '{frame}'")
 _IN_FRAME: Final = Template("epoch0.frame", "in frame '{frame}'")
 _PARTS: Final = Template("epoch0.parts", "{frame}")
@@ -389,7 +387,7 @@ def open_reference_questions(
         apply_changes(
             connection,
             [_make_question(q) for q in questions],
-            ChangeContext(_STATUS_SITE, None, recipients, SERVICE_ACTOR, now, code_version()),
+            ChangeContext(SERVICE_SITE, None, recipients, SERVICE_ACTOR, now, code_version()),
         )
 
 
@@ -501,7 +499,7 @@ def _find_question(connection: Connection, place: str) -> dict[str, Any]:
 
 def _end_question(connection: Connection, place: str, line: Message, actor: Actor, now: datetime) -> None:
     over = health_alarm(alarm_key(place), 0, line, is_open=False, notify=False)
-    apply_changes(connection, [over], ChangeContext(_STATUS_SITE, None, (), actor, now, code_version()))
+    apply_changes(connection, [over], ChangeContext(SERVICE_SITE, None, (), actor, now, code_version()))
 
 
 def forget_reference(connection: Connection, site: str, station: str, actor: Actor, now: datetime) -> None:

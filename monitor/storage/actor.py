@@ -35,3 +35,5 @@ class Actor:
 
 
 SERVICE_ACTOR = Actor("slopeward", "service")
+# The site id of alarms of the service itself.
+SERVICE_SITE: Final = "status"

@@ -12,7 +12,7 @@ from monitor.app.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
 from monitor.app.checks.table import check_parts, read_rows, run_checks
 from monitor.app.core import Core
 from monitor.app.self_monitoring import alarms as service_alarms
-from monitor.app.self_monitoring.alarms import STATUS_SITE, ServiceAlarms, make_alarm
+from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm
 from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
@@ -20,7 +20,7 @@ from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.settings.service import parse_service
 from monitor.sites.records import Level, Recipient, Site, gather_recipients
-from monitor.storage.actor import Actor
+from monitor.storage.actor import SERVICE_SITE, Actor
 from monitor.storage.engine import Database
 from monitor.storage.service_state import BAD, OK, CheckRow, find_heartbeat, load_heartbeats, write_heartbeat
 from monitor.storage.tables import load_metadata
@@ -65,7 +65,7 @@ def make_ingest(db, on_alarm, sites=SITES):
 
 
 def open_keys(db):
-    return [row.key for row in ask(db, load_alerts, STATUS_SITE, open_only=True)]
+    return [row.key for row in ask(db, load_alerts, SERVICE_SITE, open_only=True)]
 
 
 # ---- the lost session -------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_pending_alarms_are_stored_in_order_when_the_database_returns(db, monkey
         with pytest.raises(StoreBusyError):
             alarms.write_pending()
     alarms.write_pending()
-    states = {row.key: row.state for row in ask(db, load_alerts, STATUS_SITE)}
+    states = {row.key: row.state for row in ask(db, load_alerts, SERVICE_SITE)}
     assert states == {"health:x": "returned_unacknowledged", "health:y": "unacknowledged"}
 
 
@@ -227,7 +227,7 @@ def test_alarm_that_cannot_be_stored_is_retried_and_affects_no_other(db, monkeyp
     assert sorted(open_keys(db)) == ["health:good", "health:other"]
     is_faulty[0] = False
     alarms.write_pending()
-    assert {row.key: row.state for row in ask(db, load_alerts, STATUS_SITE)}["health:bad"] == "returned_unacknowledged"
+    assert {row.key: row.state for row in ask(db, load_alerts, SERVICE_SITE)}["health:bad"] == "returned_unacknowledged"
 
 
 # ---- shelved alarms ----------------------------------------------------------------------------------------------
@@ -238,12 +238,12 @@ def test_shelved_alarm_of_the_service_returns_after_its_time(db, monkeypatch):
     core.alarms.write(make_alarm("x", 1, "x is sick", is_open=True))
     now = datetime.now(UTC)
     with db.write() as connection:
-        (alert,) = load_alerts(connection, STATUS_SITE)
+        (alert,) = load_alerts(connection, SERVICE_SITE)
         shelve(connection, alert.id, Actor("anna", "person"), "known", now + timedelta(seconds=1), now)
     monitoring.start()
 
     def load_state():
-        return ask(db, load_alerts, STATUS_SITE)[0].state
+        return ask(db, load_alerts, SERVICE_SITE)[0].state
 
     try:
         assert load_state() == "shelved"
@@ -288,7 +288,7 @@ def test_problem_of_ingest_is_an_alarm_until_it_ends(db, trouble, key, words, af
     def update_and_load(status, at_s):
         conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
         alarms.write_pending()
-        return {row.key: (row.state, row.reason) for row in ask(db, load_alerts, STATUS_SITE)}
+        return {row.key: (row.state, row.reason) for row in ask(db, load_alerts, SERVICE_SITE)}
 
     assert update_and_load(HEALTHY, 0.0) == {}
     if after_s:
@@ -402,7 +402,7 @@ def test_alarm_left_open_by_a_previous_process_ends(db):
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
     AlarmConditions(alarms).update(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
     alarms.write_pending()
-    rows_by_key = {row.key: (row.state, row.reason) for row in ask(db, load_alerts, STATUS_SITE)}
+    rows_by_key = {row.key: (row.state, row.reason) for row in ask(db, load_alerts, SERVICE_SITE)}
     assert rows_by_key["health:slow:north"][0] == "returned_unacknowledged"
     assert rows_by_key["health:slow:south"][0] == "unacknowledged"
     assert "evaluation of south takes 45 s" in rows_by_key["health:slow:south"][1]

@@ -9,6 +9,7 @@ from monitor.broker.broker_log import ContestedClient, OversizedClient
 from monitor.delivery.dispatcher import ALL_SITES
 from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.settings.service import BrokerSection
+from monitor.storage.actor import SERVICE_SITE
 from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.storage.readers import ReaderWatch
 from monitor.storage.slow_writes import LONGEST_WRITE_S, SlowWrite
@@ -23,7 +24,6 @@ STUMBLES_IN_A_ROW: Final = 3
 # A machine that has just started needs time to find its time reference.
 UNSYNCHRONISED_S: Final = 1800.0
 ESCALATION_FAILS_S: Final = 15.0
-STATUS_SITE: Final = "status"
 HOW_TO_CLOSE: Final = Template(
     "broker.how_to_close",
     "give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]",
@@ -191,7 +191,7 @@ def _find_hanging(status: EscalationStatus) -> Iterator[SubjectState]:
 
 
 def _find_unescalated(status: EscalationStatus) -> Iterator[SubjectState]:
-    for site in (*status.sites, STATUS_SITE, ALL_SITES):
+    for site in (*status.sites, SERVICE_SITE, ALL_SITES):
         yield make_state(site, is_wrong=site in status.failing, site=site)
 
 

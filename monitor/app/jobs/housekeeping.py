@@ -16,7 +16,7 @@ from monitor.sites.files import scan_sites
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import load_site_source, load_sites_summary
 from monitor.sites.records import Site, gather_recipients
-from monitor.storage.actor import SERVICE_ACTOR
+from monitor.storage.actor import SERVICE_ACTOR, SERVICE_SITE
 from monitor.storage.audit import verify_chain
 from monitor.storage.engine import Database
 from monitor.storage.prune import RetentionRun
@@ -25,8 +25,6 @@ from monitor.text.message import Template
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
-# The site id of alarms of the service itself.
-SERVICE_SITE: Final = "status"
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_alerts, unshelve_due
-from monitor.app.checks.live import STATUS_SITE
 from monitor.canonical import code_version
 from monitor.decision.changes import AlertChange, health_alarm
 from monitor.errors import StoreBusyError
 from monitor.sites.records import Site, gather_recipients
-from monitor.storage.actor import SERVICE_ACTOR
+from monitor.storage.actor import SERVICE_ACTOR, SERVICE_SITE
 from monitor.storage.engine import Database
 
 log = logging.getLogger(__name__)
@@ -83,7 +82,7 @@ class ServiceAlarms(AlarmQueue):
     def list_open(self) -> list[str]:
         """Return the keys of open alarms, without the prefix `health:`."""
         with self._db.read() as c:
-            return [alert.key.removeprefix(KEY_PREFIX) for alert in load_alerts(c, STATUS_SITE, open_only=True)]
+            return [alert.key.removeprefix(KEY_PREFIX) for alert in load_alerts(c, SERVICE_SITE, open_only=True)]
 
     def write(self, change: AlertChange) -> None:
         """Store one change now.
@@ -128,7 +127,7 @@ class ServiceAlarms(AlarmQueue):
 
     def _write(self, changes: list[AlertChange]) -> None:
         recipients = gather_recipients(self._sites.values())
-        context = ChangeContext(STATUS_SITE, None, recipients, SERVICE_ACTOR, self._clock(), code_version())
+        context = ChangeContext(SERVICE_SITE, None, recipients, SERVICE_ACTOR, self._clock(), code_version())
         with self._db.write() as c:
             apply_changes(c, changes, context)
         self._on_written()
@@ -136,6 +135,6 @@ class ServiceAlarms(AlarmQueue):
     def unshelve(self) -> None:
         """End the shelving of alarms of the service whose time is over. Evaluations do this for other alarms."""
         with self._db.write() as c:
-            events = unshelve_due(c, STATUS_SITE, SERVICE_ACTOR, self._clock())
+            events = unshelve_due(c, SERVICE_SITE, SERVICE_ACTOR, self._clock())
         if events:
             self._on_written()

@@ -14,7 +14,7 @@ from monitor.alerts.acts.change_control import load_in_force
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes
 from monitor.alerts.views import AlertRow
 from monitor.app.checks import health
-from monitor.app.checks.live import STATUS_SITE, BrokerClients
+from monitor.app.checks.live import BrokerClients
 from monitor.app.checks.table import run_checks
 from monitor.app.children import BrokerChild, ProcessRestarter, PythonChild, make_quarantine_rows, read_sites
 from monitor.app.self_monitoring.alarms import KEY_PREFIX, AlarmQueue
@@ -26,7 +26,7 @@ from monitor.decision.changes import RESOLVED, health_alarm
 from monitor.ingest.queries.messages import Quota, add_rejected
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import gather_recipients
-from monitor.storage.actor import SERVICE_ACTOR
+from monitor.storage.actor import SERVICE_ACTOR, SERVICE_SITE
 from monitor.storage.engine import Database
 from monitor.storage.service_state import DeniedMessages, find_heartbeat, remove_heartbeat, write_heartbeat
 from monitor.storage.views import load_view
@@ -127,7 +127,7 @@ class SupervisorRecords:
         with db.write() as c:
             if alarms:
                 recipients = load_recipients(self._config, c)
-                context = ChangeContext(STATUS_SITE, None, recipients, SERVICE_ACTOR, now, code_version())
+                context = ChangeContext(SERVICE_SITE, None, recipients, SERVICE_ACTOR, now, code_version())
                 apply_changes(c, alarms, context)
             before = find_heartbeat(c, HEARTBEAT)
             if not stands_by:

@@ -7,13 +7,14 @@ import typer
 from monitor.alerts.queries.alerts import load_alert_events, load_alerts, require_alert
 from monitor.cli import session
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import SERVICE_SITE, find_readable_sites, require_readable
+from monitor.cli.identity import find_readable_sites, require_readable
 from monitor.cli.site import chain, explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.decision.alert_texts import name_level, unwrap_reason
 from monitor.decision.changes import AlertCategory
 from monitor.errors import RefusedError
 from monitor.sites.queries.sites import load_sites_summary
+from monitor.storage.actor import SERVICE_SITE
 from monitor.text.instants import record_to_json
 from monitor.text.message import Term
 

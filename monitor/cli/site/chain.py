@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from monitor.alerts.queries.alerts import require_alert
 from monitor.alerts.queries.recipients import list_addressees, list_chain
-from monitor.cli.identity import SERVICE_SITE, require_readable
+from monitor.cli.identity import require_readable
 from monitor.cli.session import (
     Commands,
     UtcOption,
@@ -23,6 +23,7 @@ from monitor.delivery.limits import DeliveryLimits
 from monitor.delivery.queries.outbox import find_notified_alert
 from monitor.delivery.stages import Stage, StageRow, list_rows
 from monitor.sites.records import Recipient, Site, gather_recipients
+from monitor.storage.actor import SERVICE_SITE
 from monitor.text.message import Term
 
 app = Commands()
