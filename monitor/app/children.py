@@ -83,7 +83,7 @@ class Child(Protocol):
     def start(self) -> None:
         """Start the process; raises SlopewardError or OSError if it cannot be started."""
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Return whether the process runs and works."""
 
     def stop(self) -> None:
@@ -223,7 +223,7 @@ class PythonChild:
         if self._process is not None:
             self._process.kill()
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Return whether the process runs. A process whose heartbeat is overdue is killed and counts as ended."""
         if self.pid is None:
             return False
@@ -319,12 +319,12 @@ class BrokerChild:
         self._broker.start()
         self._probed_s = time.monotonic()
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Return whether the broker runs and, every `PROBE_BROKER_EVERY_S`, whether it accepts connections."""
         if time.monotonic() - self._probed_s < PROBE_BROKER_EVERY_S:
             return self._broker.pid is not None
         self._probed_s = time.monotonic()
-        return self._broker.alive()
+        return self._broker.is_alive()
 
     def reload(self) -> None:
         """Apply changed site files to access control. If that fails, the next start of the broker applies them."""
@@ -444,7 +444,7 @@ class ProcessRestarter:
             if now_s >= self._next_start_s:
                 self._start(now_s)
             return
-        if self.child.alive():
+        if self.child.is_alive():
             if self._is_reported and now_s - self._started_s > STEADY_S:
                 self._is_reported = False
                 self.deaths = 0

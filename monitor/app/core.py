@@ -504,7 +504,7 @@ class Core:
     def _is_drained(self) -> bool:
         # A suspension is handled before an evaluation could find stations silent.
         self.clock_watch.handle_suspensions()
-        return self.ingest.drained()
+        return self.ingest.is_drained()
 
     def _is_behind(self, site_id: str) -> bool:
         return any(part.is_behind(site_id) for part in self.plugin_parts)

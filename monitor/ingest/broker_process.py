@@ -149,7 +149,7 @@ class _BrokerProcess(ABC):
         Raises:
             BrokerError: The port is in use, the program is not installed, or it ended at once.
         """
-        if self.alive():
+        if self.is_alive():
             return
         self._end_orphan()
         if _accepts(self.host, self.port):
@@ -234,7 +234,7 @@ class _BrokerProcess(ABC):
     def mark(self) -> str:
         """Return an argument of the command that distinguishes this broker from any other."""
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Return whether the process runs and accepts connections."""
         return self.pid is not None and _accepts(self.host, self.port)
 
@@ -285,7 +285,7 @@ class ManagedBroker(_BrokerProcess):
 
     def start(self) -> None:
         """Create the sessions of the service, then start the broker for instruments."""
-        if self.alive():
+        if self.is_alive():
             return
         super().start()
         self.saver.start()

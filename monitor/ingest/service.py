@@ -232,7 +232,7 @@ class Ingest:
             "refused": {name: s.refused for name, s in self._sessions.items() if s.refused},
             "queued": len(self._inbox) + len(self._in_hand) + unacknowledged,
             "stumbles": self._failures,
-            "drained": self.drained(),
+            "drained": self.is_drained(),
             "database_busy_since": None if self._busy_since is None else format_iso(self._busy_since),
             "newest_received_at": None if self._newest is None else format_iso(self._newest),
             "dropped_qos0": self._inbox.dropped_qos0,
@@ -253,7 +253,7 @@ class Ingest:
         """Count as not drained for some time: after the machine was suspended, messages may still be on their way."""
         self._expects_until_s = time.monotonic() + seconds
 
-    def drained(self) -> bool:
+    def is_drained(self) -> bool:
         """Return whether the queue of the broker is stored.
 
         The session is connected, and for a second no batch was full, late, or of readings long past.

@@ -630,7 +630,7 @@ class FakeProcess:
         self.starts += 1
         self.is_running = True
 
-    def alive(self):
+    def is_alive(self):
         return self.is_running
 
     def stop(self):
@@ -688,9 +688,9 @@ def test_core_whose_first_heartbeat_is_overdue_is_killed(monkeypatch):
     core = PythonChild("core", "m", (), stop_s=1.0, sends_heartbeats=True, environment={})
     core.start()
     now[0] = 170.0
-    assert core.alive()
+    assert core.is_alive()
     now[0] = 181.0
-    assert not core.alive()
+    assert not core.is_alive()
     assert killed == ["core"]
     core.stop()
 

@@ -78,11 +78,11 @@ def publish(access, count):
 
 def test_the_managed_broker_keeps_3000_messages_over_a_restart(managed, port):
     managed.start()
-    assert managed.alive()
+    assert managed.is_alive()
     assert subscribe(service_access(managed), 0) == (False, [])
     publish(service_access(managed), 3000)
     managed.stop()
-    assert not managed.alive()
+    assert not managed.is_alive()
     managed.start()
     present, got = subscribe(service_access(managed), 3000)
     assert present
@@ -148,12 +148,12 @@ def test_the_demo_broker_carries_messages_and_says_that_it_is_not_durable(tmp_pa
     broker = DemoBroker(tmp_path / "demo", port)
     broker.start()
     try:
-        assert broker.alive()
+        assert broker.is_alive()
         assert not broker.durable
         wait_for(lambda: "not durable" in (tmp_path / "demo" / "broker.log").read_text())
     finally:
         broker.stop()
-    assert not broker.alive()
+    assert not broker.is_alive()
 
 
 # ---- an external broker by URL with TLS and a password; and what is said when it refuses ----

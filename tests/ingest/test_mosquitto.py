@@ -92,7 +92,7 @@ def start_ingest(mosquitto, database):
     def start(sites=None):
         broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
         seen = SimpleNamespace(stored=[], alarms=[], drained=[])
-        note = lambda stored: seen.stored.append(stored.sites) or seen.drained.append(ingest.drained())  # noqa: E731
+        note = lambda stored: seen.stored.append(stored.sites) or seen.drained.append(ingest.is_drained())  # noqa: E731
         told = (note, seen.alarms.append, lambda: datetime.now(UTC))
         config, sites = SimpleNamespace(broker=broker), sites or {"north": make_site()}
         ingest = Ingest(IngestContext(database, config, sites, *told))
@@ -139,7 +139,7 @@ def test_a_site_that_is_filled_with_its_past_is_not_judged_by_the_first_reading_
     ingest = start_ingest()
     long_ago, now = datetime.now(UTC) - timedelta(days=40), datetime.now(UTC)
     for at, drained in ((long_ago, False), (now, True)):
-        wait_for(ingest.drained)
+        wait_for(ingest.is_drained)
         ingest.seen.drained.clear()
         publisher.wait(publisher.send(OBS, {"time": at.isoformat(), "rain_mm": 1.0}))
         wait_for(lambda: ingest.seen.drained)

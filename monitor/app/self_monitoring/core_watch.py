@@ -100,7 +100,7 @@ class CoreWatch:
             now_s,
             has_decided=decides_elsewhere or self._core.decides or self._core.stands_by,
         )
-        is_beating = now_s - last_beat_s <= LONGEST_WITHOUT_HEARTBEAT_S and self._core.alive()
+        is_beating = now_s - last_beat_s <= LONGEST_WITHOUT_HEARTBEAT_S and self._core.is_alive()
         self.unwatched.update(now_s, last_beat_s, is_beating=is_beating)
         if self._core.stands_by:
             # The active service watches and reports.

@@ -159,7 +159,7 @@ class SupervisorRecords:
         return {
             "mode": self.broker.mode,
             "durable": self.broker.durable,
-            "alive": self.broker.alive(),
+            "alive": self.broker.is_alive(),
             "risk_s": self.broker.risk_s,
             "denied": self.broker.describe_denied(refused),
         }
