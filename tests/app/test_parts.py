@@ -17,7 +17,7 @@ from monitor.app.checks import health
 from monitor.app.checks.decisions import LONGEST_WITHOUT_WRITE_S
 from monitor.app.checks.health import find_overdue
 from monitor.app.checks.running import SiteStatus
-from monitor.app.checks.table import BLIND, DEGRADED, SEEN, assess_service
+from monitor.app.checks.table import ServiceState, assess_service
 from monitor.app.children import HeartbeatWatch, ProcessRestarter, PythonChild
 from monitor.app.evaluation_loop import EvaluationLoop
 from monitor.app.evaluation_queue import (
@@ -572,30 +572,30 @@ HEARTBEATS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True}
 @tabulated(
     ("stamps", "sites", "state", "words"),
     [
-        (HEARTBEATS, [make_site_status()], SEEN, ""),
-        ({}, [make_site_status()], BLIND, "never run"),
-        ({"core": (NOW - timedelta(minutes=5), {})}, [make_site_status()], BLIND, "silent"),
-        (HEARTBEATS, [], BLIND, "sites init"),
-        (HEARTBEATS, [make_site_status(observability="blind")], BLIND, "cannot see"),
-        (HEARTBEATS, [make_site_status(evaluated_at=NOW - timedelta(hours=1))], BLIND, "not evaluated"),
-        (HEARTBEATS, [make_site_status(evaluated_at=None)], BLIND, "not evaluated yet"),
-        (HEARTBEATS, [make_site_status(observability="degraded")], DEGRADED, "not known completely"),
-        (HEARTBEATS, [make_site_status(reachable_level=2)], DEGRADED, "level 2 of 3 is the highest"),
-        ({**HEARTBEATS, "broker": (NOW, {"durable": False})}, [make_site_status()], DEGRADED, "not durable"),
+        (HEARTBEATS, [make_site_status()], ServiceState.SEEN, ""),
+        ({}, [make_site_status()], ServiceState.BLIND, "never run"),
+        ({"core": (NOW - timedelta(minutes=5), {})}, [make_site_status()], ServiceState.BLIND, "silent"),
+        (HEARTBEATS, [], ServiceState.BLIND, "sites init"),
+        (HEARTBEATS, [make_site_status(observability="blind")], ServiceState.BLIND, "cannot see"),
+        (HEARTBEATS, [make_site_status(evaluated_at=NOW - timedelta(hours=1))], ServiceState.BLIND, "not evaluated"),
+        (HEARTBEATS, [make_site_status(evaluated_at=None)], ServiceState.BLIND, "not evaluated yet"),
+        (HEARTBEATS, [make_site_status(observability="degraded")], ServiceState.DEGRADED, "not known completely"),
+        (HEARTBEATS, [make_site_status(reachable_level=2)], ServiceState.DEGRADED, "level 2 of 3 is the highest"),
+        ({**HEARTBEATS, "broker": (NOW, {"durable": False})}, [make_site_status()], ServiceState.DEGRADED, "not durable"),
         (
             {**HEARTBEATS, "core": (NOW, {"degraded": ["broker (live session): x"]})},
             [make_site_status()],
-            DEGRADED,
+            ServiceState.DEGRADED,
             "live session",
         ),
-        (HEARTBEATS, [make_site_status(), make_site_status(id="t", observability="blind")], BLIND, "t: cannot see"),
+        (HEARTBEATS, [make_site_status(), make_site_status(id="t", observability="blind")], ServiceState.BLIND, "t: cannot see"),
     ],
 )
 def test_verdict_on_the_service_contains_its_reason(stamps, sites, state, words):
     verdict = assess_service(stamps, sites, NOW, 60.0)
     assert verdict.state == state
     assert words in "; ".join(verdict.reasons)
-    assert (state == SEEN) == (verdict.reasons == ())
+    assert (state == ServiceState.SEEN) == (verdict.reasons == ())
 
 
 def test_sites_are_listed_before_the_first_run_and_overdue_threads_oldest_first():

@@ -6,7 +6,7 @@ import pytest
 
 from monitor.alerts.evaluate import evaluate_site
 from monitor.alerts.queries.overview import load_cards
-from monitor.app.checks.table import BLIND, DEGRADED, assess_service
+from monitor.app.checks.table import ServiceState, assess_service
 from monitor.cli.service.status import _read_site_status, make_table
 from monitor.storage.service_state import write_heartbeat
 from tests.data.watched_slope import HOUR, WatchedSlope
@@ -74,7 +74,7 @@ def test_a_site_that_was_never_evaluated_is_starting(slope):
     check_starting(places)
     assert "0 of 2 stations have sent a first reading" in places["/sites/bench"]
     assert "as soon as 8 h of readings are stored" in places["/sites/bench"]
-    assert judge(slope).state == DEGRADED
+    assert judge(slope).state == ServiceState.DEGRADED
 
 
 def test_first_readings_say_what_is_awaited_and_from_when_levels_are_judged(slope):
@@ -129,7 +129,7 @@ def test_a_site_without_any_reading_is_blind_after_its_limit_of_silence(slope, e
         card = load_card(slope)
         assert (card.start is not None) == (hours <= 6), hours
     assert card.sight == "blind"
-    assert judge(slope).state == BLIND
+    assert judge(slope).state == ServiceState.BLIND
 
 
 def test_a_site_whose_only_instrument_fell_silent_is_not_starting(slope):

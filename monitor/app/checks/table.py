@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -24,17 +25,25 @@ from monitor.plugins import implementations, is_built_in
 from monitor.storage.check import Check, CheckFinding
 from monitor.storage.service_state import CheckRow
 
-SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
-EXIT_OF: Final = {SEEN: 0, DEGRADED: 5, BLIND: 6}
+
+class ServiceState(StrEnum):
+    """Whether the slopes are monitored."""
+
+    SEEN = "seen"  # the service runs, and the last evaluation of every site had complete data
+    DEGRADED = "degraded"  # the service runs, but something is missing
+    BLIND = "blind"  # a slope that should be monitored is not monitored
+
+
+EXIT_OF: Final = {ServiceState.SEEN: 0, ServiceState.DEGRADED: 5, ServiceState.BLIND: 6}
 # Heartbeats of all processes: time and contents by name.
 Stamped = Mapping[str, tuple[datetime, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceVerdict:
-    """State of the service, with the reasons: `SEEN`, `DEGRADED` or `BLIND`."""
+    """State of the service, with the reasons."""
 
-    state: str
+    state: ServiceState
     reasons: tuple[str, ...] = field(default=())
 
 
@@ -63,7 +72,13 @@ def assess_service(
         SiteStatuses([*sites], now, evaluate_tick_s, [*declared]),
         plugins.PluginStatus.read(),
     )
-    return ServiceVerdict(BLIND if blind else DEGRADED if degraded else SEEN, (*blind, *degraded))
+    if blind:
+        state = ServiceState.BLIND
+    elif degraded:
+        state = ServiceState.DEGRADED
+    else:
+        state = ServiceState.SEEN
+    return ServiceVerdict(state, (*blind, *degraded))
 
 
 def check_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:

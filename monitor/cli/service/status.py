@@ -14,10 +14,8 @@ from monitor.alerts.queries.overview import SiteCard, load_cards
 from monitor.app.checks import health
 from monitor.app.checks.running import ReachedDatabase, SiteStatus
 from monitor.app.checks.table import (
-    BLIND,
-    DEGRADED,
     EXIT_OF,
-    SEEN,
+    ServiceState,
     ServiceVerdict,
     Stamped,
     assess_service,
@@ -71,7 +69,7 @@ def status(utc: UtcOption = False) -> None:
         # The state of the core process is unknown, and it could not store its decisions.
         findings = run_checks(ReachedDatabase(error.message))
         reasons = tuple(finding.text for finding in findings if finding.is_wrong and finding.check.blinds)
-        verdict = ServiceVerdict(BLIND, reasons)
+        verdict = ServiceVerdict(ServiceState.BLIND, reasons)
         if options().as_json:
             print_json({"state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": []})
         else:
@@ -246,9 +244,9 @@ RECENT = timedelta(days=1)
 MAX_STATIONS = 8
 SHOWN = ("core", "supervisor", "broker")
 MEANINGS = {
-    SEEN: "seen: the service runs, and the last evaluation of every site had complete data",
-    DEGRADED: "degraded: the service runs, and something is missing:",
-    BLIND: "blind: a slope that should be monitored is not monitored:",
+    ServiceState.SEEN: "seen: the service runs, and the last evaluation of every site had complete data",
+    ServiceState.DEGRADED: "degraded: the service runs, and something is missing:",
+    ServiceState.BLIND: "blind: a slope that should be monitored is not monitored:",
 }
 
 
