@@ -581,14 +581,24 @@ HEARTBEATS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True}
         (HEARTBEATS, [make_site_status(evaluated_at=None)], ServiceState.BLIND, "not evaluated yet"),
         (HEARTBEATS, [make_site_status(observability="degraded")], ServiceState.DEGRADED, "not known completely"),
         (HEARTBEATS, [make_site_status(reachable_level=2)], ServiceState.DEGRADED, "level 2 of 3 is the highest"),
-        ({**HEARTBEATS, "broker": (NOW, {"durable": False})}, [make_site_status()], ServiceState.DEGRADED, "not durable"),
+        (
+            {**HEARTBEATS, "broker": (NOW, {"durable": False})},
+            [make_site_status()],
+            ServiceState.DEGRADED,
+            "not durable",
+        ),
         (
             {**HEARTBEATS, "core": (NOW, {"degraded": ["broker (live session): x"]})},
             [make_site_status()],
             ServiceState.DEGRADED,
             "live session",
         ),
-        (HEARTBEATS, [make_site_status(), make_site_status(id="t", observability="blind")], ServiceState.BLIND, "t: cannot see"),
+        (
+            HEARTBEATS,
+            [make_site_status(), make_site_status(id="t", observability="blind")],
+            ServiceState.BLIND,
+            "t: cannot see",
+        ),
     ],
 )
 def test_verdict_on_the_service_contains_its_reason(stamps, sites, state, words):

@@ -27,7 +27,7 @@ def service(filled_sqlite_url, tmp_path):
         yield str(write_service(tmp_path, database, SITE.read_text(encoding="utf-8")))
 
 
-def run_command(capsys, service, *arguments):
+def read_output(capsys, service, *arguments):
     run_command([*arguments, "--config", service])
     return capsys.readouterr().out
 
@@ -37,11 +37,11 @@ def test_alerts_are_printed_in_words(service, filled_sqlite_url, capsys):
         numbers = connection.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars()
         for number, state in zip(numbers.all(), STORED_STATES, strict=False):
             connection.execute(update(alert).where(alert.c.id == number).values(state=state))
-    rows = [json.loads(line) for line in run_command(capsys, service, "alerts", "list", "--all", "--json").splitlines()]
+    rows = [json.loads(line) for line in read_output(capsys, service, "alerts", "list", "--all", "--json").splitlines()]
     assert {*STORED_STATES} <= {row["state"] for row in rows}
-    listed = run_command(capsys, service, "alerts", "list", "--all")
-    shown = [run_command(capsys, service, "alerts", "show", str(row["id"])) for row in rows]
-    for text in (listed, *shown, run_command(capsys, service, "status")):
+    listed = read_output(capsys, service, "alerts", "list", "--all")
+    shown = [read_output(capsys, service, "alerts", "show", str(row["id"])) for row in rows]
+    for text in (listed, *shown, read_output(capsys, service, "status")):
         assert [line for line in text.splitlines() if find_stored_names(line)] == []
     for state in STORED_STATES:
         assert state.replace("_", " ") in listed
@@ -65,7 +65,7 @@ SITE = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.
     ids=" ".join,
 )
 def test_times_are_in_the_zone_of_the_site_unless_utc_is_requested(service, capsys, verb):
-    local, utc = run_command(capsys, service, *verb), run_command(capsys, service, *verb, "--utc")
+    local, utc = read_output(capsys, service, *verb), read_output(capsys, service, *verb, "--utc")
     assert " CET" in local
     assert " CET" not in utc
     assert " UTC" in utc
@@ -73,7 +73,7 @@ def test_times_are_in_the_zone_of_the_site_unless_utc_is_requested(service, caps
 
 def test_json_always_contains_utc(service, capsys):
     outputs = [
-        run_command(capsys, service, "alerts", "list", "--all", "--json", *options) for options in ([], ["--utc"])
+        read_output(capsys, service, "alerts", "list", "--all", "--json", *options) for options in ([], ["--utc"])
     ]
     assert outputs[0] == outputs[1]
     assert all(json.loads(line)["raised_at"].endswith("Z") for line in outputs[0].splitlines())

@@ -15,8 +15,8 @@ from monitor.cli.session import (
     find_zones,
     format_in_zone,
     open_database,
-    require_any,
     print_result,
+    require_any,
 )
 from monitor.text.instants import record_to_json
 

@@ -21,9 +21,9 @@ from monitor.cli.session import (
     SiteFilter,
     check_site,
     open_database,
+    print_result,
     read_instant,
     require_any,
-    print_result,
 )
 from monitor.errors import NotFoundError, RefusedError
 from monitor.readings.queries.observations import SeriesRow, load_readings, load_series

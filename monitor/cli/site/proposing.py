@@ -7,7 +7,7 @@ import typer
 from monitor.alerts.acts.site_diff import format_proposal
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import find_readable_sites, require_readable
-from monitor.cli.session import LARGEST_ID, Commands, SiteFilter, check_site, open_database, require_any, print_result
+from monitor.cli.session import LARGEST_ID, Commands, SiteFilter, check_site, open_database, print_result, require_any
 from monitor.sites.queries.sites import Proposal
 from monitor.text.instants import format_iso, record_to_json
 

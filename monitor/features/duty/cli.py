@@ -13,8 +13,8 @@ from monitor.api.cli import (
     check_site,
     open_database,
     print_note,
-    require_readable,
     print_result,
+    require_readable,
 )
 from monitor.api.decision import unwrap_reason
 from monitor.api.errors import NotFoundError

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
-from monitor.api.cli import Commands, SiteArgument, pick_site, read_service, print_result
+from monitor.api.cli import Commands, SiteArgument, pick_site, print_result, read_service
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.text import convert_reason
 from monitor.api.worker import WorkerTask, run_in_worker

@@ -241,7 +241,10 @@ def test_recipients_are_notified_that_the_database_refuses_writes_while_the_slop
             assert "the database has accepted no writes since" in message["body"]
             assert "s: level green was stored last at" in message["body"]
             status, content = load_health(service)
-            assert (status, "cannot decide: the database has accepted no writes since" in content["reasons"][0]) == (503, True)
+            assert (status, "cannot decide: the database has accepted no writes since" in content["reasons"][0]) == (
+                503,
+                True,
+            )
             wait_for(lambda: status_messages[-1]["status"] == "offline", 20, "status to be no longer online")
             assert "cannot decide: the database" in status_messages[-1]["reason"]
             site_page = load_site_page(service)

@@ -244,7 +244,9 @@ def test_halted_machine_continues_without_alarms_about_the_halt(
         wait_for(lambda: receiver.find("the clock of this machine"), 20, "the step")
         (_, message), *_ = receiver.find("the clock of this machine")
         assert "went forward by 7,200 s" in message["body"]
-        assert "the machine stood still (a paused virtual machine) and the slope was not watched from" in message["body"]
+        assert (
+            "the machine stood still (a paused virtual machine) and the slope was not watched from" in message["body"]
+        )
         assert "or somebody set its clock" in message["body"]
         database = Database(sqlite_url)
         with database.read() as connection:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from forecasting.data.kinds import describe_drivers, format_span
-from monitor.api.cli import SiteArgument, check_site, open_database, require_any, print_result_in_order
+from monitor.api.cli import SiteArgument, check_site, open_database, print_result_in_order, require_any
 from monitor.api.errors import NotFoundError
 
 

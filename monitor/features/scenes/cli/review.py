@@ -29,7 +29,7 @@ def list_(
     if not everything:
         footprints = [footprint for footprint in footprints if footprint.unsure and footprint.verdict is None]
     for footprint in footprints:
-        session.show_in_order(_to_json(footprint), _format_line(footprint))
+        session.print_result_in_order(_to_json(footprint), _format_line(footprint))
     session.require_any(footprints, "no footprint" if everything else "no footprint to review; --all lists the others")
 
 

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Commands, SiteArgument, find_readable_sites, open_site, print_note, require_any, print_result
+from monitor.api.cli import (
+    Commands,
+    SiteArgument,
+    find_readable_sites,
+    open_site,
+    print_note,
+    print_result,
+    require_any,
+)
 from monitor.api.database import load_view
 from slopeward_earth.points.store.looks import load_largest, load_newest_issues
 from slopeward_earth.points.views import PointForecastRow, PointIssueRow

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.api.cli import Commands, SiteArgument, find_readable_sites, open_site, require_any, print_result
+from monitor.api.cli import Commands, SiteArgument, find_readable_sites, open_site, print_result, require_any
 from monitor.api.database import load_view
 from monitor.api.text import format_instants, format_iso, format_number
 from slopeward_earth.points.store.looks import PointEvent, StoredScan, load_looks

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from monitor.api.cli import Commands, SiteArgument, pick_site, read_service, print_result
+from monitor.api.cli import Commands, SiteArgument, pick_site, print_result, read_service
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.worker import WorkerTask, run_in_worker
 from slopeward_earth.susceptibility.records import PictureRequest, PictureResult
