@@ -35,6 +35,7 @@ from monitor.features.anomalies.samples import DetectorRecord, load_record
 from monitor.features.anomalies.serving import find_fitting
 from monitor.features.anomalies.state import (
     HISTORY_STEPS,
+    MAX_STATE_STEPS,
     DetectionRequest,
     DetectionResult,
     find_groups,
@@ -52,8 +53,21 @@ SERIES_AT_ONCE: Final = 2000
 FIRST_RUN_STEPS: Final = 60
 # If a group has checks only, readings of this time are checked again, because the service may have been stopped.
 CHECKED_AGAIN: Final = timedelta(days=7)
+# The shortest pause between two runs.
+SHORTEST_PAUSE_S: Final = 300.0
 LEFT_OUT: Final = "not scored"
 _CARRIED: Final = Template("compared.carried", "{past}, at {factor} times the thresholds of displacement")
+
+
+def find_pause_s(site: Site) -> float:
+    """Return the pause between two runs: `anomaly.every`, or less if a series sends often.
+
+    A state is made again after `MAX_STATE_STEPS` steps. A run after a longer pause would leave out earlier readings,
+    and would hold an hour of readings at once.
+    """
+    intervals_s = [spec.interval_s for station in site.stations for spec in station.series]
+    steps_s = MAX_STATE_STEPS / 2 * min(intervals_s, default=site.anomaly.every_s)
+    return min(site.anomaly.every_s, max(SHORTEST_PAUSE_S, steps_s))
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:

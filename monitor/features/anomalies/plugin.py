@@ -52,7 +52,7 @@ def register_jobs() -> Iterable[Job]:
     from monitor.features.anomalies import jobs, training
 
     return [
-        Job("anomaly", jobs.run, lambda site: site.anomaly.every_s if site else _DAY_S, 30.0),
+        Job("anomaly", jobs.run, lambda site: jobs.find_pause_s(site) if site else _DAY_S, 30.0),
         Job("train-detectors", training.run, lambda _: _DAY_S, 300.0),
     ]
 

@@ -25,7 +25,7 @@ from monitor.storage.actor import Actor
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from tests.data.daily_slope import SITE, START
-from tests.data.site_text import bounds, criterion
+from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.fixtures.databases import ON_BOTH
 
@@ -237,3 +237,9 @@ def test_a_dismissed_alarm_has_no_echoes_until_it_is_confirmed(database, stepped
     anomaly_state.forget(database, stepped.id)
     look(database, stepped, ECHO + 3)
     assert START + ECHO * DAY in list_over(database, alerted=False)
+
+
+@pytest.mark.parametrize(("interval", "pause_s"), [("1s", 360.0), ("10m", 3600.0), ("1h", 3600.0), ("0.1s", 300.0)])
+def test_job_runs_before_its_state_is_too_old_to_continue(interval, pause_s):
+    site = parse_site(head("fast") + station("G1", series("displacement", "mm", interval)), "fast.toml")
+    assert anomaly.find_pause_s(site) == pause_s
