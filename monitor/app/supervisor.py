@@ -38,6 +38,8 @@ FIRST_WRITE_AFTER_S: Final = 2.0
 WRITE_EVERY_S: Final = 10.0
 # A watcher that lets one call hang is called again by the next one.
 PING_EVERY_S: Final = 60.0
+EXTEND_START_EVERY_S: Final = 10.0
+EXTEND_START_BY_S: Final = 60
 # Exit status of the core after an error that another attempt does not correct, and then of the supervisor.
 EXIT_CANNOT_START: Final = 1
 
@@ -71,6 +73,7 @@ class Supervisor:
         ]
         self.records.restarters = self.restarters
         self._next_watchdog_s = 0.0
+        self._next_extension_s = 0.0
         self._next_trouble_s = 0.0
         self._next_write_s = self._started_s + FIRST_WRITE_AFTER_S
         self._next_ping_s = self._started_s + PING_EVERY_S
@@ -119,6 +122,7 @@ class Supervisor:
                 self.core_watch.check(now_s)
                 self._send_trouble_to_web(now_s)
                 self._notify_watchdog(now_s)
+                self._extend_start(now_s)
                 self._write_records(now_s)
                 self._ping_watcher(now_s)
                 if self._must_renew_core.is_set():
@@ -187,6 +191,13 @@ class Supervisor:
         if interval_s is not None and now_s >= self._next_watchdog_s:
             self._next_watchdog_s = now_s + interval_s
             health.notify_systemd("WATCHDOG=1")
+
+    def _extend_start(self, now_s: float) -> None:
+        """Ask systemd for more time during the start, because the upgrade of a large database takes minutes."""
+        is_starting = not self._is_ready and self.core.is_alive() and not self.core.trouble
+        if is_starting and now_s >= self._next_extension_s:
+            self._next_extension_s = now_s + EXTEND_START_EVERY_S
+            health.notify_systemd(f"EXTEND_TIMEOUT_USEC={EXTEND_START_BY_S * 1_000_000}")
 
     def _write_records(self, now_s: float) -> None:
         """Write to the database in a thread, because the database may hang."""

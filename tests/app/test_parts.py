@@ -30,6 +30,7 @@ from monitor.app.evaluation_queue import (
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
 from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
 from monitor.app.self_monitoring.dead_man_ping import OPENER
+from monitor.app.supervisor import Supervisor
 from monitor.errors import KilledError, NoWorkerError, StoreBusyError
 from monitor.hookspecs import hookimpl
 from monitor.logs import configure
@@ -628,6 +629,19 @@ def test_systemd_is_notified_and_its_watchdog_at_half_its_limit(monkeypatch):
     assert health.watchdog_interval_s() == 30.0
     monkeypatch.delenv("WATCHDOG_USEC")
     assert health.watchdog_interval_s() is None
+
+
+def test_systemd_waits_for_the_core_while_it_upgrades_the_database(monkeypatch):
+    supervisor = Supervisor(parse_service("", "x"), None, with_web=False)
+    supervisor.core = SimpleNamespace(is_alive=lambda: True, trouble="")
+    sent = []
+    monkeypatch.setattr(health, "notify_systemd", sent.append)
+    for now_s in (0.0, 5.0, 10.0):
+        supervisor._extend_start(now_s)
+    assert sent == ["EXTEND_TIMEOUT_USEC=60000000"] * 2
+    supervisor.core.trouble = "the database has accepted no writes"
+    supervisor._extend_start(20.0)
+    assert len(sent) == 2
 
 
 class FakeProcess:

@@ -41,7 +41,7 @@ def find_overdue(progress: Mapping[str, datetime], now: datetime, limit_s: float
 
 
 def notify_systemd(text: str) -> bool:
-    """Send `READY=1`, `WATCHDOG=1` or `STOPPING=1` to systemd; return False if it does not listen (sd_notify(3))."""
+    """Send a message such as `READY=1` to systemd; return False if it does not listen (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False

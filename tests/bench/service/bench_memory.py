@@ -117,9 +117,7 @@ def test_memory_does_not_grow(load: Load, sqlite_url: str, mosquitto: Any, tmp_p
         service.start()
         start_s = time.monotonic() - started
         core = service.find_child("monitor.app.core")
-        wait_for(
-            lambda: count(sqlite_url, "DISTINCT site) FROM evaluation") == len(sites), description="one per site"
-        )
+        wait_for(lambda: count(sqlite_url, "DISTINCT site) FROM evaluation") == len(sites), description="one per site")
         stream = Stream(mosquitto.url, load.rate_per_s)
         mib_at_start = resident_mib(core)
         stream.start()
