@@ -354,13 +354,13 @@ def test_bound_system_user_acts_as_its_account_and_root_is_not_authenticated(dat
         The effective user stays, so that files can be read.
         """
 
-        def run_command():
+        def run_as_user():
             os.environ.update({"SLOPEWARD_CONFIG": str(service), **variables})
             if user is not None:
                 os.setresuid(pwd.getpwnam(user).pw_uid, 0, 0)
             os._exit(run_command(list(arguments)))
 
-        return os.waitstatus_to_exitcode(run_forked(run_command))
+        return os.waitstatus_to_exitcode(run_forked(run_as_user))
 
     raise_level = ("level", "set", "bench", "yellow", "--reason", "it is wet")
     assert call(*raise_level, user="nobody") == 1
