@@ -110,8 +110,10 @@ def parse_times(texts: Iterable[str], form: str, rule: TimeRule = _PLAIN) -> lis
     has_month_name = "%b" in form
     times = []
     for text in texts:
-        if form_shape is not None and form_shape != _find_text_shape(text, has_month_name=has_month_name):
-            continue
+        if form_shape is not None:
+            text_shape = _find_text_shape(text, has_month_name=has_month_name)
+            if text_shape != form_shape and not (form.endswith("%z") and text_shape.startswith(form_shape)):
+                continue
         try:
             times.append(form_rule.read_naive(text))
         except PayloadError:
@@ -121,11 +123,14 @@ def parse_times(texts: Iterable[str], form: str, rule: TimeRule = _PLAIN) -> lis
 
 @lru_cache(maxsize=1024)
 def _find_form_shape(form: str) -> str | None:
-    """Return the shape of all texts of a form; None if they have several shapes.
+    """Return the shape of all texts of a form, without the zone that ends it; None if they have several shapes.
 
     >>> _find_form_shape("%d. %b %Y %H:%M UTC"), _find_form_shape("%Y%m%d"), _find_form_shape("iso")
     ('0.a0:0a', '0', None)
+    >>> _find_form_shape("%d.%m.%Y %H:%M %z")
+    '0.0.00:0'
     """
+    form = form.removesuffix("%z")
     if "%" not in form or "%z" in form:
         return None
     return find_shape(_DIRECTIVE.sub(lambda directive: "a" if directive[1] in _DIRECTIVES_OF_LETTERS else "0", form))
