@@ -32,6 +32,7 @@ MODELS = sorted(SEGMENTERS)
 # networks without normalisation need small steps, those with four channels at this width and those with attention
 # large ones
 RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2, "transformer-unet": 3e-2, "unet-vit": 3e-2}
+TRAINING_IMAGES = (3, 32)
 
 
 @pytest.fixture
