@@ -26,6 +26,8 @@ PAGE = (REPOSITORY / "docs/explanation/decisions.md").read_text(encoding="utf-8"
 YEAR = 2026
 START = parse_time("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
+# Nothing happens in the hours before.
+EVALUATED_FROM = parse_time("2026-03-02T21:00:00Z")
 # The noise of both stations in mm. Each starts at another place.
 NOISE_MM = (0.4, -0.7, 0.2, 0.9, -0.3, -0.8, 0.6, 0.1, -0.5, 0.7, -0.2, -0.6)
 MOTION_FROM = parse_time("2026-03-03T00:00:00Z")
@@ -81,7 +83,7 @@ def measure(station: str, at: datetime, displace: Callable[[str, datetime], floa
 
 
 class Example:
-    """The site of the page. It is evaluated with each reading and whenever a deadline passes, as by the service."""
+    """The site of the page. It is evaluated with each reading from EVALUATED_FROM on and whenever a deadline passes, as by the service."""
 
     def __init__(self, database: Database, displace: Callable[[str, datetime], float]) -> None:
         self.database = database
@@ -101,6 +103,8 @@ class Example:
             self._store_readings(at)
             if at in self.acts:
                 self.acts[at](at)
+            if at < EVALUATED_FROM and at not in instants:
+                continue
             decision = evaluate_site(self.database, self.site, at, "data").decision
             if at in instants:
                 yield at, decision
