@@ -8,7 +8,7 @@ from monitor.cli.main import run_command
 from tests.data.site_text import criterion, head, series, station
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
-YEARS = 3
+YEARS = 2
 
 HEAD = (
     head("made", "Made slope")
@@ -27,12 +27,12 @@ RULES = (
 
 
 def make_slope(seed=4):
-    """Three years of daily rain; the slope moves for a week from the day on which two days brought over 70 mm."""
+    """Two years of daily rain; the slope moves for a week from the day on which two days brought over 70 mm."""
     chance = random.Random(seed)
     rain, moved, events = [], [], []
     place, busy = 0.0, 0
     for i in range(365 * YEARS):
-        storm = chance.random() < 0.02
+        storm = chance.random() < 0.04
         rain.append(chance.uniform(30.0, 90.0) if storm else max(0.0, chance.gauss(-2.0, 5.0)))
         if i and rain[i] + rain[i - 1] > 70.0:
             if not busy:
