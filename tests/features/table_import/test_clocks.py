@@ -21,6 +21,7 @@ from monitor.ingest.text.clocks import normalise_time
 from monitor.ingest.text.counts import find_time_count
 from monitor.ingest.text.plausible_times import doubt_count, doubt_span
 from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.fixtures.soak import with_soak
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGIN = datetime(2025, 2, 13, 5)
@@ -285,10 +286,11 @@ def test_times_that_cannot_be_and_words_that_gainsay_a_mapping_are_a_doubt(tmp_p
     assert find_time_count("Time") is None
 
 
-def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path):
+@pytest.mark.parametrize("count", with_soak(15, 60))
+def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path, count):
     rng = random.Random(5)
     signs = [*"0123456789/:. -TzZapm", *BLANKS, "พ", "下", "٣", "\u202e"]
-    for k in range(60):
+    for k in range(count):
         cells = ["".join(rng.choices(signs, k=rng.randint(1, 24))) for _ in range(20)]
         path = lay_rows(tmp_path / f"{k}.csv", "Time;Crack 1 (mm)", (f"{c};{n}.5" for n, c in enumerate(cells)))
         with suppress(ConfigError):  # nothing else may come

@@ -13,6 +13,7 @@ from monitor.features.table_import.guess.toml_writer import format_stations
 from monitor.ingest.files.lines import open_wide
 from monitor.sites.records import Origin
 from tests.data.payloads.guessed import lay_rows
+from tests.fixtures.soak import in_soak
 
 BEGIN = datetime(2025, 3, 4)
 DAYS = 60
@@ -55,7 +56,7 @@ def find_question(found, key):
     return next(question for question in found.questions if question.key == key)
 
 
-@pytest.mark.parametrize("place", [SWISS, LOCAL, BESIDE_INSTRUMENT])
+@pytest.mark.parametrize("place", [SWISS, BESIDE_INSTRUMENT, *in_soak(LOCAL)])
 @pytest.mark.parametrize(
     ("head", "order"),
     [
@@ -244,7 +245,7 @@ def test_a_wrong_answer_about_x_and_y_is_noticed(tmp_path):
     assert find_question(understand(path, answers | {"axes": "x east, y north"}), "exchanged")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     place=st.tuples(*([st.floats(-9e5, 9e5)] * 3)),
     speeds_mm=st.tuples(*([st.floats(-40.0, 40.0)] * 3)),
@@ -267,7 +268,7 @@ def test_coordinates_are_never_silently_displacements(tmp_path_factory, place, s
             assert moved_mm == pytest.approx(29 * speed_mm, abs=0.21)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(speeds_mm=st.tuples(*([st.floats(-400.0, 400.0)] * 3)), unit=st.sampled_from(["m", "cm", "mm"]))
 def test_displacements_since_the_first_survey_are_not_asked_about(tmp_path_factory, speeds_mm, unit):
     size = {"m": 1000.0, "cm": 10.0, "mm": 1.0}[unit]

@@ -25,6 +25,7 @@ from monitor.features.table_import.guess.words import names_stable_ground
 from monitor.ingest.files.temporary import open_imported_files
 from monitor.sites.parsing import find_weaknesses, parse_site
 from monitor.worker.records import plain_to_record, record_to_plain
+from tests.fixtures.soak import in_soak
 from tests.tables import tabulated
 
 BEGIN = datetime(2025, 3, 1)
@@ -120,7 +121,12 @@ SLOPES = MappingProxyType(
 )
 
 
-@pytest.mark.parametrize("slope", SLOPES)
+SIMILAR_SLOPES = ("semicolons", "one only rises", "one only sinks", "all stable", "a crack that closes", "a settlement")
+
+
+@pytest.mark.parametrize(
+    "slope", [*(slope for slope in SLOPES if slope not in SIMILAR_SLOPES), *in_soak(*SIMILAR_SLOPES)]
+)
 def test_the_first_site_file_passes_check_and_sees_what_its_record_does(slope, tmp_path):
     columns, how, highest = SLOPES[slope]
     path = lay(tmp_path / "hang.csv", columns, **how)
@@ -133,7 +139,7 @@ def test_the_first_site_file_passes_check_and_sees_what_its_record_does(slope, t
     assert judged(site) == names - bases, "each station that may move is judged, and no base alone"
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", [*range(4), *in_soak(*range(4, 16))])
 def test_azimuth_and_plunge_are_those_of_the_record_within_their_errors(seed, tmp_path):
     rng = random.Random(seed)
     azimuth, plunge, rate = rng.uniform(0, 360), rng.uniform(-60, 75), 10 ** rng.uniform(-0.5, 1.5)
@@ -157,7 +163,7 @@ def test_azimuth_and_plunge_are_those_of_the_record_within_their_errors(seed, tm
     [lambda day: 0.0, lambda day: 6 * sin(day / 58), lambda day: 6 * sin(day * 6.283), lambda day: 400 * (day == 50)],
     ids=["scatter", "seasons", "days", "a spike"],
 )
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *in_soak(1, 2, 3)])
 def test_no_direction_is_proposed_where_no_motion_is_sure(wander, seed, tmp_path):
     columns = in_space(G1=(wander, lambda day: wander(day) / 2, 0.0))
     text, site, _ = begin_site(lay(tmp_path / "a.csv", columns, days=500, every_h=24, noise=2.0, seed=seed))

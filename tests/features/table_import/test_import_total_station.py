@@ -13,7 +13,7 @@ from monitor.cli.main import run_command
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
 
-HOURS = 24 * 30
+HOURS = 24 * 15
 PRISMS = {
     "PR1": (1000.0, 2000.0, 500.0, 0.5),
     "PR2": (1100.0, 2020.0, 490.0, 8.0),
@@ -123,7 +123,7 @@ def test_coordinates_become_displacement_and_a_level(begin, capsys):
     assert "--answer 'coordinates=...'" in capsys.readouterr().err
     assert import_file("prisms.csv", *place, "coordinates=coordinates", "reference=first") == 0
     newest = list_newest()
-    assert newest["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
+    assert newest["PR2", "displacement_east"] == pytest.approx(0.8 * (120 + 480), abs=15)
     assert newest["REF1", "displacement_east"] == pytest.approx(0.0, abs=8)
     assert not [quantity for _, quantity in newest if quantity.startswith("position")]
     said = capsys.readouterr().out
@@ -147,7 +147,7 @@ interval = "1h"
     answers = ("zone=UTC", "coordinates=coordinates", "reference=first")
     answered = [word for answer in answers for word in ("--answer", answer)]
     assert run_command(["import", "prisms.csv", "--site", "cut", "--yes", *answered]) == 0, capsys.readouterr().err
-    assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
+    assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (120 + 480), abs=15)
 
 
 def test_distances_and_angles_use_the_instrument_of_the_site_file(begin, capsys):
@@ -158,8 +158,8 @@ def test_distances_and_angles_use_the_instrument_of_the_site_file(begin, capsys)
         == 0
     )
     newest = list_newest()
-    assert newest["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
-    assert newest["PR2", "displacement_north"] == pytest.approx(-0.5 * (240 + 480), abs=15)
+    assert newest["PR2", "displacement_east"] == pytest.approx(0.8 * (120 + 480), abs=15)
+    assert newest["PR2", "displacement_north"] == pytest.approx(-0.5 * (120 + 480), abs=15)
     assert "PR2: velocity" in capsys.readouterr().out
 
 
@@ -176,8 +176,8 @@ def test_distances_and_angles_of_a_new_site_become_displacement_and_a_level(begi
     write_polar(begin, has_site=False)
     assert import_file("polar.csv", "place=46,9", *POLAR_ANSWERS) == 0
     newest = list_newest()
-    assert newest["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
-    assert newest["PR2", "displacement_north"] == pytest.approx(-0.5 * (240 + 480), abs=15)
+    assert newest["PR2", "displacement_east"] == pytest.approx(0.8 * (120 + 480), abs=15)
+    assert newest["PR2", "displacement_north"] == pytest.approx(-0.5 * (120 + 480), abs=15)
     assert newest["REF1", "displacement_east"] == pytest.approx(0.0, abs=15)
     said = capsys.readouterr().out
     assert "PR2: velocity" in said
@@ -205,6 +205,6 @@ def test_a_total_station_is_added_to_a_site_without_prisms(begin):
     Path("configs/sites/cut.toml").write_text(EMPTY_SITE)
     answered = [word for answer in POLAR_ANSWERS for word in ("--answer", answer)]
     assert run_command(["import", "polar.csv", "--site", "cut", "--yes", *answered]) == 0
-    assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (240 + 480), abs=15)
+    assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (120 + 480), abs=15)
     assert "[[total_station]]" in Path("configs/sites/cut.toml").read_text()
     assert run_command(["import", "polar.csv", "--site", "cut", "--yes"]) == 0

@@ -10,6 +10,7 @@ from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.recognise import find_form
 from tests.data.payloads.guessed import keep, read_good
+from tests.fixtures.soak import in_soak, with_soak
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGIN = datetime(2025, 7, 28)
@@ -102,7 +103,7 @@ def test_seconds_or_minutes_of_the_day_are_refused(tmp_path, name, seconds):
 
 
 @pytest.mark.parametrize("step_h", [6, 24])
-@pytest.mark.parametrize("month", [1, 3, 12])
+@pytest.mark.parametrize("month", [1, *in_soak(3, 12)])
 @pytest.mark.parametrize(("usual", "other"), [("%d/%m/%Y", "%m/%d/%Y"), ("%m/%d/%Y", "%d/%m/%Y")])
 def test_exchanged_days_and_months_are_asked_for(tmp_path, step_h, month, usual, other):
     begin = datetime(2024, month, 1)
@@ -129,7 +130,7 @@ def test_the_answer_that_dates_have_one_order_is_followed(tmp_path):
 ZONES = [("Europe/Zurich", 1, "Etc/GMT-1"), ("America/New_York", -5, "Etc/GMT+5"), ("Europe/London", 0, "UTC")]
 
 
-@pytest.mark.parametrize("step_min", [30, 60])
+@pytest.mark.parametrize("step_min", with_soak(60, 30))
 @pytest.mark.parametrize("begin", [datetime(2025, 3, 5), datetime(2024, 10, 20)])
 @pytest.mark.parametrize("stations", [("A",), ("A", "B")])
 @pytest.mark.parametrize(("zone", "hours", "fixed"), ZONES)

@@ -100,7 +100,7 @@ def test_a_number_in_brackets_inside_a_heading_is_no_unit(heading):
     assert read_heading(heading).unit is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     form=st.sampled_from(sorted(CHAINS)),
     chains=st.integers(1, 3),
