@@ -120,10 +120,10 @@ def test_weights_do_not_depend_on_anything_after_calibration(changed_after_calib
     assert to_bytes(one, "d") == to_bytes(two, "d")
 
 
-def test_two_runs_give_the_same_bytes_on_any_number_of_threads(model):
+def test_two_runs_give_the_same_bytes_on_any_number_of_threads(model_to_train):
     def train(seed=QUICK.seed):
         settings = replace(QUICK, seed=seed, stride=16, batch=4)  # two epochs of four steps: enough to part
-        return model_hash(to_bytes(train_network(model, PANEL, PARTS, HORIZONS, settings).forecaster, "d"))
+        return model_hash(to_bytes(train_network(model_to_train, PANEL, PARTS, HORIZONS, settings).forecaster, "d"))
 
     once = train()
     before = torch.get_num_threads()
@@ -330,14 +330,14 @@ def test_an_edge_leads_from_who_moves_first():
     np.testing.assert_array_equal(backwards, [[0.0, 0.0], [1.0, 0.0]])
 
 
-def test_no_network_runs_back_where_a_motion_runs_faster_than_any_it_learnt(model):
+def test_no_network_runs_back_where_a_motion_runs_faster_than_any_it_learnt(model_to_train):
     """Quiet months, then a slide: what is learnt of noise is not laid on the motion in the scale of the motion."""
     row, rng = np.arange(500.0), np.random.default_rng(4)
     pace = 0.02 + np.where(row < 400, 0.0, 0.2 * np.exp((row - 400.0) / 15.0))
     values = np.cumsum(np.outer(pace, [1.0, 0.5, 2.0]), axis=0) + rng.normal(0.0, 1.0, (500, 3))
     panel, known = Panel(0.0, DAY_S, ("A", "B", "C"), values), 420
     settings = Settings(epochs=4, learning_rate=8e-3, batch=16, window=30)
-    forecaster = train_network(model, panel.head(known), split(known), HORIZONS, settings).forecaster
+    forecaster = train_network(model_to_train, panel.head(known), split(known), HORIZONS, settings).forecaster
     at = np.arange(460, 490)
     ahead = forecaster.quantiles(values, at)[:, :, 0, 2] - values[at]
     came = values[at + forecaster.recipe.steps[0]] - values[at]

@@ -151,7 +151,7 @@ def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_no
     }
     save_model(tmp_path / "made.safetensors", network, card)
     loaded = load_model(str(tmp_path / "made.safetensors")).network
-    images = torch.cat([torch.randn(2, 3, 48, 40), torch.full((1, 3, 48, 40), 0.7)])
+    images = torch.cat([torch.randn(2, 3, 32, 40), torch.full((1, 3, 32, 40), 0.7)])
     with torch.inference_mode():
         logits = network(images)
         assert torch.equal(twin(images), logits)
