@@ -475,6 +475,7 @@ def _check_folds(out):
             assert all(any((tiles.read(int(k)).mask == 1).any() for k in part) for part in (fit, held))
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_learnt_weights_are_scored_beside_the_simple_maps_wherever_patches_lie(learnt, tmp_path, monkeypatch, capsys):
     folder, weights = learnt[0], learnt[1]["weights"]

@@ -22,6 +22,7 @@ from packages.lab.tests.data.tiny_recipe import tiny
 from slopeward_lab.recipes.recipe_file import SHIPPED, find_recipe, read_recipe
 from slopeward_lab.recipes.run import run_recipe
 from tests.data.forked import run_forked
+from tests.fixtures.soak import with_soak
 from tests.tables import tabulated
 
 RECIPE = tiny(24, 6, 3)
@@ -57,7 +58,7 @@ def test_killed_recipe_resumes_to_the_same_weights(tmp_path, capsys):
     assert "epoch 3/3" in answer.err
 
 
-@pytest.mark.parametrize("name", ["encoder.safetensors", "encoder.pth"])
+@pytest.mark.parametrize("name", with_soak("encoder.safetensors", "encoder.pth"))
 def test_a_recipe_that_begins_with_a_file_of_weights_ends_with_a_card_that_names_it(tmp_path, capsys, name):
     recipe, encoder, out = tmp_path / "tiny.toml", tmp_path / name, tmp_path / "mine.safetensors"
     recipe.write_text(RECIPE.replace("epochs = 3", "epochs = 1"))
