@@ -33,7 +33,7 @@ from slopeward_earth.insar.zones import read_zones
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT, write_service
-from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.databases import ON_BOTH, ON_SQLITE
 
 # rates are judged as known now: the stack ends a few days ago
 LAST = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)
@@ -153,7 +153,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     assert alert.state == "returned_unacknowledged"
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
     stack, site, _ = valley
     change_coherence(stack, len(DATES) - 1, 0.34)

@@ -91,7 +91,7 @@ def test_the_map_is_the_truth_and_the_same_whatever_the_windows(plain, monkeypat
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
-    landscape = draw(tmp_path, seed=1, size=60)
+    landscape = draw(tmp_path, seed=1, size=40)
     first, again = (learn(landscape, ("logistic", "boosting"), name=f"{k}.json") for k in range(2))
     assert again["model_hash"] == first["model_hash"]
 
@@ -104,6 +104,7 @@ def test_wrong_labels_lower_the_score_and_not_the_honesty(tmp_path):
     assert scores["calibration"]["expected_calibration_error"] < 0.025
 
 
+@pytest.mark.soak
 def test_where_landslides_lie_in_swarms_the_interval_is_that_of_blocks(tmp_path):
     landscape = draw(tmp_path, seed=1, size=150, base=-6, hidden=1.8, lumps_px=9)
     scores = learn(landscape, ("boosting",))["scores"]

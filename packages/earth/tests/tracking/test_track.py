@@ -15,7 +15,7 @@ from slopeward_earth.tracking.stations import StationDisplacement, store_vectors
 from tests.data.site_text import series, station
 from tests.data.surveys.images import PLACE, SLID_M, write_pair, write_still
 from tests.data.watched_slope import SITE_TEXT, write_service
-from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.databases import ON_SQLITE
 
 MOVED = series("displacement", "mm", "30d", source="image correlation")
 STATION = station("P1", MOVED, latitude=PLACE[1], longitude=PLACE[0], azimuth_deg=116.0)
@@ -53,7 +53,7 @@ def read_rows(database):
     return sorted(rows, key=lambda row: (row[1].observed_at, row[0]))
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_stations_get_series_with_errors_and_chains_add_up(database, track, images, tmp_path):
     first, second, third = images
     stations = ["--site", "bench", "--stable", str(Path(first).with_name("still.tif"))]
