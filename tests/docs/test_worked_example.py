@@ -83,7 +83,10 @@ def measure(station: str, at: datetime, displace: Callable[[str, datetime], floa
 
 
 class Example:
-    """The site of the page. It is evaluated with each reading from EVALUATED_FROM on and whenever a deadline passes, as by the service."""
+    """The site of the page.
+
+    From EVALUATED_FROM on it is evaluated with each reading and whenever a deadline passes, as by the service.
+    """
 
     def __init__(self, database: Database, displace: Callable[[str, datetime], float]) -> None:
         self.database = database
