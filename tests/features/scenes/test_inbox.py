@@ -30,7 +30,7 @@ from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 from tests.data.surveys.fine_scene import write_fine
-from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.databases import ON_SQLITE
 
 HOUR = timedelta(hours=1)
 SCAR, LARGER = (36, 40, 48, 52), (30, 32, 52, 52)
@@ -61,7 +61,7 @@ def alerts(database):
         return {r.key: r.state for r in c.execute(select(a.key, a.state).where(a.closed_at.is_(None)))}
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox):
     for day, boxes in ((7, []), (12, [SCAR]), (17, [LARGER])):
         write_date(inbox / "latest", may(day), boxes)

@@ -23,7 +23,7 @@ from monitor.storage.views import load_view
 from tests.data.drawn_scenes import SITE, add_site, may, polygons, prove_outlines
 from tests.data.store_rows import ask
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
-from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.databases import ON_SQLITE
 
 HOUR = timedelta(hours=1)
 SMALL, LARGE, LARGEST, OTHER = (10, 10, 30, 30), (10, 10, 40, 30), (10, 10, 50, 30), (44, 44, 60, 60)
@@ -186,7 +186,7 @@ def list_values(database, station, quantity, at, known_at):
         return [(r.value, r.revision, r.flags) for r in found]
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database, config, near_site):
     deliver_version(database, config, near_site, "a", "a", may(7) + HOUR)
     deliver_version(database, config, near_site, "b", "b", may(12) + HOUR)

@@ -203,6 +203,7 @@ def test_files_are_made_without_a_picture_where_the_image_is_gone(first, tmp_pat
     assert "preview" not in json.loads((out / "run.json").read_text())["outputs"]
 
 
+@pytest.mark.soak
 def test_a_kill_at_each_rename_and_removal_is_mended(first, tmp_path):
     """After the record is there nothing is made anew: the image may be gone by then."""
     clean, steps = read_files(first[2] / "clean"), 0
@@ -458,6 +459,7 @@ def hokkaido(measured, tmp_path):
     return make
 
 
+@pytest.mark.soak
 @pytest.mark.data
 @pytest.mark.slow
 def test_the_measured_scene_end_to_end(hokkaido, measured, tmp_path):

@@ -509,7 +509,15 @@ def list_sides(weights: str) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("weights", "side"), [("auto", 10.0), *((name, side) for name in SHIPPED for side in list_sides(name))]
+    ("weights", "side"),
+    [
+        ("auto", 10.0),
+        *(
+            pytest.param(name, side, marks=[pytest.mark.soak] if k else [])
+            for name in SHIPPED
+            for k, side in enumerate(list_sides(name))
+        ),
+    ],
 )
 def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, weights, side):
     """At the pixels of their own training and at others: refused, nothing found, or doubted by its type of numbers."""
@@ -533,7 +541,13 @@ def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, 
 
 
 @pytest.mark.parametrize(
-    ("weights", "side"), [("bijie", 0.6), ("bijie", 1.2), ("bijie", 2.4), ("landslide4sense-standard", 10.0)]
+    ("weights", "side"),
+    [
+        ("bijie", 0.6),
+        ("landslide4sense-standard", 10.0),
+        pytest.param("bijie", 1.2, marks=pytest.mark.soak),
+        pytest.param("bijie", 2.4, marks=pytest.mark.soak),
+    ],
 )
 def test_no_picture_of_radar_gets_an_outline_without_a_doubt(tmp_path, weights, side):
     """Of the whole family by lot, and of 4 looks: channels that share none of their speckle, or much of it."""
@@ -579,6 +593,7 @@ def aerial(measured):
     return [crops.read(k).image.clip(1, 255) for k in range(0, len(crops), 24)]
 
 
+@pytest.mark.soak
 def test_aerial_crops_that_moved_or_whose_red_is_green_are_doubted_and_others_are_not(tmp_path, aerial):
     """Also where the pixels are oblong: there a picture that was warped is soft one way."""
     seen = {"plain": [], "moved": [], "exchanged": [], "oblong": []}
@@ -599,6 +614,7 @@ def test_aerial_crops_that_moved_or_whose_red_is_green_are_doubted_and_others_ar
     assert count == {"plain": (0, 0), "oblong": (0, 0), "exchanged": (0, 3), "moved": (3, 0)}
 
 
+@pytest.mark.soak
 def test_a_negative_and_an_aerial_crop_said_to_be_coarse_are_doubted_and_neither_is_as_it_is(
     tmp_path, aerial, measured
 ):

@@ -26,6 +26,7 @@ from tests.data.asked_detection import detect
 from tests.data.surveys import rasters
 from tests.data.surveys.fine_scene import write_fine
 from tests.data.surveys.rasters import read_values
+from tests.fixtures.soak import in_soak, with_soak
 
 SIZE = 112
 PLACE = grid_around(141.95, 42.73, SIZE, 10.0)
@@ -57,7 +58,7 @@ def total_m2(answer):
     return sum(polygon["area_m2"] for polygon in answer["polygons"])
 
 
-@pytest.mark.parametrize("geographic", [False, True])
+@pytest.mark.parametrize("geographic", with_soak(ordinary=True, soak=False))
 def test_finer_pixels_are_brought_to_those_of_the_model(drawn, tmp_path, capsys, geographic):
     """A scene of 5 m says that it should be, and by how much; resampled it shows the areas of the scene of 10 m."""
     place = grid_around(141.95, 42.73, SIZE, 10.0, geographic=geographic)
@@ -106,7 +107,7 @@ def halve(grid):
 TILTED = Grid(Affine(9.6, 2.8, *PLACE.transform[2:3], 2.8, -9.6, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
 
 
-@pytest.mark.parametrize("place", [PLACE, TILTED, grid_around(141.95, 42.73, SIZE, 10.0, geographic=True)])
+@pytest.mark.parametrize("place", [TILTED, *in_soak(PLACE, grid_around(141.95, 42.73, SIZE, 10.0, geographic=True))])
 def test_a_finer_image_is_read_at_the_pixels_of_the_training_by_itself(drawn, tmp_path, able, place):
     """What is found lies on the image's own pixels, is as large as at 10 m, and nodata stays what it was."""
     blank = np.s_[:31, 70:]
@@ -244,7 +245,15 @@ def run_command_of(capsys, *words):
     return code, said.out, said.err
 
 
-@pytest.mark.parametrize(("pixel_m", "how"), [(2.5, {}), (0.5, {}), (2.5, {"degrees": True}), (0.5, {"oblong": 4.0})])
+@pytest.mark.parametrize(
+    ("pixel_m", "how"),
+    [
+        (2.5, {}),
+        (0.5, {"oblong": 4.0}),
+        pytest.param(0.5, {}, marks=pytest.mark.soak),
+        pytest.param(2.5, {"degrees": True}, marks=pytest.mark.soak),
+    ],
+)
 def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pixel_m, how):
     path, out = write_fine(tmp_path / "fine.tif", pixel_m, **how), tmp_path / "out"
     code, told, said = run_command_of(capsys, path, "--out", out, "--threshold", "0.3")
