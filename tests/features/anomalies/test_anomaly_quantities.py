@@ -30,7 +30,8 @@ from monitor.storage.views import load_view
 from monitor.text.instants import format_iso
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
-from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.databases import ON_SQLITE
+from tests.fixtures.soak import in_soak
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -195,7 +196,7 @@ def test_a_wrong_unit_is_listed_until_the_readings_are_as_before(database: Datab
     assert [one for one in list_findings(database) if "unit" in one[3]] == [], "it speaks as before"
 
 
-@pytest.mark.parametrize("word", ["dismissed", "work", "other cause", "unit"])
+@pytest.mark.parametrize("word", ["work", "unit", *in_soak("dismissed", "other cause")])
 def test_a_label_or_work_on_the_station_ends_a_wrong_unit(database: Database, word: str) -> None:
     """Who confirms that it is the unit leaves it on the board."""
 
@@ -279,7 +280,7 @@ def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: D
     assert list_rows() == with_others
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_the_number_of_statements_does_not_grow_with_the_quantities(database: Database) -> None:
     asked: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda _c, _cursor, sql, *_: asked.append(sql))

@@ -32,7 +32,7 @@ from monitor.text.instants import parse_time
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
-from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.databases import ON_SQLITE
 
 NOW = parse_time("2026-06-30T12:00:00Z")
 DAY, ADA = timedelta(days=1), Actor("Ada")
@@ -97,7 +97,7 @@ def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
     assert ask(watched, load_factors, site) == {"rules": 1.0}
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowly(watched, tmp_path, capsys):
     number = say(watched, ["dismissed"] * 9)
     assert (look(watched).describe(), correct_thresholds(watched, SITE, NOW)) == ("not measured: 9 of 10 labels", [])

@@ -27,7 +27,7 @@ from monitor.storage.views import load_view
 from tests.data.daily_slope import SITE, START
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, enter_offset, tell
-from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.databases import ON_BOTH, ON_SQLITE
 
 DAY = timedelta(days=1)
 STATIONS = 3
@@ -119,7 +119,7 @@ def test_a_later_entry_makes_the_state_again(database: Database, begun: Site) ->
     assert not any(alerted for _, _, alerted in last.values())
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_a_step_is_no_anomaly_of_the_readings_after_it(database: Database, begun: Site) -> None:
     bounded = parse_site(SITE + criterion("rate", stations=["*"], quantity="displacement", **bounds(yellow="6 3d")), "")
     bounded = replace(bounded, anomaly=begun.anomaly)

@@ -54,7 +54,7 @@ def check_board(slope):
 @pytest.mark.parametrize(
     ("interval", "received_at"),
     [
-        pytest.param(READING_INTERVAL, None, id="readings received live"),
+        pytest.param(READING_INTERVAL, None, id="readings received live", marks=pytest.mark.soak),
         pytest.param(STEP, END, id="record sent at once, as the demo does"),
     ],
 )

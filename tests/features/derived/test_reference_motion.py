@@ -21,7 +21,6 @@ from monitor.text.instants import from_epoch_s
 from tests.data.site_text import FOUR, criterion, head, series, station, table
 from tests.data.store_rows import tell
 from tests.features.derived.test_relative import HOW, ONE, START, Motion, replay, rise, write
-from tests.tables import tabulated
 from tests.web.served import serving
 
 T0: Final = 1.8e9
@@ -37,11 +36,11 @@ def load_conditions(database: Database, site: str) -> Mapping[str, Mapping[str, 
     return conditions
 
 
-@tabulated(
+@pytest.mark.parametrize(
     ("name", "motions", "rate_mm_per_day"),
     [
         ("steady", ("G1", "G2", "REF1"), 30.0),
-        ("fast", ("G1", "G2", "REF1"), 240.0),
+        pytest.param("fast", ("G1", "G2", "REF1"), 240.0, marks=pytest.mark.soak),
         ("one-follows", ("G1", "REF1"), 60.0),
     ],
 )
@@ -74,12 +73,12 @@ def test_page_says_that_the_level_is_relative(database: Database) -> None:
     assert "the reference REF1 moves with the stations measured against it" in page
 
 
-@tabulated(
+@pytest.mark.parametrize(
     ("name", "motions"),
     [
-        ("still", {}),
+        pytest.param("still", {}, marks=pytest.mark.soak),
         ("swap", {"REF1": rise(40, 50.0)}),  # the antenna of the reference is replaced
-        ("swap-down", {"REF1": rise(40, -80.0)}),
+        pytest.param("swap-down", {"REF1": rise(40, -80.0)}, marks=pytest.mark.soak),
         ("slope", {"G1": rise(40, 0.0, 60.0), "G2": rise(40, 0.0, 60.0)}),
     ],
 )

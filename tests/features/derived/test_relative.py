@@ -28,6 +28,7 @@ from monitor.storage.engine import Database
 from monitor.storage.views import load_view
 from monitor.text.instants import parse_time
 from tests.data.site_text import FOUR, bounds, criterion, head, series, station, table
+from tests.fixtures.soak import in_soak
 from tests.tables import tabulated
 
 START, HOUR = parse_time("2026-03-01T00:00:00Z"), timedelta(hours=1)
@@ -148,7 +149,7 @@ def test_a_reference_stands_for_itself_and_a_station_once(more: str) -> None:
         parse_site(write(ONE, more), "bench.toml")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *in_soak(1, 2)])
 def test_a_common_motion_leaves_values_and_levels_as_they_would_be_without_it(database: Database, seed: int) -> None:
     rng = random.Random(seed)
     shift, drift, at = rng.uniform(-80.0, 80.0), rng.uniform(-40.0, 40.0), rng.randrange(30, 48)
@@ -173,13 +174,13 @@ def rise(at: int, size: float, per_day: float = 0.0) -> Motion:
     return lambda h: (size + (h - at) * per_day / 24.0) * (h >= at)
 
 
-@tabulated(
+@pytest.mark.parametrize(
     ("name", "motions", "raised"),
     [
-        ("quake", {"G1": (40, 50.0), "G2": (40, 50.0), "REF1": (40, 50.0)}, None),  # an earthquake
+        pytest.param("quake", {"G1": (40, 50.0), "G2": (40, 50.0), "REF1": (40, 50.0)}, None, marks=pytest.mark.soak),
         ("swap", {"REF1": (40, 50.0)}, None),  # another antenna on the reference
-        ("swap-back", {"REF1": (40, -50.0)}, None),
-        ("both", {"REF1": (40, 50.0), "G1": (41, 0.0, 60.0)}, 51),  # a failure begins within the hour
+        pytest.param("swap-back", {"REF1": (40, -50.0)}, None, marks=pytest.mark.soak),
+        pytest.param("both", {"REF1": (40, 50.0), "G1": (41, 0.0, 60.0)}, 51, marks=pytest.mark.soak),
         ("failure", {"G1": (40, 50.0), "G2": (40, 50.0, 60.0), "REF1": (40, 50.0)}, 50),  # and a failure begins with it
         (
             "slope",

@@ -116,6 +116,7 @@ def compare(capsys, *words):
     return status, out.out, out.err
 
 
+@pytest.mark.soak
 def test_the_verb_prints_a_row_for_each_model_and_peer(library, tmp_path, capsys):
     words = ("--peers", write_long(tmp_path / "slope.csv"), "--horizon", "1d,7d", "--origins", "4")
     status, out, err = compare(capsys, *words)

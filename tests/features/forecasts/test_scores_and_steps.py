@@ -26,7 +26,7 @@ from monitor.worker import compute
 from tests.data.crossing import cross
 from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import enter_offset, tell
-from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.databases import ON_BOTH, ON_SQLITE
 
 START = parse_time("2026-01-01T00:00:00Z")
 DAY = timedelta(days=1)
@@ -88,14 +88,14 @@ def issued(database, tmp_path, monkeypatch):
     return database, now
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_an_open_step_is_no_error_of_a_forecast(issued):
     database, now = issued
     score_targets(database, SITE, now)
     assert read_largest_error(database) < 5.0
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_an_offset_of_the_time_after_a_forecast_is_no_error(issued):
     database, now = issued
     sign_offset(database, STEP_DAY, STEP_MM, now)

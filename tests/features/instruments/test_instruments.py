@@ -36,7 +36,7 @@ from tests.data import site_text
 from tests.data.filled import NOW as STORY_NOW
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
-from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.databases import ON_BOTH, ON_SQLITE
 from tests.markup import flatten_html
 from tests.web.test_door import Clock, serving
 from tests.web.test_rules import enter, send
@@ -145,7 +145,7 @@ def test_clock_that_is_wrong_since_an_outage_stays_found(database):
     assert [hours for hours in range(9, 34, 2) if not find_clock(database, rows, NOW + hours * HOUR)] == []
 
 
-@ON_BOTH
+@ON_SQLITE
 def test_board_shows_state_begin_reason_and_action(bench):
     evaluate_site(bench, SITE, NOW, "start")
     run(bench, ServiceConfig(), SITE, NOW)

@@ -43,6 +43,7 @@ from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT, START
 from tests.features.instruments.test_instruments import DAY, HEAD, HOUR, keys
 from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.soak import with_soak
 from tests.markup import flatten_html
 from tests.tables import tabulated
 from tests.web.served import serving
@@ -257,7 +258,7 @@ def draw(luck):
     return Story(interval_s, allowed_s, tick_s, luck.choice((None, luck.uniform(0, allowed_s), allowed_s + tick_s)))
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", with_soak(0, 1))
 def test_shifted_clock_never_delays_the_report_of_silence(database, seed):
     luck = Random(seed)
     story = draw(luck)
@@ -332,7 +333,7 @@ def list_told(database):
         return sorted(set(rows.scalars()))
 
 
-@pytest.mark.parametrize("wrong_by", [HOUR, -timedelta(weeks=1024)])
+@pytest.mark.parametrize("wrong_by", with_soak(-timedelta(weeks=1024), HOUR))
 def test_wrong_clock_of_a_logger_is_one_notice(database, wrong_by):
     play(database, list_readings_clock(wrong_by, NOW), NOW - LOOK, NOW + 4 * HOUR)
     told = [k for k in list_told(database) if k != "health:site:reachable"]

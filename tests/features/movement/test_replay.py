@@ -24,6 +24,7 @@ from monitor.sites.queries.sites import save_site
 from monitor.storage.engine import Database
 from monitor.text.instants import epoch_s
 from tests.data.site_text import FOUR, criterion, head, series, station
+from tests.fixtures.soak import with_soak
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -141,7 +142,7 @@ def live(db, site, days):
         evaluate_site(db, site, now, "data")
 
 
-@pytest.mark.parametrize("until", [FAILS, 118])
+@pytest.mark.parametrize("until", with_soak(118, FAILS))
 def test_replay_computes_the_windows_of_the_service(light, until):
     """Towards the failure, and where the slope stops before it."""
     site = slope(WITNESS, *THREE)
@@ -185,7 +186,8 @@ def test_stored_windows_are_used_as_known_then(light):
     store(light, site, readings("A"), readings("B"))
     score = find_score(backtest(light, site, as_then=True))
     assert "assessed none in that time" in score.not_computed
-    live(light, site, FAILS)
+    for day in range(FAILS):
+        update_movement(light, site, START + day * DAY + timedelta(minutes=5))
     run = backtest(light, site, as_then=True)
     score = find_score(run)
     assert score.not_computed is None

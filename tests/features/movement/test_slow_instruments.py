@@ -1,4 +1,4 @@
-"""A site with hourly GNSS and an inclinometer that people read every 14 days: each instrument has its own pace."""
+"""A site with GNSS every six hours and an inclinometer that people read every 14 days, each at its own pace."""
 
 from datetime import timedelta
 from random import Random
@@ -19,6 +19,7 @@ from tests.data.store_rows import ask, tell
 
 START = parse_time("2026-01-01T00:00:00Z")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+GNSS_EVERY = 6 * HOUR
 SURVEY_EVERY = 14 * DAY
 FIRST_SURVEY = START + 30 * DAY
 VELOCITY_MM_PER_DAY = 0.1
@@ -33,7 +34,7 @@ def make_bounds(window, yellow, orange, red):
 
 SITE = parse_site(
     site_text.head("bank", levels=site_text.FOUR)
-    + site_text.station("GNSS", site_text.series("displacement", "mm", "1h", noise_floor_mm=1.0), azimuth_deg=90.0)
+    + site_text.station("GNSS", site_text.series("displacement", "mm", "6h", noise_floor_mm=1.0), azimuth_deg=90.0)
     + site_text.station("BOREHOLE", site_text.series("displacement", "mm", "14d", noise_floor_mm=0.5))
     + site_text.criterion("velocity", stations=["GNSS"], **make_bounds("2d", 5.0, 10.0, 20.0))
     + site_text.criterion("survey_rate", series="BOREHOLE.displacement", **make_bounds("42d", 0.5, 1.0, 2.0)),
@@ -62,9 +63,9 @@ def load_stages(database, station):
 
 def test_slow_instrument_neither_degrades_the_site_nor_makes_its_movement_unknown(database):
     surveys = [FIRST_SURVEY + n * SURVEY_EVERY for n in range(7)]
-    hours = (surveys[-1] - START) // HOUR + 1
+    solutions = (surveys[-1] - START) // GNSS_EVERY + 1
     tell(database, save_site, SITE, "test", "test", START)
-    store(database, "GNSS", [START + n * HOUR for n in range(hours)], creep_mm)
+    store(database, "GNSS", [START + n * GNSS_EVERY for n in range(solutions)], creep_mm)
     store(database, "BOREHOLE", surveys, creep_mm)
 
     for survey_at in surveys:

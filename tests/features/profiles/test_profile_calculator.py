@@ -26,6 +26,7 @@ from monitor.storage.engine import Database
 from tests.data import site_text
 from tests.features.profiles.test_profiles import DAY, NOW, PROBE, Bench, survey
 from tests.fixtures.databases import ON_BOTH
+from tests.fixtures.soak import with_soak
 from tests.fixtures.waiting import wait_for
 
 HALF = {"station": "I2", "quantity": "crack_opening", "unit": "mm", "expression": "I1.displacement / 2"}
@@ -253,7 +254,7 @@ def test_notes_of_a_borehole_without_a_profile_are_deleted(database: Database) -
     assert count_notes(bench) == 0
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", with_soak(0, 1))
 def test_surveys_that_are_held_in_memory_give_what_surveys_that_are_read_give(
     database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

@@ -98,13 +98,13 @@ def test_slip_is_found_within_one_interval_of_where_it_was_drawn():
 )
 def test_slip_is_found_beside_what_else_a_casing_does(terms):
     rng, hits, digit_mm = random.Random(13), 0, terms.pop("digit_mm", 1e-4)
-    for _ in range(40):
+    for _ in range(20):
         given = {"place": rng.randrange(3, terms.get("count", 60) - 14)} if terms.get("more") is None else {"place": 30}
         profile, place, surveys = draw(rng, slip_mm=rng.uniform(1.0, 6.0), **given | terms)
         found = find_slip(profile, reduce(profile, write_digits(surveys, digit_mm)))
         middle = sum(profile.bounds_m(place)) / 2.0
         hits += found.depth_m is not None and abs(found.depth_m - middle) <= profile.lengths_m[0]
-    assert hits >= 38
+    assert hits >= 19
 
 
 def test_creep_over_the_whole_depth_is_no_slip():

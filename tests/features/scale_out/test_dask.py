@@ -65,6 +65,7 @@ def test_forecasts_of_a_site_in_parts_are_equal_to_the_last_bit(dask, monkeypatc
     assert list(map(drop_latency, remote.rows)) == list(map(drop_latency, local.rows))
 
 
+@pytest.mark.soak
 def test_forecasts_on_a_local_cluster_are_equal_to_the_last_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

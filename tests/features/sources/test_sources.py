@@ -53,6 +53,7 @@ from monitor.worker import compute
 from tests.data.servers.file_server import run_here, serve, sign
 from tests.data.site_text import head, series, station, table
 from tests.data.store_rows import ask
+from tests.fixtures.soak import with_soak
 from tests.fixtures.waiting import free_port, skip_missing
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
@@ -112,14 +113,17 @@ def make_request(server, tmp_path, *names, **fields):
     return replace(PollRequest("http", wanted, str(tmp_path / "f"), ("127.0.0.1",), True, 100_000), **fields)
 
 
-def test_rows_of_a_growing_file_are_stored_once_and_changed_values_as_revisions(target, server, monkeypatch):
+@pytest.mark.parametrize("is_in_worker", with_soak(ordinary=False, soak=True))
+def test_rows_of_a_growing_file_are_stored_once_and_changed_values_as_revisions(
+    target, server, monkeypatch, is_in_worker
+):
     source, db = make_source(server), target.db
     left = Path("var/sources/logger")  # by a process that was killed
     left.mkdir(parents=True)
     (left / "day.csv.part").write_text("half a file")
     server.files["/day.csv"] = (HEAD + "".join(ROWS[:2])).encode()
     with monkeypatch.context() as patch:
-        if db.is_sqlite:
+        if is_in_worker and db.is_sqlite:
             patch.setattr(compute, "run", RUN_IN_WORKER)  # with the sandbox
         first = poll.poll_source(source, target, {})
     assert (first.new, first.rows, first.errors) == (1, 2, [])
