@@ -2,7 +2,7 @@
 
 The tests that take `model`, `exact_model` or `blended_model` run over `MODELS` of the module that collects them. A
 package with networks of its own imports them together with `pytest_generate_tests` and sets `MODELS`, `RATES` and
-`TRAINING_IMAGES`.
+`TRAINING_IMAGES`. `make soak` alone halves the loss of the models of its `TRAINED_IN_SOAK`.
 """
 
 import pytest
@@ -15,6 +15,7 @@ from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.model_file import load_model, save_model
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entry
+from tests.fixtures.networks import mark_soak
 from tests.tables import tabulated
 
 MODELS = [*SEGMENTERS, *CLASSIFIERS]
@@ -34,7 +35,9 @@ def pytest_generate_tests(metafunc):
     elif "blended_model" in names:
         metafunc.parametrize("blended_model", [name for name in segmenters if not find_entry(name).tile_exact])
     elif "rate" in names:
-        metafunc.parametrize(("model", "rate"), [(name, metafunc.module.RATES.get(name, 1e-2)) for name in models])
+        in_soak = getattr(metafunc.module, "TRAINED_IN_SOAK", frozenset())
+        rates = [mark_soak(in_soak, name, metafunc.module.RATES.get(name, 1e-2)) for name in models]
+        metafunc.parametrize(("model", "rate"), rates)
     elif "model" in names:
         metafunc.parametrize("model", models)
 
