@@ -172,6 +172,7 @@ def test_units_are_asked_after_the_readings_are_known(begin):
 POLAR_ANSWERS = ("zone=UTC", "polar=total station", "unit:angle=gon", "unit:slope_distance=m", "reference=first")
 
 
+@pytest.mark.soak
 def test_distances_and_angles_of_a_new_site_become_displacement_and_a_level(begin, capsys):
     write_polar(begin, has_site=False)
     assert import_file("polar.csv", "place=46,9", *POLAR_ANSWERS) == 0
