@@ -15,6 +15,7 @@ from monitor.web.app import build_app
 from tests.browser.test_red_page import END, SITE, red, red_database, store_slope_at_red
 from tests.browser.test_web_browser import Watch, chromium
 from tests.data.servers.page_server import PageServer
+from tests.fixtures.soak import with_soak
 from tests.fixtures.waiting import skip_missing
 
 __all__ = ("chromium", "red", "red_database")  # fixtures
@@ -71,7 +72,7 @@ def open_page(chromium, red):
         watch.close()
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", with_soak("phone", "desk"))
 def test_first_screen_answers_the_five_questions_without_scrolling_or_a_fold(red, open_page, size):
     """Which stations move, since when, what to do, who was notified, what is not seen."""
     base, _ = red
@@ -90,7 +91,7 @@ def test_first_screen_answers_the_five_questions_without_scrolling_or_a_fold(red
     assert "R1" in answers["unseen"]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", with_soak("phone", "desk"))
 def test_first_screen_still_answers_when_a_failure_is_expected(red, red_database, open_page, size):
     with red_database.write() as c:
         c.execute(failure_time.update().values(trusted=True))
@@ -104,7 +105,7 @@ def test_first_screen_still_answers_when_a_failure_is_expected(red, red_database
             c.execute(failure_time.update().values(trusted=False))
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", with_soak("phone", "desk"))
 def test_first_screen_after_the_failure_answers_what_happened_before_everything_else(after_failure, open_page, size):
     watch = open_page(size, address=after_failure)
     watch.page.goto(after_failure + SITE)
@@ -147,6 +148,7 @@ def test_chart_opens_with_the_velocity_that_the_level_rests_on(red, open_page):
     assert all(f"{level} over" in legend for level in ("yellow", "orange", "red"))
 
 
+@pytest.mark.soak
 def test_open_folds_do_not_overflow_a_phone(red, open_page):
     """The document stays as wide as the screen when every fold of a page is open."""
     base, alert = red
@@ -169,6 +171,7 @@ def test_site_with_one_person_and_one_channel_shows_no_duty_drills_or_approvals(
         assert [link for link in links if re.search(r"/(duty|drills|signatures|proposals)$", link or "")] == []
 
 
+@pytest.mark.soak
 def test_printed_page_contains_level_action_recipients_and_tables(red, open_page, tmp_path):
     if (to_text := shutil.which("pdftotext")) is None:
         skip_missing("pdftotext (Debian package poppler-utils)")

@@ -16,7 +16,7 @@ from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.service_state import write_heartbeat
 from tests.browser.test_axe_browser import run as run_axe
-from tests.browser.test_map_browser import browsers, pytestmark, watch  # noqa: F401
+from tests.browser.test_map_browser import launch, pytestmark, watch  # noqa: F401
 from tests.data import site_text
 from tests.features.profiles.test_profiles import DAY, NOW, PROBE, survey
 from tests.fixtures.databases import ON_SQLITE

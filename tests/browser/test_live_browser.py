@@ -19,6 +19,7 @@ from monitor.storage.engine import Database
 from monitor.storage.service_state import write_heartbeat
 from tests.browser.test_web_browser import chromium, watch  # noqa: F401 - fixtures
 from tests.data.store_rows import tell
+from tests.fixtures.soak import with_soak
 from tests.fixtures.waiting import REPOSITORY, free_port, wait_for
 from tests.web.test_door import Clock, serving
 from tests.web.test_rules import LOGIN_TO_READ
@@ -88,6 +89,13 @@ def database(filled_sqlite_url):
         yield opened
 
 
+@pytest.fixture
+def address(database):
+    """Serve the page in this process, for tests that do not restart it."""
+    with serving(database, lambda: datetime.now(UTC)) as served_address:
+        yield served_address
+
+
 class OpenPage:
     """The page of a site, with the answers of its stream of changes."""
 
@@ -134,6 +142,7 @@ class OpenPage:
 DELAY_LIMITS_S = [POLL_INTERVAL_S, pytest.param(2.0, marks=pytest.mark.soak)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("limit_s", DELAY_LIMITS_S)
 def test_a_level_appears_at_once_also_after_a_restart(service, database, watch, limit_s):  # noqa: F811
     opened = OpenPage(watch().page, service.url)
@@ -161,8 +170,8 @@ def test_a_change_during_a_restart_is_not_missed(service, database, watch):  # n
 
 
 @pytest.mark.parametrize("limit_s", DELAY_LIMITS_S)
-@pytest.mark.parametrize("way", ["abort", "refuse"])
-def test_without_the_stream_the_page_polls_and_returns_to_it(service, database, chromium, way, limit_s):  # noqa: F811
+@pytest.mark.parametrize("way", with_soak("refuse", "abort"))
+def test_without_the_stream_the_page_polls_and_returns_to_it(address, database, chromium, way, limit_s):  # noqa: F811
     context = chromium.new_context(service_workers="block")
     page = context.new_page()
 
@@ -173,7 +182,7 @@ def test_without_the_stream_the_page_polls_and_returns_to_it(service, database, 
             route.fulfill(status=503, headers={"Retry-After": "60"}, json={"error": "too many"})
 
     page.route(re.compile(r"/changes(\?|$)"), block)
-    opened = OpenPage(page, service.url)
+    opened = OpenPage(page, address)
     delay_s = opened.measure_delay_s(database, 3)
     assert delay_s < 2.0 * POLL_INTERVAL_S
     assert 200 not in opened.stream_answers
@@ -184,11 +193,11 @@ def test_without_the_stream_the_page_polls_and_returns_to_it(service, database, 
     context.close()
 
 
-def test_the_chart_loads_new_readings_after_a_change(service, database, watch):  # noqa: F811
+def test_the_chart_loads_new_readings_after_a_change(address, database, watch):  # noqa: F811
     page = watch().page
     requests = []
     page.on("request", lambda request: requests.append(request.url))
-    opened = OpenPage(page, service.url)
+    opened = OpenPage(page, address)
     page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
     opened.wait_for_stream(1)
     page.wait_for_timeout(3000)
@@ -202,8 +211,8 @@ def test_the_chart_loads_new_readings_after_a_change(service, database, watch): 
     opened.wait_until(lambda: count_chart_requests() > before)
 
 
-def test_with_the_stream_the_page_polls_less(service, database, watch):  # noqa: F811
-    opened = OpenPage(watch().page, service.url)
+def test_with_the_stream_the_page_polls_less(address, watch):  # noqa: F811
+    opened = OpenPage(watch().page, address)
     opened.wait_for_stream(1)
     opened.page.wait_for_timeout(1500)
     refreshes = len(opened.refreshes)

@@ -35,21 +35,26 @@ expect.set_options(timeout=DRAWN)  # a busy machine is slow and still right
 
 
 @pytest.fixture(scope="module")
-def browsers():
-    """Chromium with WebGL in software, and one without any."""
+def launch():
+    """Return a function that starts Chromium once, with WebGL in software or without any."""
     if CHROMIUM is None:
         skip_missing("Chromium")
     from playwright.sync_api import sync_playwright
 
+    drawing = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    bare = ["--disable-gpu", "--disable-3d-apis"]
     with sync_playwright() as p:
-        options = {"executable_path": CHROMIUM}
-        drawing = p.chromium.launch(
-            **options, args=["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        )
-        bare = p.chromium.launch(**options, args=["--no-sandbox", "--disable-gpu", "--disable-3d-apis"])
-        yield drawing, bare
-        drawing.close()
-        bare.close()
+        browsers = {}
+
+        def find_browser(*, is_bare):
+            if is_bare not in browsers:
+                arguments = ["--no-sandbox", *(bare if is_bare else drawing)]
+                browsers[is_bare] = p.chromium.launch(executable_path=CHROMIUM, args=arguments)
+            return browsers[is_bare]
+
+        yield find_browser
+        for browser in browsers.values():
+            browser.close()
 
 
 @pytest.fixture
@@ -78,11 +83,11 @@ def served(filled_sqlite_url, tmp_path):
 
 
 @pytest.fixture
-def watch(browsers):
+def watch(launch):
     opened = []
 
     def make(*, bare=False, **options):
-        one = Watch(browsers[bare], **options)
+        one = Watch(launch(is_bare=bare), **options)
         opened.append(one)
         one.requests = []
         one.page.on("request", lambda r: one.requests.append(r.url))
@@ -168,6 +173,7 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
+@pytest.mark.soak
 def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(served, watch):
     base, _ = served
     w = watch(width=390, height=844, scheme="light")
@@ -191,6 +197,7 @@ def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(s
     assert w.complaints == []
 
 
+@pytest.mark.soak
 def test_without_the_feature_stations_stand_on_a_plain_ground(served, watch, monkeypatch):
     monkeypatch.setitem(templating.ENVIRONMENT.globals, "serves", lambda address: address != "GET /api/v1/map/tiles")
     base, _ = served

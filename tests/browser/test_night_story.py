@@ -58,6 +58,7 @@ def inbox():
     server.stop()
 
 
+@pytest.mark.soak
 def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sqlite_url):  # noqa: F811
     db = Database(sqlite_url)
     slope = WatchedSlope(db, TEXT)

@@ -17,6 +17,7 @@ from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
 from tests.data.servers.page_server import PageServer
 from tests.data.simulated_slope import SimulatedSlope
+from tests.fixtures.soak import with_soak
 
 __all__ = ("chromium",)  # a fixture
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -65,7 +66,7 @@ def red(red_database):
         yield server.url, f"/alerts/{hazard['alert_id']}"
 
 
-@pytest.mark.parametrize("width", sorted(SIZES))
+@pytest.mark.parametrize("width", with_soak(390, 1440))
 def test_pages_at_red_load_fast_fit_the_screen_and_are_accessible(red, chromium, width):
     base, alert = red
     high, scheme = SIZES[width]

@@ -205,6 +205,7 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
+@pytest.mark.soak
 def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(served, watch):
     base, *_ = served
     w = watch()
@@ -418,6 +419,7 @@ def test_the_page_reads_well_without_scripts(served, chromium):
     context.close()
 
 
+@pytest.mark.soak
 def test_who_is_guessed_at_works_for_it_on_a_new_device_and_comes_in(served, watch):
     base, *_ = served
     for n in range(8):  # this server takes the word of loopback for where a request comes from
@@ -434,6 +436,7 @@ def test_who_is_guessed_at_works_for_it_on_a_new_device_and_comes_in(served, wat
     assert (w.page.url, [c for c in w.complaints if "429" not in c]) == (base + "/alerts", [])
 
 
+@pytest.mark.soak
 def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
     if (to_text := shutil.which("pdftotext")) is None:
         skip_missing("pdftotext (Debian package poppler-utils)")

@@ -10,6 +10,7 @@ from tests.web.test_door import Clock
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
 def test_a_person_comes_back_from_another_site_and_is_logged_in(chromium, filled_database):  # noqa: F811
     clock = Clock()
