@@ -65,7 +65,7 @@ def test_backup_during_writes_contains_everything_acknowledged_before_it(filled_
     database, sent, stop = filled_database, [], threading.Event()
 
     def write():
-        while not stop.wait(0.02):
+        while not stop.wait(0.2):
             with database.write(urgent=True) as connection:
                 add_observations(connection, [make_reading(len(sent))], NOW)
             sent.append(float(len(sent)))
@@ -171,6 +171,8 @@ def test_backup_is_made_without_proof_if_there_is_no_room_for_a_scratch_database
 @STORY_ON_SQLITE
 def test_backup_that_fails_its_proof_is_removed_and_replaces_no_valid_one(filled_database, tmp_path, monkeypatch):
     folder = tmp_path / "copies"
+    valid_proof = proof.BackupProof(rows={}, audit_head="", findings=())
+    monkeypatch.setattr(proof, "prove_in_child", lambda *_: valid_proof)
     valid_backup = copies.make_copy(filled_database, folder, 1, NOW, should_prove=True)
     failed_proof = proof.BackupProof(rows={}, audit_head=0.0, findings=("the row was altered",))
     monkeypatch.setattr(proof, "prove_in_child", lambda *_: failed_proof)
