@@ -139,6 +139,7 @@ def test_a_version_of_the_feature_that_cannot_be_imported_is_disabled(tmp_path, 
     assert f"plugin of the plugin visits: left out: {reason}" in ended.stderr
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_the_feature_runs_inside_slopeward(tmp_path):
     lay_out(tmp_path)

@@ -1,5 +1,6 @@
 """The service runs without each of its features."""
 
+import functools
 import gc
 import importlib
 import inspect
@@ -23,6 +24,7 @@ from monitor.api.hooks import hookimpl
 from monitor.sites import absent_sections
 from tests.contract.contribute_pages import FEATURE_PAGE
 from tests.data.forked import run_forked
+from tests.fixtures.soak import with_soak
 from tests.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
@@ -199,6 +201,13 @@ def test_every_folder_of_a_feature_has_its_line_and_its_tests():
     assert folders == {path.parent.name for path in (ROOT / "tests/features").glob("*/test_*.py")}
 
 
+@functools.cache
+def read_sources():
+    """Return the texts of all modules of the service and its packages."""
+    paths = [*(ROOT / "monitor").rglob("*.py"), *(ROOT / "packages").glob("*/slopeward_*/**/*.py")]
+    return [path.read_text(encoding="utf-8") for path in paths]
+
+
 @tabulated("name", HOOKS)
 def test_every_hook_is_documented_and_used(name):
     specification = getattr(hookspecs, name)
@@ -206,8 +215,7 @@ def test_every_hook_is_documented_and_used(name):
     hints = inspect.get_annotations(specification)
     assert set(inspect.signature(specification).parameters) | {"return"} == set(hints)
     called = re.compile(rf'hooks\(\)\.{name}\(|implementations\("{name}"\)')
-    sources = [*(ROOT / "monitor").rglob("*.py"), *(ROOT / "packages").glob("*/slopeward_*/**/*.py")]
-    assert any(called.search(path.read_text(encoding="utf-8")) for path in sources)
+    assert any(called.search(text) for text in read_sources())
     packages = {plugin.name for plugin in plugins.list_plugins()}
     assert plugins.implementations(name) or (name in OF_PACKAGES and not {"earth", "lab"} <= packages)
 
@@ -250,7 +258,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_documented():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("copy", range(COPIES))
+@pytest.mark.parametrize("copy", [0, *(pytest.param(copy, marks=pytest.mark.soak) for copy in range(1, COPIES))])
 def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):
     """Each is missing from three copies, and of any two, either is missing where the other is there."""
     without = [name for name, missing in zip(NAMES, combinations(range(COPIES), 3), strict=False) if copy in missing]
@@ -293,21 +301,34 @@ def test_the_sections_of_features_are_known_by_name():
     assert owners == absent_sections.FEATURES
 
 
+CHECK_EACH = """
+import sys
+
+from monitor.cli.main import run_command
+
+assert run_command(["check", "--config", "slopeward0.toml"]) == 0
+print("----", file=sys.stderr)
+assert run_command(["check", "--config", "slopeward1.toml"]) == 1
+print("----", file=sys.stderr)
+assert run_command(["check", "--config", "slopeward2.toml"]) == 1
+"""
+
+
 @pytest.mark.slow
 def test_a_section_of_a_missing_feature_is_a_warning_and_a_misspelt_one_an_error(tmp_path):
     lay_out(tmp_path, *set(absent_sections.FEATURES.values()))
     profile = '\n[[profile]]\nstation = "S1"\nkind = "temperature"\n'
-    (tmp_path / "sites/bench.toml").write_text(SITE + profile, encoding="utf-8")
-    warnings_of_check = run_python(tmp_path, START).stderr
-    assert "[[profile]] is ignored, because the feature 'profiles' is not installed" in warnings_of_check
-    run_check = (
-        'from monitor.cli.main import run_command\nassert run_command(["check", "--config", "slopeward.toml"]) == 1'
-    )
-    (tmp_path / "sites/bench.toml").write_text(SITE + profile.replace("profile", "profle"), encoding="utf-8")
-    assert "unknown key 'profle'; did you mean 'profile'?" in run_python(tmp_path, run_check).stderr
     rate = '\n[[criterion]]\nkind = "rate"\nseries = "S9.pore_pressure"\nyellow = {over = 5.0, window = "1d"}\n'
-    (tmp_path / "sites/bench.toml").write_text(SITE + profile + rate, encoding="utf-8")
-    refused = run_python(tmp_path, run_check).stderr
+    texts = [SITE + profile, SITE + profile.replace("profile", "profle"), SITE + profile + rate]
+    for number, text in enumerate(texts):
+        (tmp_path / f"sites{number}").mkdir()
+        (tmp_path / f"sites{number}/bench.toml").write_text(text, encoding="utf-8")
+        (tmp_path / f"slopeward{number}.toml").write_text(
+            f'[database]\nurl = "sqlite:///bench.db"\n[paths]\nsites = "sites{number}"\n', encoding="utf-8"
+        )
+    ignored, misspelt, refused = run_python(tmp_path, CHECK_EACH).stderr.split("----\n")
+    assert "[[profile]] is ignored, because the feature 'profiles' is not installed" in ignored
+    assert "unknown key 'profle'; did you mean 'profile'?" in misspelt
     assert "S9" in refused
     assert "[[profile]] is ignored" in refused
 
@@ -372,7 +393,7 @@ print(json.dumps({name: str(reason) for name, reason in decision.memory.incomple
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_complete", [True, False])
+@pytest.mark.parametrize("is_complete", with_soak(ordinary=False, soak=True))
 def test_criteria_on_facts_of_missing_features_are_unknown(tmp_path, is_complete):
     missing = {
         "movement": "inverse_velocity-1",

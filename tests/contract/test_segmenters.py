@@ -24,6 +24,9 @@ RATES = {"unet-efficientnet-lite0": 2e-2}
 TRAINING_IMAGES = (4, 48)
 """Number of images on which the loss is halved, and their size in pixels."""
 
+TRAINED_IN_SOAK = {"unet-efficientnet-lite0", "unet-mobilenetv3-large", "unet-resnet34"}
+"""Networks that differ from `unet-resnet18` only in their encoder. `make soak` trains them too."""
+
 
 def pytest_generate_tests(metafunc):
     """Parametrize a test with `MODELS` of the module that collects it."""
