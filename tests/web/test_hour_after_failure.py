@@ -17,6 +17,7 @@ from monitor.web.app import build_app
 from monitor.web.parts.headline import find_hazards
 from tests.data.servers.page_server import PageServer
 from tests.data.simulated_slope import READING_INTERVAL, SimulatedSlope
+from tests.fixtures.soak import with_soak
 from tests.web.test_simulated import Page
 
 PRESENT = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -85,12 +86,13 @@ def failure(database):
     return WatchedFailure(database)
 
 
-def test_no_now_comes_from_data_older_than_two_intervals(failure):
+@pytest.mark.parametrize("step_min", with_soak(5, 1))
+def test_no_now_comes_from_data_older_than_two_intervals(failure, step_min):
     assert failure.level == 3
     headlines = []
     with PageServer(lambda _: build_app(load_service(None, {}), failure.database, lambda: failure.now)) as server:
         with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
-            for minutes in range(10, 91):
+            for minutes in range(10, 91, step_min):
                 now = failure.last_reading + minutes * MINUTE
                 if now > failure.now:
                     failure.advance(now)

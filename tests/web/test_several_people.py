@@ -56,7 +56,10 @@ def slope(database):
 
 
 def read_all_pages(browser):
-    """Follow the links of the start page to every page of the service; return the visible text by address."""
+    """Follow the links of the start page to every page of the service; return the visible text by address.
+
+    PDF files are left out: they are printed from pages that are read.
+    """
     texts, addresses = {}, ["/"]
     while addresses:
         address = addresses.pop()
@@ -70,7 +73,10 @@ def read_all_pages(browser):
         texts[address] = unescape(f"{re.sub('<[^>]+>', ' ', body)} {labels}")
         for link in re.findall(r'href="(/[^"#]*)', body):
             path = unescape(link)
-            if not path.startswith(("/help", "/static", "/vendor", "/api", "/metrics", "/health", "/login", "/live")):
+            is_outside = path.startswith(
+                ("/help", "/static", "/vendor", "/api", "/metrics", "/health", "/login", "/live")
+            )
+            if not is_outside and ".pdf" not in path:
                 addresses.append(path)
     return texts
 
