@@ -245,6 +245,7 @@ def install_script(tmp_path):
     return run
 
 
+@pytest.mark.soak
 def test_script_installs_upgrades_and_uninstalls(install_script, tmp_path):
     root = tmp_path / "root"
     config, unit = root / "etc/slopeward/slopeward.toml", root / "etc/systemd/system/slopeward.service"

@@ -148,6 +148,7 @@ def test_simulator_uses_a_temporary_login(service: Service) -> None:
     assert service.call("broker", "list").returncode == 4
 
 
+@pytest.mark.soak
 def test_broker_without_logins_raises_an_alarm(stopped_service: Service) -> None:
     stopped_service.config.write_text(
         stopped_service.config.read_text().replace("[broker]\n", "[broker]\nanonymous = true\n")

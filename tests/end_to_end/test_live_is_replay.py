@@ -260,6 +260,7 @@ def test_replay_repeats_the_decisions_of_the_service(database: Database) -> None
     assert any(turn.by == "person" for replayed_alert in run.hazards for turn in replayed_alert.turns)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.server
 def test_replay_on_postgresql_repeats_the_decisions_of_two_weeks(postgresql_url: str) -> None:

@@ -115,6 +115,7 @@ def load_alert_rows(database_url: str, ledger: str, site: str = "s") -> list[dic
         return [dict(row) for row in connection.execute(query, {"ledger": ledger, "site": site}).mappings()]
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_two_witnesses_reach_the_highest_level_and_silence_does_not_lower_it(service, database_url, mosquitto):
     running = service({"G1": "BASE-A", "G2": "BASE-B"})

@@ -154,6 +154,7 @@ def test_second_date_of_the_same_ground_shows_what_is_new(service: Service, scen
     assert inbox.list_changes() == [("after", "new")]
 
 
+@pytest.mark.soak
 def test_scene_of_another_place_waits_until_a_person_confirms_it(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "fiji")
     copy_into_inbox(scenes / "after", inbox.folder / "after")

@@ -192,6 +192,7 @@ def test_station_on_a_rejected_cell_gets_no_value(tmp_path):
     assert sum(line.masked for line in found) == DATES
 
 
+@pytest.mark.soak
 def test_mask_applied_at_stations_is_reported_by_the_worker_and_the_result(tmp_path):
     path = write_netcdf(tmp_path / "a.nc", draw_displacement(), {"recommended_mask": (GOOD.astype("u1"), {})})
     places = (StationPlace("GOOD", 46.20266, 8.90058), StationPlace("BAD", 46.20266, 8.90136))
@@ -430,6 +431,7 @@ def test_displacement_in_a_file_that_is_called_like_a_mask_is_read(tmp_path):
     assert len(read_netcdf(path)[1]) == SIDE * SIDE * DATES
 
 
+@pytest.mark.soak
 def test_sandboxed_worker_reads_the_mask_beside_a_mintpy_time_series(tmp_path):
     path = write_time_series(tmp_path / "timeseries.h5", draw_displacement())
     write_hdf5(tmp_path / "maskTempCoh.h5", {"mask": GOOD})

@@ -66,7 +66,7 @@ def test_filtered_displacement_counts_from_no_date_exactly(tmp_path):
     assert read_points(path)[0].reference_at is None
 
 
-@pytest.mark.parametrize("kind", ["results", "dataset", "worker"])
+@pytest.mark.parametrize("kind", ["results", "dataset", pytest.param("worker", marks=pytest.mark.soak)])
 def test_mask_of_licsbas_is_applied(tmp_path, kind):
     values = draw_displacement()
     good = np.ones((ROWS, COLUMNS), "<f4")

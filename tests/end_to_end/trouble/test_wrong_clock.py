@@ -36,6 +36,7 @@ from tests.end_to_end.trouble.test_cannot_decide import (
 )
 from tests.fixtures.databases import ON_SQLITE
 from tests.fixtures.mosquitto import MosquittoServer
+from tests.fixtures.soak import with_soak
 from tests.fixtures.waiting import free_port, wait_for
 
 __all__ = ["receiver", "report"]
@@ -139,6 +140,7 @@ def test_wrong_clocks_of_all_stations_are_reported_if_ours_is_synchronised(
         assert (core.clock.correction_s, load_level(sqlite_url)) == (0.0, 0)
 
 
+@ON_SQLITE
 def test_gateway_an_hour_ahead_does_not_affect_other_sites(
     database_url: str,
     mosquitto: MosquittoServer,
@@ -175,7 +177,11 @@ def test_gateway_an_hour_ahead_does_not_affect_other_sites(
         wait_for(receiver.find_red, 60, "red of the site whose clocks are sound")
 
 
-@pytest.mark.parametrize(("database_url", "hours"), [("postgresql", 24), ("sqlite", -24)], indirect=["database_url"])
+@pytest.mark.parametrize(
+    ("database_url", "hours"),
+    [pytest.param("postgresql", 24, marks=pytest.mark.soak), ("sqlite", -24)],
+    indirect=["database_url"],
+)
 def test_clock_jump_of_a_few_seconds_does_not_stop_the_escalation(
     database_url: str,
     mosquitto: MosquittoServer,
@@ -201,7 +207,7 @@ def test_clock_jump_of_a_few_seconds_does_not_stop_the_escalation(
         print(f"{backend}: {hours:+d} h for some seconds: told again after {time.monotonic() - set_back_from:.0f} s")
 
 
-@pytest.mark.parametrize("way", ["suspended", "paused"])
+@pytest.mark.parametrize("way", with_soak("paused", "suspended"))
 def test_halted_machine_continues_without_alarms_about_the_halt(
     sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way
 ):
@@ -288,9 +294,8 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("way", "words"), [(SUSPENDED, WAYS[SUSPENDED]), pytest.param(PAUSED, WAYS[PAUSED], marks=pytest.mark.soak)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("way", "words"), WAYS.items())
 def test_recipients_are_notified_of_a_halt_of_the_machine(
     sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way, words
 ):
