@@ -39,6 +39,7 @@ from monitor.text.instants import format_iso, parse_time
 from tests.data import site_text
 from tests.data.filled import NOW, PASSWORD, days
 from tests.data.store_rows import ask, tell
+from tests.fixtures.databases import SQLITE_ONLY
 
 SITE = site_text.head("s") + site_text.station("G1", site_text.series("tilt", "mrad"))
 
@@ -336,6 +337,7 @@ def test_damaged_file_is_named_with_the_remedy(filled_sqlite_url, tear, tmp_path
 
 
 # ---- the commands ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("empty_database_url", SQLITE_ONLY, indirect=True)
 def test_commands_for_accounts_offsets_backup_verify_restore_and_prune(
     empty_database_url, tmp_path, client_programs, monkeypatch, capsys
 ):
