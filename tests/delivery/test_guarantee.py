@@ -117,7 +117,7 @@ class FakeChannel:
 behaviours = st.lists(st.sampled_from(FAULTS), min_size=1, max_size=4)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.fixed_dictionaries({PHONE: behaviours, MAIL: behaviours}))
 def test_urgent_alert_reaches_somebody_or_somebody_is_notified(sqlite_template, tmp_path_factory, faults):
     path = tmp_path_factory.mktemp("guarantee") / "x.db"
