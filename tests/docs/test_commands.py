@@ -70,6 +70,8 @@ SWAPS = {
     "/srv/reports/": "",
     "SITE/STATION": "north-bench/G1",
     "--site glacier": "--site north-bench",
+    "forecast train glacier": "forecast train north-bench",
+    "forecast run glacier": "forecast run north-bench",
     "--site cut --mapping": "--site north-bench --mapping",
     "--since 2025-01-01 --until 2026-01-01": "--since 2026-02-20 --until 2026-02-22",
     "people users add ada --role admin": "people users add ida --role admin --by ada",

@@ -397,9 +397,9 @@ def test_commands_write_list_and_check_reports(database, mail, tmp_path, capsys)
     assert json.loads(said)["facts_sha256"] == make_digest(gather(database))
     assert json.loads(said)["facts_sha256"] in out.read_text()
     assert "Scheda rapida" in call("card", SITE, "--out", "-", "--language", "it")[1]
-    assert call("list", SITE)[0] == 4
+    assert call("list", "--site", SITE)[0] == 4
     issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
-    assert "daily until 2026-03-01T05:45Z, 2 of 2 mailed" in call("list", SITE)[1]
+    assert "daily until 2026-03-01T05:45Z, 2 of 2 mailed" in call("list", "--site", SITE)[1]
     assert call("prove", "2") == (0, "report 2: unchanged: the rows of its period give the same facts\n")
     with database.read() as c:
         issue = load_issue(c, 2)

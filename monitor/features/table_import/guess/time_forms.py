@@ -128,7 +128,7 @@ def _find_form_shape(form: str) -> str | None:
     >>> _find_form_shape("%d. %b %Y %H:%M UTC"), _find_form_shape("%Y%m%d"), _find_form_shape("iso")
     ('0.a0:0a', '0', None)
     >>> _find_form_shape("%d.%m.%Y %H:%M %z")
-    '0.0.00:0'
+    '0.0.0:0'
     """
     form = form.removesuffix("%z")
     if "%" not in form or "%z" in form:

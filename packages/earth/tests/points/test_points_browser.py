@@ -23,7 +23,7 @@ from slopeward_earth.points import forecasts as point_forecasts
 from slopeward_earth.points import map_squares as point_map
 from slopeward_earth.points.store import maps as point_maps
 from tests.browser.test_axe_browser import run as run_axe
-from tests.browser.test_map_browser import browsers, open_map, pytestmark, watch  # noqa: F401
+from tests.browser.test_map_browser import launch, open_map, pytestmark, watch  # noqa: F401
 from tests.fixtures.databases import ON_SQLITE
 from tests.web.served import serving
 
