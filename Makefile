@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # more workers than cores: many tests wait for a process or a clock
-WORKERS ?= 6
+WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
 # Each file runs in one worker, in the order of conftest.py.
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
