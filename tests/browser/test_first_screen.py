@@ -163,6 +163,7 @@ def test_open_folds_do_not_overflow_a_phone(red, open_page):
     assert wide == []
 
 
+@pytest.mark.soak
 def test_site_with_one_person_and_one_channel_shows_no_duty_drills_or_approvals(red, open_page):
     watch = open_page("desk")
     for path in ("/", SITE):

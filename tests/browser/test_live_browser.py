@@ -158,6 +158,7 @@ def test_a_level_appears_at_once_also_after_a_restart(service, database, watch, 
     assert opened.page.evaluate("() => window.isSamePage")
 
 
+@pytest.mark.soak
 def test_a_change_during_a_restart_is_not_missed(service, database, watch):  # noqa: F811
     opened = OpenPage(watch().page, service.url)
     opened.wait_for_stream(1)
@@ -169,6 +170,7 @@ def test_a_change_during_a_restart_is_not_missed(service, database, watch):  # n
     opened.wait_until(lambda: opened.page.evaluate("() => 'yellow' in window.shownAt"))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("limit_s", DELAY_LIMITS_S)
 @pytest.mark.parametrize("way", with_soak("refuse", "abort"))
 def test_without_the_stream_the_page_polls_and_returns_to_it(address, database, chromium, way, limit_s):  # noqa: F811
@@ -211,6 +213,7 @@ def test_the_chart_loads_new_readings_after_a_change(address, database, watch): 
     opened.wait_until(lambda: count_chart_requests() > before)
 
 
+@pytest.mark.soak
 def test_with_the_stream_the_page_polls_less(address, watch):  # noqa: F811
     opened = OpenPage(watch().page, address)
     opened.wait_for_stream(1)

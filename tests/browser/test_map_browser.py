@@ -210,6 +210,7 @@ def test_without_the_feature_stations_stand_on_a_plain_ground(served, watch, mon
     assert w.complaints == []
 
 
+@pytest.mark.soak
 def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watch):
     base, db = served
     tell(db, lambda c: c.execute(site.update().values(latitude=46.2, longitude=8.9)))

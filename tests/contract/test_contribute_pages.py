@@ -153,6 +153,7 @@ def test_a_page_is_tried_with_its_installed_package(page, installed, tmp_path):
     run(installed, tmp_path, "\n".join(list_steps(page)))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_site_file_may_use_all_packages_and_a_misspelt_name_is_refused(installed, tmp_path):
     for folder in ("right", "wrong"):

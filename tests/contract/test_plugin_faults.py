@@ -219,6 +219,7 @@ def test_plugins_that_cannot_be_used_are_disabled_and_everything_else_works(inst
         assert line in found["health"]
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_what_plugins_fail_to_do_is_left_out_and_everything_else_works(install):
     found, log = run_service(install(**{name: text for name, (text, *_) in USE_FAULTS.items()}))

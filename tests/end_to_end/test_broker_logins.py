@@ -163,6 +163,7 @@ def test_broker_without_logins_raises_an_alarm(stopped_service: Service) -> None
     assert find_access(config).socket
 
 
+@pytest.mark.soak
 def test_level_published_by_another_client_raises_an_alarm(service: Service) -> None:
     """The service signs the levels that it publishes itself."""
     config = load_service(service.config)

@@ -316,6 +316,7 @@ def test_mask_is_no_displacement(tmp_path, name):
         read_raster(path)
 
 
+@pytest.mark.soak
 def test_mask_beside_a_netcdf_file_is_asked_for_and_then_applied_by_the_worker(tmp_path):
     values = draw_displacement()
     path = write_netcdf(tmp_path / "stack.nc", values, {})

@@ -20,6 +20,7 @@ from monitor.features.table_import.guess.time_forms import CLOCK_FORMS, DATE_FOR
 from monitor.features.table_import.guess.times import Times
 from tests.data.payloads.guessed import keep, lay_rows, read_good
 from tests.fixtures.examples import expensive_examples
+from tests.fixtures.soak import in_soak
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 MJD_ZERO = datetime(1858, 11, 17)
@@ -139,7 +140,12 @@ def test_written_times_are_read_right_asked_about_or_refused(tmp_path_factory, r
 HOURS = tuple(datetime(2025, 2, 13, 5) + timedelta(hours=17 * k) for k in range(57))
 
 
-@pytest.mark.parametrize("form", [*TIMED_FORMS, *DATE_FORMS])
+FORMS = [*TIMED_FORMS, *DATE_FORMS]
+OTHER_FORMS = [form for number, form in enumerate(FORMS) if number % 5]
+
+
+# Every fifth form contains nearly every date form and every form of the clock.
+@pytest.mark.parametrize("form", [*FORMS[::5], *in_soak(*OTHER_FORMS)])
 def test_every_form_of_a_long_record_is_read(tmp_path, form):
     assert check_record(tmp_path, write(form, HOURS))
 

@@ -150,7 +150,7 @@ def watch_uploads(
     ("interval", "readings_per_upload", "every_h", "window"),
     [
         ("86s", 1000, 24, "6h"),
-        ("86s", 1000, 24, "3d"),
+        pytest.param("86s", 1000, 24, "3d", marks=pytest.mark.soak),
         ("5m", 144, 12, "6h"),
         ("15m", 672, 168, "1d"),
         ("1h", 48, 48, "12h"),

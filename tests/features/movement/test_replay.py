@@ -142,6 +142,7 @@ def live(db, site, days):
         evaluate_site(db, site, now, "data")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("until", with_soak(118, FAILS))
 def test_replay_computes_the_windows_of_the_service(light, until):
     """Towards the failure, and where the slope stops before it."""

@@ -11,6 +11,7 @@ from forecasting.serving.issue import issue_forecasts
 from monitor.text.reasons import convert_reason
 from tests.data.forecasts import motion_scenes
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
+from tests.fixtures.soak import in_soak
 
 ROWS = 300
 
@@ -84,7 +85,7 @@ def test_record_rain_is_outside_and_the_season_never_is() -> None:
     assert compare_drivers(None, 7).reason is None
 
 
-@pytest.mark.parametrize("name", list(motion_scenes.SCENES))
+@pytest.mark.parametrize("name", [*list(motion_scenes.SCENES)[:2], *in_soak(*list(motion_scenes.SCENES)[2:])])
 def test_no_forecast_of_the_five_scenes_is_absurd(name: str) -> None:
     """What is shown contradicts nothing that a person sees in the curve; behind a failure window nothing is shown."""
     scene = motion_scenes.SCENES[name](1)

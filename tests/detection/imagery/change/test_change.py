@@ -402,7 +402,10 @@ def shift_date(folder, before, columns, rows, name="shifted"):
 
 
 @pytest.mark.usefixtures("no_built_ground")
-@pytest.mark.parametrize(("columns", "rows"), [(0.5, -0.5), (0, 1), (1.6, 0), (3, 2.5), (-9, 6)])
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [(0.5, -0.5), (-9, 6), *(pytest.param(*shift, marks=pytest.mark.soak) for shift in ((0, 1), (1.6, 0), (3, 2.5)))],
+)
 def test_shifted_image_is_registered_and_compared(drawn, tmp_path, columns, rows):
     folder, (before, after) = drawn
     expected = compare(after, [before])
