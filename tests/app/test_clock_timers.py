@@ -202,7 +202,7 @@ def test_modules_with_monotonic_timers_do_not_compare_wall_times(module):
 
 def test_every_timer_of_the_table_has_a_test():
     lines = TABLE.read_text().splitlines()
-    head = lines.index("| what waits | clock | after a wrong clock | after a suspension | test |")
+    head = lines.index("| timer | clock | after a wrong clock | after a suspension | test |")
     rows = []
     for line in lines[head + 2 :]:
         if not line.startswith("|"):
