@@ -912,13 +912,6 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 list_bench,
             ),
             Section(
-                "Ingest",
-                ("ingest",),
-                "Messages acknowledged after commit, beside a bare subscriber (paho as it comes) and beside our own "
-                "session, which acknowledges and stores nothing.",
-                list_all_figures,
-            ),
-            Section(
                 "Damaged payloads",
                 ("hostile",),
                 "10,000 damaged payloads of each decoder, read alone and sent beside sound ones, whose latency counts. "
@@ -928,13 +921,9 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
             Section(
                 "Memory",
                 ("memory",),
-                "The core at two rates, and its slope over the second half. It grows until the windows are full.",
+                "The core at two rates. It grows until the windows are full.",
                 list_all_figures,
             ),
-            Section("Service, SQLite", ("service-sqlite",), "Sample to alert.", list_all_figures),
-            Section("Service, PostgreSQL", ("service-postgresql",), "Sample to alert.", list_all_figures),
-            Section("Page, SQLite", ("page-sqlite",), "100 stations and ten years.", list_all_figures),
-            Section("Page, PostgreSQL", ("page-postgresql",), "100 stations and ten years.", list_all_figures),
             Section("Views, SQLite", ("views-sqlite", "views-sqlite-network"), "Milliseconds.", list_all_figures),
             Section(
                 "Views, PostgreSQL", ("views-postgresql", "views-postgresql-network"), "Milliseconds.", list_all_figures
