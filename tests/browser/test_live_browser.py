@@ -19,7 +19,6 @@ from monitor.storage.engine import Database
 from monitor.storage.service_state import write_heartbeat
 from tests.browser.test_web_browser import chromium, watch  # noqa: F401 - fixtures
 from tests.data.store_rows import tell
-from tests.fixtures.soak import with_soak
 from tests.fixtures.waiting import REPOSITORY, free_port, wait_for
 from tests.web.test_door import Clock, serving
 from tests.web.test_rules import LOGIN_TO_READ
@@ -172,7 +171,7 @@ def test_a_change_during_a_restart_is_not_missed(service, database, watch):  # n
 
 @pytest.mark.soak
 @pytest.mark.parametrize("limit_s", DELAY_LIMITS_S)
-@pytest.mark.parametrize("way", with_soak("refuse", "abort"))
+@pytest.mark.parametrize("way", ["refuse", "abort"])
 def test_without_the_stream_the_page_polls_and_returns_to_it(address, database, chromium, way, limit_s):  # noqa: F811
     context = chromium.new_context(service_workers="block")
     page = context.new_page()

@@ -38,8 +38,8 @@ def pytest_generate_tests(metafunc):
     elif "blended_model" in names:
         metafunc.parametrize("blended_model", [name for name in segmenters if not find_entry(name).tile_exact])
     elif "rate" in names:
-        in_soak = getattr(metafunc.module, "TRAINED_IN_SOAK", frozenset())
-        rates = [mark_soak(in_soak, name, metafunc.module.RATES.get(name, 1e-2)) for name in models]
+        models_in_soak = getattr(metafunc.module, "TRAINED_IN_SOAK", frozenset())
+        rates = [mark_soak(models_in_soak, name, metafunc.module.RATES.get(name, 1e-2)) for name in models]
         metafunc.parametrize(("model", "rate"), rates)
     elif "model" in names:
         metafunc.parametrize("model", models)

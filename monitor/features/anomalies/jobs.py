@@ -62,8 +62,8 @@ _CARRIED: Final = Template("compared.carried", "{past}, at {factor} times the th
 def find_pause_s(site: Site) -> float:
     """Return the pause between two runs: `anomaly.every`, or less if a series sends often.
 
-    A state is made again after `MAX_STATE_STEPS` steps. A run after a longer pause would leave out earlier readings,
-    and would hold an hour of readings at once.
+    A state is too old to continue after `MAX_STATE_STEPS` steps. The run then makes it again from the newest readings,
+    and does not score the readings before them. A short pause also bounds the readings that a run holds in memory.
     """
     intervals_s = [spec.interval_s for station in site.stations for spec in station.series]
     steps_s = MAX_STATE_STEPS / 2 * min(intervals_s, default=site.anomaly.every_s)

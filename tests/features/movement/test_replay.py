@@ -24,7 +24,6 @@ from monitor.sites.queries.sites import save_site
 from monitor.storage.engine import Database
 from monitor.text.instants import epoch_s
 from tests.data.site_text import FOUR, criterion, head, series, station
-from tests.fixtures.soak import with_soak
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -143,7 +142,7 @@ def live(db, site, days):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("until", with_soak(118, FAILS))
+@pytest.mark.parametrize("until", [118, FAILS])
 def test_replay_computes_the_windows_of_the_service(light, until):
     """Towards the failure, and where the slope stops before it."""
     site = slope(WITNESS, *THREE)

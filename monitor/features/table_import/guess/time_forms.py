@@ -112,7 +112,8 @@ def parse_times(texts: Iterable[str], form: str, rule: TimeRule = _PLAIN) -> lis
     for text in texts:
         if form_shape is not None:
             text_shape = _find_text_shape(text, has_month_name=has_month_name)
-            if text_shape != form_shape and not (form.endswith("%z") and text_shape.startswith(form_shape)):
+            can_match = text_shape.startswith(form_shape) if form.endswith("%z") else text_shape == form_shape
+            if not can_match:
                 continue
         try:
             times.append(form_rule.read_naive(text))
