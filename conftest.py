@@ -5,6 +5,7 @@ The fixtures for servers, databases and jobs are in tests/fixtures.
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
@@ -36,7 +37,26 @@ os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(find_fast_folder()))
 gc.disable()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what only `make soak` runs, and order the files. Runs before pytest selects tests by their marks."""
+    mark_cases_in_soak(items)
+    alternate_slow_files(items)
+
+
+def mark_cases_in_soak(items: list[pytest.Item]) -> None:
+    """Mark as `soak` all cases of a test with the mark `one_case_in(n)` except each n-th."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("one_case_in")
+        if mark is not None:
+            test = item.nodeid.partition("[")[0]
+            if counts[test] % mark.args[0] != 0:
+                item.add_marker(pytest.mark.soak)
+            counts[test] += 1
+
+
+def alternate_slow_files(items: list[pytest.Item]) -> None:
     """Alternate files with slow tests and other files.
 
     Slow tests mostly wait for a process or a clock. While some workers wait, the others compute. All slow tests start
