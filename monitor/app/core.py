@@ -65,13 +65,6 @@ from monitor.worker import compute
 from monitor.worker.garbage_collection import freeze_startup_objects
 from monitor.worker.linux import hide_memory
 
-_EVALUATED: Final = Template("service.site.evaluated", "site {site} is evaluated again")
-_CANNOT_EVALUATE: Final = Template(
-    "service.site.poisoned",
-    "site {site} cannot be evaluated and its level does not change; watch the slope by other means: {reason}",
-)
-_JOB_FAILS: Final = Template("service.job.fails", "job {name} failed three times in a row: {problem}")
-_JOB_WORKS: Final = Template("service.job.works", "job {name} works again")
 TAKEN_OVER: Final = Template(
     "core.taken_over",
     "another core has taken this database over, after its server was restarted or ended our session. This one decides "
@@ -255,7 +248,6 @@ class Core:
             self.config.schedule.evaluate_tick_s,
             is_drained=self._is_drained,
             on_changed=self._on_changed,
-            on_poisoned=self._on_poisoned,
             clock=self.clock,
             find_changed_sites=self._find_changed_sites,
             find_pace=self._find_pace,
@@ -273,7 +265,7 @@ class Core:
             find_trouble=self.find_trouble,
             find_keys=self._signing_keys.keys,
         )
-        self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
+        self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock)
         self.clock_watch = ClockWatch(
             db=self.db,
             clock=self.clock,
@@ -305,6 +297,7 @@ class Core:
                 evaluation=self.evaluation,
                 dispatcher=self.dispatcher,
                 publisher=self.publisher,
+                schedule=self.schedule,
                 reserve=self.reserve,
                 readers=self.readers,
                 clock_watch=self.clock_watch,
@@ -455,20 +448,6 @@ class Core:
         """
         self.dispatcher.wake()
         self.schedule.run_after_alert_change(site_id)
-
-    def _on_poisoned(self, site_id: str, reason: str | None) -> None:
-        key = f"poisoned:{site_id}"
-        if reason is None:
-            self.alarms.clear(key, _EVALUATED(site=site_id))
-        else:
-            self.alarms.open(key, _CANNOT_EVALUATE(site=site_id, reason=reason), 2)
-
-    def _on_failing_job(self, job_key: str, detail: str, is_failing: bool) -> None:
-        key = f"job:{job_key}"
-        if is_failing:
-            self.alarms.open(key, _JOB_FAILS(name=job_key, problem=detail), 1)
-        else:
-            self.alarms.clear(key, _JOB_WORKS(name=job_key))
 
     def _wake_dispatcher(self) -> None:
         self.dispatcher.wake()

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 from monitor.alerts.evaluate import EvaluationResult, Evaluator
 from monitor.app.evaluation_queue import EvaluationQueue, EvaluationTask, Trigger
+from monitor.app.outcomes import OutcomeLog
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
@@ -59,13 +60,11 @@ class EvaluationLoop:
        (a dwell, an expiry).
     3. While waiting readings are being stored, for at most five minutes, evaluations are `draining`: levels rise, none
        falls.
-    4. If the evaluation of a site raises an error, `on_poisoned` is called and the site is tried again at its tick. The
-       other sites go on.
+    4. If the evaluation of a site raises an error, the site is tried again at its tick. The other sites go on.
 
     Args:
         is_drained: Whether ingest has stored everything that waited at the broker.
         on_changed: Called with the site id after an evaluation that changed an alert.
-        on_poisoned: Called with site id and reason if a site cannot be evaluated; with None when it can be again.
         evaluate: The decision; the default is an `Evaluator`, which caches what later evaluations need.
         find_changed_sites: Returns the sites to which any process has added something since the last call.
         find_pace: Returns the longest time between two evaluations at the present stage of movement of a site.
@@ -73,6 +72,9 @@ class EvaluationLoop:
         on_outdated: Called if another version of a site file is in force than the one in `sites`.
         is_behind: Whether readings of a site are stored that a feature still has to process, such as inputs of
             calculated series. The evaluation of that site is `draining` meanwhile.
+
+    Attributes:
+        outcomes: Whether each site could be evaluated. An evaluation that waits for the database has no outcome.
     """
 
     def __init__(
@@ -83,7 +85,6 @@ class EvaluationLoop:
         *,
         is_drained: Callable[[], bool],
         on_changed: Callable[[str], None],
-        on_poisoned: Callable[[str, str | None], None],
         clock: Callable[[], datetime],
         evaluate: Evaluate | None = None,
         find_changed_sites: Callable[[], frozenset[str]] = frozenset,
@@ -102,16 +103,15 @@ class EvaluationLoop:
         self._find_changed_sites = find_changed_sites
         self._find_pace = find_pace
         self._on_changed = on_changed
-        self._on_poisoned = on_poisoned
         self._on_evaluated = on_evaluated
         self._on_outdated = on_outdated
+        self.outcomes = OutcomeLog()
         self._queue = EvaluationQueue(sites)
         # Protects the queue, and is notified when it changes.
         self._condition = threading.Condition()
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._next_search_s = 0.0
-        self._poisoned: set[str] = set()
         self._draining_since_s: float | None = None
         self._current: _CurrentEvaluation | None = None
         self._slow: dict[str, float] = {}
@@ -208,9 +208,7 @@ class EvaluationLoop:
                 pause_s = min(pause_s, max(SHORTEST_PAUSE_S, (result.next_due_at - now).total_seconds()))
             if result.changes:
                 self._on_changed(site_id)
-            if site_id in self._poisoned:
-                self._poisoned.discard(site_id)
-                self._on_poisoned(site_id, None)
+            self.outcomes.note_success(site_id)
         except StoreBusyError as error:
             log.warning("site %s was not evaluated and is tried again in %g s: %s", site_id, BUSY_PAUSE_S, error)
             return BUSY_PAUSE_S
@@ -220,8 +218,7 @@ class EvaluationLoop:
             return BUSY_PAUSE_S
         except Exception as error:  # The other sites must still be evaluated.
             log.exception("site %s cannot be evaluated", site_id)
-            self._poisoned.add(site_id)
-            self._on_poisoned(site_id, f"{type(error).__name__}: {' '.join(str(error).split())}")
+            self.outcomes.note_failure(site_id, f"{type(error).__name__}: {' '.join(str(error).split())}")
         return pause_s
 
     def _is_draining(self) -> bool:

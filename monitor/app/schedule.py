@@ -25,6 +25,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from monitor.alerts.queries.evaluations import find_movement_stage
+from monitor.app.outcomes import OutcomeLog
 from monitor.errors import KilledError, NoWorkerError, SlopewardError, StoreBusyError
 from monitor.models.first_runs import FirstRuns
 from monitor.plugins import hooks
@@ -41,7 +42,6 @@ DAY_S: Final = 86400.0
 
 # Jobs that poll servers mostly wait, so two of them at once delay no other job.
 POLL_THREADS: Final = 2
-FAILURES_BEFORE_ALARM: Final = 3
 SCAN_FOLDERS_EVERY_S: Final = 1.0
 
 # Pause after a run that the locked database did not allow. The usual pause of a job may be a day.
@@ -53,8 +53,6 @@ NO_WORKER_RETRY_S: Final = 600.0
 TRIM_MEMORY_EVERY_S: Final = 10.0
 
 Clock = Callable[[], datetime]
-# Called as on_failing(key, detail, is_failing): key of the entry, text of its last run, whether its alarm begins.
-OnFailing = Callable[[str, str, bool], None]
 
 
 class _RunResult(NamedTuple):
@@ -99,9 +97,11 @@ class Schedule:
     An entry of the schedule is a job together with its site. Its key is `job:site`, or `job` without a site.
 
     Args:
-        on_failing: Called after `FAILURES_BEFORE_ALARM` failed runs in a row, and again after a run that succeeded.
         jobs: The default is `list_jobs()`. It imports the modules of the jobs here, before a thread could use a module
             that another thread is still importing.
+
+    Attributes:
+        outcomes: Whether the runs of each entry succeed. A run without a worker has no outcome.
     """
 
     def __init__(
@@ -110,15 +110,12 @@ class Schedule:
         config: ServiceConfig,
         sites: Sequence[Site],
         clock: Clock,
-        on_failing: OnFailing,
         jobs: Sequence[Job] | None = None,
     ) -> None:
         self._db = db
         self._config = config
         self._clock = clock
-        self._on_failing = on_failing
-        self._lock = threading.Lock()
-        self._failures: dict[str, int] = {}
+        self.outcomes = OutcomeLog()
         self._last_details: dict[str, str] = {}
         self._entries: dict[str, tuple[Job, Site | None]] = {}
         self._movement_stages: dict[str, str | None] = {}
@@ -206,6 +203,10 @@ class Schedule:
         for job, site in self._entries.values():
             if job.on_alert_change and site is not None and site.id == site_id:
                 self.run_soon(job.name, site_id)
+
+    def list_keys(self) -> list[str]:
+        """Return the keys of all entries."""
+        return list(self._entries)
 
     def movement_stage(self, site_id: str) -> str | None:
         """Return the stage of movement on which the pauses of a site depend; None if it is not known yet."""
@@ -295,9 +296,10 @@ class Schedule:
         self._return_memory()
         self._log_result(key, result)
         self._store_result(key, run_id, result)
-        # A missing worker is one alarm for all jobs, `compute.away` of the table of checks.
-        if result.is_fault_of_job:
-            self._count_failures(key, result)
+        if result.state == "done":
+            self.outcomes.note_success(key)
+        elif result.is_fault_of_job:
+            self.outcomes.note_failure(key, result.detail)
         if site is not None and job.updates_stage:
             self._update_movement_stage(site)
         return result.state
@@ -347,16 +349,6 @@ class Schedule:
                     finish_run(c, run_id, result.state, result.detail, self._clock())
         except SlopewardError as error:
             log.warning("the end of job %s was not stored: %s", key, error)
-
-    def _count_failures(self, key: str, result: _RunResult) -> None:
-        with self._lock:
-            before = self._failures.get(key, 0)
-            after = 0 if result.state == "done" else before + 1
-            self._failures[key] = after
-        is_alarm_due = after == FAILURES_BEFORE_ALARM
-        is_alarm_over = after == 0 and before >= FAILURES_BEFORE_ALARM
-        if is_alarm_due or is_alarm_over:
-            self._on_failing(key, result.detail, is_alarm_due)
 
     def _note_missed(self, event: JobExecutionEvent) -> None:
         # Otherwise the folder of the entry would be ignored until its next regular run.

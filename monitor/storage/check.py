@@ -17,6 +17,9 @@ __all__ = ["BAD", "OK", "WARN", "Check", "CheckFinding", "SubjectState", "make_s
 LONGEST_SUBJECT: Final = 56
 
 
+# Level of a finding about a subject whose state is not known yet.
+UNKNOWN: Final = "unknown"
+
 NumberAndUnit = tuple[float | None, str | None]
 NO_FIGURE: Final = (None, None)
 
@@ -28,21 +31,27 @@ class SubjectState(NamedTuple):
 
     Attributes:
         subject: For example a disk or a channel; empty for the service as a whole.
-        is_wrong: Whether the subject has the problem of the check.
+        is_wrong: Whether the subject has the problem of the check. None if this is not known yet: its alarm neither
+            begins nor ends.
         level: WARN or BAD if the level depends on the state; empty for the level of the check.
         values: Values of the braces in the texts of the check.
         figure: A number and its unit for the view `service_checks`.
     """
 
     subject: str
-    is_wrong: bool
+    is_wrong: bool | None
     level: str
     values: Mapping[str, Any]
     figure: NumberAndUnit = NO_FIGURE
 
 
 def make_state(
-    subject: str = "", *, is_wrong: bool = True, level: str = "", figure: NumberAndUnit = NO_FIGURE, **values: Any
+    subject: str = "",
+    *,
+    is_wrong: bool | None = True,
+    level: str = "",
+    figure: NumberAndUnit = NO_FIGURE,
+    **values: Any,
 ) -> SubjectState:
     """Return the state of a subject. Further keywords are the values of the braces in the texts of the check."""
     return SubjectState(subject, is_wrong, level, values, figure)
@@ -130,6 +139,8 @@ class Check:
             yield self._make_finding(state)
 
     def _make_finding(self, state: SubjectState) -> "CheckFinding":
+        if state.is_wrong is None:
+            return CheckFinding(self, state.subject, UNKNOWN, "", "", state.figure)
         if state.is_wrong:
             level = state.level or self.level
             text = self.fill("message", state.values)
@@ -173,7 +184,7 @@ class CheckFinding(NamedTuple):
     @property
     def is_wrong(self) -> bool:
         """Whether the subject has the problem of the check."""
-        return self.level != OK
+        return self.level not in {OK, UNKNOWN}
 
     @property
     def reaches_check_level(self) -> bool:

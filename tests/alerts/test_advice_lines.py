@@ -17,6 +17,7 @@ from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_ale
 from monitor.alerts.queries.evaluations import load_decision, save_memory
 from monitor.app.core import Core
 from monitor.app.evaluation_loop import EvaluationLoop
+from monitor.app.outcomes import Outcome
 from monitor.app.schedule import Schedule, list_jobs
 from monitor.cli.main import run_command
 from monitor.decision.changes import AlertCategory, AlertChange
@@ -195,7 +196,7 @@ def nothing(db, config, site, now):
 @pytest.fixture
 def schedule(database, monkeypatch):
     jobs = [replace(j, run=nothing, first_s=3000.0) for j in list_jobs() if j.at_stage is not None]
-    made = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *_: None, jobs)
+    made = Schedule(database, parse_service("", "x"), [PLACE], clock, jobs)
     yield made
     made.stop()
 
@@ -236,7 +237,7 @@ def test_change_of_the_level_makes_movement_due_now(database, schedule):
 def test_movement_does_not_wait_for_training(database, monkeypatch):
     long = [Job(f"long{i}", wait, lambda _: 3600.0, 0.0) for i in range(3)]
     (movement,) = [replace(j, first_s=0.2) for j in list_jobs() if j.name == "movement"]
-    made = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *_: None, [*long, movement])
+    made = Schedule(database, parse_service("", "x"), [PLACE], clock, [*long, movement])
     LET_GO.clear()
     made.start()
     try:
@@ -261,15 +262,15 @@ def wait(db, config, site, now):
 @ON_BOTH
 def test_job_logs_its_result_and_a_failing_series_is_reported(database, monkeypatch):
     jobs = [j for j in list_jobs() if j.name == "movement"]
-    told = []
-    schedule = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *a: told.append(a), jobs)
+    schedule = Schedule(database, parse_service("", "x"), [PLACE], clock, jobs)
     assert schedule.run_now("movement:s") == "done"
     report = MovementReport("creep", "none", failed={"A.displacement": "ZeroDivisionError: x"})
     monkeypatch.setattr("monitor.features.movement.update.update_movement", lambda *_: report)
     for _ in range(3):
         assert schedule.run_now("movement:s") == "failed"
-    assert told == [("movement:s", "A.displacement: ZeroDivisionError: x", True)]
-    assert {r.detail for r in ask(database, load_runs)} == {"unknown, none; 0 series updated", told[0][1]}
+    problem = "A.displacement: ZeroDivisionError: x"
+    assert schedule.outcomes.take() == {"movement:s": Outcome(3, problem)}
+    assert {r.detail for r in ask(database, load_runs)} == {"unknown, none; 0 series updated", problem}
 
 
 def test_core_evaluates_at_the_interval_of_the_stage_and_shows_its_action():
@@ -290,7 +291,7 @@ def test_fast_stage_is_evaluated_before_the_tick_and_slow_stage_not_after_it():
         seen.append(site)
         return SimpleNamespace(changes=(), next_due_at=None)
 
-    how = {"is_drained": lambda: True, "on_changed": lambda _: None, "on_poisoned": lambda *_: None, "clock": clock}
+    how = {"is_drained": lambda: True, "on_changed": lambda _: None, "clock": clock}
     pace = {"fast": 0.05, "slow": 600.0}
     loop = EvaluationLoop(None, {name: name for name in pace}, 1.5, **how, evaluate=decide, find_pace=pace.get)
     loop.start()

@@ -4,13 +4,16 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.alerts import load_alerts, shelve
-from monitor.app.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
+from monitor.app.checks.live import EvaluationOutcomes, EvaluationTimes, IntakeStatus, JobOutcomes, PartTroubles
 from monitor.app.checks.table import check_parts, read_rows, run_checks
 from monitor.app.core import Core
+from monitor.app.outcomes import OutcomeLog
 from monitor.app.self_monitoring import alarms as service_alarms
 from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm
 from monitor.app.self_monitoring.conditions import AlarmConditions
@@ -387,7 +390,7 @@ def test_problem_of_ingest_or_evaluation_degrades_the_service(db):
     monitoring = make_monitoring(
         core,
         ingest=SimpleNamespace(status=lambda: {**HEALTHY, "lost": 2}),
-        evaluation=SimpleNamespace(find_slow=lambda: {"north": 40.0}),
+        evaluation=SimpleNamespace(find_slow=lambda: {"north": 40.0}, outcomes=OutcomeLog()),
     )
     monitoring.check_parts()
     monitoring.write_heartbeat("running")
@@ -426,3 +429,72 @@ def test_refused_subscription_is_reported_until_it_is_granted(db):
     assert not session.listening
     session._on_subscribe(None, None, 2, [grant], None)
     assert (session.refused, session.listening) == ("", True)
+
+
+# ---- repeated work -----------------------------------------------------------------------------------------------
+@given(st.lists(st.sampled_from(["success", "failure", "take"])))
+def test_each_failure_is_returned_once_also_if_it_is_over(steps):
+    log, failures_in_a_row, worst_since_take = OutcomeLog(), None, None
+    for step in [*steps, "take"]:
+        if step == "success":
+            log.note_success("work")
+            failures_in_a_row = 0
+        elif step == "failure":
+            failures_in_a_row = (failures_in_a_row or 0) + 1
+            worst_since_take = failures_in_a_row
+            log.note_failure("work", f"problem {failures_in_a_row}")
+        else:
+            expected = failures_in_a_row if worst_since_take is None else worst_since_take
+            outcome = log.take().get("work")
+            assert (None if outcome is None else outcome.failures) == expected
+            if outcome is not None and outcome.failures:
+                assert outcome.problem == f"problem {outcome.failures}"
+            worst_since_take = None
+    assert log.take().get("other") is None
+
+
+def record_job_alarms(db, *outcomes):
+    key, log, steps = "health:job:work:s", OutcomeLog(), []
+    for number, outcome in enumerate(outcomes):
+        if outcome == "fails":
+            log.note_failure("work:s", "no file")
+        elif outcome == "works":
+            log.note_success("work:s")
+        steps.append((JobOutcomes(["work:s", "other:s"], log.take()), float(number)))
+    return record_alarm_changes(db, key, lambda facts, _: run_checks(facts), *steps)[0]
+
+
+def test_job_is_an_alarm_from_its_third_failure_in_a_row_until_a_success(db):
+    steps = ("not run", "fails", "fails", "works", "fails", "fails", "fails", "fails", "works", "fails")
+    assert record_job_alarms(db, *steps) == [[], [], [], [(False, 0)], [], [], [(True, 1)], [], [(False, 0)], []]
+
+
+@pytest.mark.parametrize("key", ["health:poisoned:north", "health:job:work:north"])
+def test_inherited_alarm_of_work_lasts_until_the_work_was_tried_again(db, key):
+    name = key.split(":", 2)[2]
+    fact_type = EvaluationOutcomes if "poisoned" in key else JobOutcomes
+    alarms = make_alarms(db)
+    conditions, log = AlarmConditions(alarms), OutcomeLog()
+    conditions.recall([key.removeprefix("health:"), f"{key.removeprefix('health:')}-retired"])
+
+    def update(at_s):
+        conditions.update(run_checks(fact_type([name, "other"], log.take())), at_s)
+        changes = [(change.key, change.open) for change in alarms.pending()]
+        alarms.forget(alarms.pending())
+        return changes
+
+    log.note_success("other")
+    other_key = key.replace(name, "other")
+    assert set(update(0.0)) == {(other_key, False), (f"{key}-retired", False)}
+    assert update(1.0) == []
+    log.note_success(name)
+    assert update(2.0) == [(key, False)]
+
+
+def test_failure_between_two_checks_is_an_alarm_although_it_is_over(db):
+    log = OutcomeLog()
+    log.note_failure("north", "ValueError: x")
+    log.note_success("north")
+    steps = [(EvaluationOutcomes(["north"], log.take()), at_s) for at_s in (0.0, 3.0)]
+    changes, _ = record_alarm_changes(db, "health:poisoned:north", lambda facts, _: run_checks(facts), *steps)
+    assert changes == [[(True, 2)], [(False, 0)]]

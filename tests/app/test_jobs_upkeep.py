@@ -90,7 +90,7 @@ def test_broken_audit_chain_is_an_alarm_for_all_recipients_while_it_is_broken(da
 
 def test_repeated_text_of_a_job_is_logged_at_debug(database, caplog, monkeypatch):
     slope = WatchedSlope(database)
-    schedule = Schedule(database, ServiceConfig(), [slope.site], lambda: datetime.now(UTC), lambda *_: None)
+    schedule = Schedule(database, ServiceConfig(), [slope.site], lambda: datetime.now(UTC))
     results = iter(["no team", "no team", "Ada, until 20:00"])
     monkeypatch.setattr(schedule, "_call", lambda _: _RunResult("done", next(results)))
     key = next(key for key in schedule._entries if key.startswith("duty"))

@@ -27,6 +27,7 @@ from monitor.app.evaluation_queue import (
     EvaluationTask,
     Trigger,
 )
+from monitor.app.outcomes import Outcome
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
 from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
 from monitor.app.self_monitoring.dead_man_ping import OPENER
@@ -72,13 +73,12 @@ def make_loop():
     loops = []
 
     def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), clock=now_utc, **options):
-        reports = []
-        options |= {"on_changed": lambda _: None, "on_poisoned": lambda site, reason: reports.append((site, reason))}
+        options |= {"on_changed": lambda _: None}
         arguments = {"is_drained": drained, "clock": clock, "evaluate": decide}
         loop = EvaluationLoop(None, {site_id: site_id for site_id in sites}, tick_s, **arguments, **options)
         loop.start()
         loops.append(loop)
-        return loop, reports
+        return loop
 
     yield make
     for loop in loops:
@@ -87,7 +87,7 @@ def make_loop():
 
 def test_burst_of_data_is_one_evaluation_of_its_site_before_the_tick(make_loop):
     decide = Decisions()
-    loop, _ = make_loop(decide)
+    loop = make_loop(decide)
     wait_for(lambda: decide.of("b", "start"))
     time.sleep(0.3)
     for _ in range(500):
@@ -115,7 +115,7 @@ class HeldDecisions(Decisions):
 def test_sites_with_voting_data_are_evaluated_first_and_all_others_after_them(make_loop, monkeypatch):
     monkeypatch.setattr("monitor.app.evaluation_queue.OTHER_DATA_DEBOUNCE_S", 0.5)
     decide, sites_without_votes = HeldDecisions(), frozenset("bcdef")
-    loop, _ = make_loop(decide, sites=tuple("abcdefgh"))
+    loop = make_loop(decide, sites=tuple("abcdefgh"))
     wait_for(lambda: decide.of("h", "start"))
     time.sleep(0.3)
     loop.mark(frozenset("a"))
@@ -203,7 +203,7 @@ def test_voting_data_does_not_wait_for_the_ticks_of_all_sites():
 
 def test_evaluation_of_a_site_whose_calculated_series_are_behind_is_draining(make_loop):
     decide, delayed_sites = Decisions(), {"a"}
-    loop, _ = make_loop(decide, is_behind=lambda site: site in delayed_sites)
+    loop = make_loop(decide, is_behind=lambda site: site in delayed_sites)
     wait_for(lambda: decide.of("b", "start"))
     assert {site: draining for site, _, draining in decide.calls} == {"a": True, "b": False}
     delayed_sites.clear()
@@ -224,20 +224,23 @@ def test_site_is_evaluated_at_start_at_the_tick_and_at_an_earlier_expiry(make_lo
     assert decide.calls[0][1] == "start"
 
 
-def test_site_that_cannot_be_evaluated_is_reported_and_a_locked_database_is_not(make_loop):
+def test_site_that_cannot_be_evaluated_has_failed_and_a_locked_database_is_no_failure(make_loop):
     decide = Decisions()
     decide.faults["a"] = ZeroDivisionError("bad\nnumber")
-    loop, reports = make_loop(decide, tick_s=0.3)
-    wait_for(lambda: len(decide.of("b", "tick")) >= 2 and reports)
-    assert reports[0] == ("a", "ZeroDivisionError: bad number")
+    loop = make_loop(decide, tick_s=0.3)
+    wait_for(lambda: len(decide.of("b", "tick")) >= 2)
+    outcomes = wait_for(loop.outcomes.take)
+    assert outcomes["a"].failures >= 1
+    assert outcomes["a"].problem == "ZeroDivisionError: bad number"
+    assert outcomes["b"] == Outcome(0)
     decide.faults.clear()
-    wait_for(lambda: reports[-1] == ("a", None))
+    wait_for(lambda: loop.outcomes.take()["a"] == Outcome(0))
     assert not find_overdue(loop.progress(), now_utc())
     decide = Decisions()
     decide.faults["a"] = StoreBusyError("locked")
-    _, reports = make_loop(decide)
+    loop = make_loop(decide)
     wait_for(lambda: len(decide.of("a")) >= 2)
-    assert reports == []
+    assert "a" not in loop.outcomes.take()
 
 
 def test_evaluations_are_draining_until_the_backlog_is_stored_or_the_limit(make_loop, monkeypatch):
@@ -319,7 +322,7 @@ def test_slow_site_is_reported_while_it_computes_and_its_thread_does_not_hang(ma
     def processor_clock():  # a clock that advances only while this process computes
         return NOW + timedelta(seconds=time.process_time())
 
-    loop, _ = make_loop(decide, tick_s=2.0, clock=processor_clock)
+    loop = make_loop(decide, tick_s=2.0, clock=processor_clock)
     wait_for(loop.find_slow)
     assert set(loop.find_slow()) == {"a"}
     end = processor_clock() + timedelta(seconds=0.8)
@@ -340,7 +343,7 @@ def test_evaluation_that_waits_for_the_database_or_drains_is_not_slow(
     monkeypatch.setattr("monitor.app.evaluation_loop.SLOW_S", 0.1)
     monkeypatch.setattr("monitor.app.evaluation_loop.PAUSE_WHILE_DRAINING_S", 60.0)
     decide = make_slow(computes=computes)
-    loop, _ = make_loop(decide, drained=lambda: is_drained)
+    loop = make_loop(decide, drained=lambda: is_drained)
     wait_for(loop.is_busy)
     until_s = time.monotonic() + 0.4
     while time.monotonic() < until_s:
@@ -355,7 +358,7 @@ def test_evaluation_that_waits_for_the_database_or_drains_is_not_slow(
 def test_evaluation_that_hangs_or_computes_too_long_is_overdue(make_loop, make_slow, monkeypatch, computes):
     monkeypatch.setattr("monitor.app.evaluation_loop.LONGEST_COMPUTATION_S", 0.5)
     decide = make_slow(computes=computes)
-    loop, _ = make_loop(decide)
+    loop = make_loop(decide)
     wait_for(lambda: find_overdue(loop.progress(), now_utc(), 0.7))
     decide.let_go.set()
     wait_for(lambda: not find_overdue(loop.progress(), now_utc(), 0.7))
@@ -384,10 +387,9 @@ def broken_job(db, config, site, now):
 @pytest.fixture
 def make_schedule(db, monkeypatch):
 
-    def make(name, reports=None):
+    def make(name):
         jobs = (Job("work", globals()[name], lambda _: 3600.0, 3600.0),)
-        report = (lambda *arguments: reports.append(arguments)) if reports is not None else (lambda *arguments: None)
-        return Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], now_utc, report, jobs)
+        return Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], now_utc, jobs)
 
     return make
 
@@ -414,7 +416,7 @@ def test_modules_of_jobs_are_imported_before_the_threads_of_the_schedule_start(d
     plugin = Late()
     plugins.manager().register(plugin)
     try:
-        Schedule(db, parse_service("", "x"), [], now_utc, lambda *_: None)
+        Schedule(db, parse_service("", "x"), [], now_utc)
     finally:
         plugins.manager().unregister(plugin)
         list_jobs.cache_clear()
@@ -428,13 +430,13 @@ def idle_job(*_):
 @pytest.mark.parametrize(
     ("name", "state", "words"), [("failing_job", "killed", "limit"), ("broken_job", "failed", "KeyError")]
 )
-def test_failed_run_is_stored_and_three_in_a_row_are_reported_once(db, make_schedule, name, state, words):
-    reports = []
-    schedule = make_schedule(name, reports)
+def test_failed_runs_are_stored_and_counted(db, make_schedule, name, state, words):
+    schedule = make_schedule(name)
     for _ in range(4):
         assert schedule.run_now("work:s") == state
-    assert all(run.state == state and words in run.detail for run in ask(db, load_runs))
-    assert [(key, failing) for key, _, failing in reports] == [("work:s", True)]
+    runs = ask(db, load_runs)
+    assert all(run.state == state and words in run.detail for run in runs)
+    assert schedule.outcomes.take() == {"work:s": Outcome(4, runs[0].detail)}
 
 
 def away_job(db, config, site, now):
@@ -442,12 +444,11 @@ def away_job(db, config, site, now):
 
 
 def test_job_without_a_worker_does_not_count_as_failing_and_runs_again_in_ten_minutes(db, make_schedule):
-    reports = []
-    schedule = make_schedule("away_job", reports)
+    schedule = make_schedule("away_job")
     schedule._scheduler.start(paused=True)
     for _ in range(4):
         assert schedule.run_now("work:s") == "failed"
-    assert reports == [], "one alarm says it of all jobs: compute:away"
+    assert schedule.outcomes.take() == {}, "compute:away is one alarm for all jobs"
     wait = schedule._scheduler.get_job("work:s").next_run_time - datetime.now(UTC)
     assert wait <= timedelta(seconds=NO_WORKER_RETRY_S)
     schedule.stop()
@@ -461,7 +462,7 @@ def make_watching_schedule(db, monkeypatch, job, sites="s", every_s=3600.0, limi
     monkeypatch.setattr("monitor.app.schedule.SCAN_FOLDERS_EVERY_S", 0.05)
     jobs = (Job("work", globals()[job], lambda _: every_s, limit_s, **facts),)
     config = parse_service("[compute]\njobs_at_once = 1", "x")
-    schedule = Schedule(db, config, [SimpleNamespace(id=name) for name in sites], now_utc, lambda *_: None, jobs)
+    schedule = Schedule(db, config, [SimpleNamespace(id=name) for name in sites], now_utc, jobs)
     monkeypatch.setattr(schedule, "_update_movement_stage", lambda _: None)
 
     def count_runs():
@@ -553,7 +554,7 @@ def test_pause_of_a_new_stage_counts_from_the_clock_of_the_machine(db, monkeypat
     job = Job("work", some_job, lambda _: 7200.0, 7200.0, at_stage=lambda _, stage: 60.0 if stage else 7200.0)
     site = SimpleNamespace(id="s")
     corrected_clock = lambda: datetime.now(UTC) + timedelta(hours=1)  # noqa: E731
-    schedule = Schedule(db, parse_service("", "x"), [site], corrected_clock, lambda *_: None, (job,))
+    schedule = Schedule(db, parse_service("", "x"), [site], corrected_clock, (job,))
     schedule._scheduler.start(paused=True)
     schedule._update_movement_stage(site)
     wait = schedule._scheduler.get_job("work:s").next_run_time - datetime.now(UTC)

@@ -51,7 +51,7 @@ assert run_command(listing) == 0
 assert run_command([*listing, "--json"]) == 0
 assert "ada: walked to the crest" in asyncio.run(read("/sites/bench/visits"))
 assert {OVERDUE!r} not in doctor()
-schedule = Schedule(core.db, config, [site], core.clock, lambda *_: None)
+schedule = Schedule(core.db, config, [site], core.clock)
 assert schedule.run_now("visits:bench") == "done"
 (written,) = json.loads((config.paths.state / "visits/bench.json").read_text())
 assert (written["days_ago"], written["person"], written["note"]) == (0, "ada", "walked to the crest")

@@ -96,7 +96,7 @@ site = parse_site(open("sites/bench.toml").read(), "bench.toml")
 core.sites[site.id] = site
 with core.db.write() as c:
     save_site(c, site, "Ada", "new", datetime.now(UTC))
-Schedule(core.db, config, [site], core.clock, lambda *_: None)
+Schedule(core.db, config, [site], core.clock)
 for parts in hooks().service_parts(
     db=core.db, config=config, sites=core.sites, clock=core.clock, on_stored=lambda _stored: None
 ):

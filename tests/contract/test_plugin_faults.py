@@ -21,7 +21,7 @@ import io
 from monitor.plugin_isolation import list_faults
 from monitor.storage.service_state import load_runs, write_heartbeat
 
-schedule = Schedule(core.db, config, [site], core.clock, lambda *_: None)
+schedule = Schedule(core.db, config, [site], core.clock)
 for key in schedule._entries:
     if key.startswith(("movement:", "exit_in_job")):
         schedule.run_now(key)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from monitor.app.core import Core
+from monitor.app.outcomes import OutcomeLog
 from monitor.app.self_monitoring.clock_watch import ClockWatch
 from monitor.app.self_monitoring.loop import SelfMonitoring
 
@@ -24,7 +25,7 @@ def make_healthy_parts() -> dict[str, Any]:
     """Return the parts of a core by the name of their attribute."""
     return {
         "ingest": SimpleNamespace(status=lambda: INTAKE_STATUS, list_last_readings=dict),
-        "evaluation": SimpleNamespace(find_slow=dict, is_busy=bool),
+        "evaluation": SimpleNamespace(find_slow=dict, is_busy=bool, outcomes=OutcomeLog()),
         "dispatcher": SimpleNamespace(
             wake=lambda: None,
             status=dict,
@@ -36,7 +37,9 @@ def make_healthy_parts() -> dict[str, Any]:
         "publisher": SimpleNamespace(status=lambda: {"foreign": 0, "foreign_last": "", "unsigned": ""}),
         "reserve": SimpleNamespace(follow=lambda: None, trouble=""),
         "readers": SimpleNamespace(follow=lambda: None, ended=0, last="", refused=""),
-        "schedule": SimpleNamespace(first_runs=SimpleNamespace(check=lambda: None)),
+        "schedule": SimpleNamespace(
+            first_runs=SimpleNamespace(check=lambda: None), list_keys=list, outcomes=OutcomeLog()
+        ),
     }
 
 

@@ -149,7 +149,7 @@ def write_late(db, _config, _site, now):
 def test_job_waits_for_the_lock_and_is_repeated_soon_if_it_did_not_get_it(url, monkeypatch):
     jobs = [Job(run.__name__, run, lambda _: 86400.0, 3600.0, per_site=False) for run in (write_late, fail_once)]
     with Database(url) as db:
-        schedule = Schedule(db, parse_service("", "test"), [], lambda: datetime.now(UTC), lambda *_: None, jobs)
+        schedule = Schedule(db, parse_service("", "test"), [], lambda: datetime.now(UTC), jobs)
 
         def is_soon(name):
             remaining = schedule._scheduler.get_job(name).next_run_time - datetime.now(UTC)

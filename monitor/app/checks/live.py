@@ -1,10 +1,12 @@
 """Checks of the running service. `self_monitoring.facts` collects their facts in the core process."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from monitor.alerts.queries.alerts import UNDELIVERED
+from monitor.app.outcomes import Outcome
 from monitor.broker.broker_log import ContestedClient, OversizedClient
 from monitor.delivery.dispatcher import ALL_SITES
 from monitor.ingest.payload_limits import PAYLOAD_LIMIT
@@ -24,6 +26,7 @@ STUMBLES_IN_A_ROW: Final = 3
 # A machine that has just started needs time to find its time reference.
 UNSYNCHRONISED_S: Final = 1800.0
 ESCALATION_FAILS_S: Final = 15.0
+FAILED_RUNS_IN_A_ROW: Final = 3
 HOW_TO_CLOSE: Final = Template(
     "broker.how_to_close",
     "give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]",
@@ -78,6 +81,20 @@ class EvaluationTimes(NamedTuple):
 
     sites: Iterable[str]
     slow: Mapping[str, float]
+
+
+class EvaluationOutcomes(NamedTuple):
+    """Sites, and the outcomes of those that were evaluated since the core started."""
+
+    names: Iterable[str]
+    outcomes: Mapping[str, Outcome]
+
+
+class JobOutcomes(NamedTuple):
+    """Jobs of the schedule, and the outcomes of those that ran since the core started."""
+
+    names: Iterable[str]
+    outcomes: Mapping[str, Outcome]
 
 
 class EscalationStatus(NamedTuple):
@@ -199,6 +216,18 @@ def _find_slow_sites(times: EvaluationTimes) -> Iterator[SubjectState]:
     for site in times.sites:
         duration = Figure(times.slow.get(site, 0.0), ".0f")
         yield make_state(site, is_wrong=site in times.slow, site=site, s=duration)
+
+
+def _find_failing(work: EvaluationOutcomes | JobOutcomes, failures_before_alarm: int) -> Iterator[SubjectState]:
+    # So that the alarm of the last site ends when this site is retired.
+    yield make_state(is_wrong=False)
+    for name in work.names:
+        outcome = work.outcomes.get(name)
+        if outcome is None:
+            yield make_state(name, is_wrong=None)
+        else:
+            is_wrong = outcome.is_wrong(failures_before_alarm)
+            yield make_state(name, is_wrong=is_wrong, name=name, problem=outcome.problem)
 
 
 def _find_contested(clients: BrokerClients) -> Iterator[SubjectState]:
@@ -429,6 +458,23 @@ CHECKS: Final = (
         _find_slow_sites,
         alarm=2,
         degrades=True,
+    ),
+    Check(
+        "poisoned.*",
+        EvaluationOutcomes,
+        BAD,
+        "site {name} cannot be evaluated and its level does not change; watch the slope by other means: {problem}",
+        partial(_find_failing, failures_before_alarm=1),
+        alarm=2,
+    ),
+    # A job that found no worker does not count as failed. `compute.away` is the alarm for all of them.
+    Check(
+        "job.*",
+        JobOutcomes,
+        WARN,
+        "job {name} failed three times in a row: {problem}",
+        partial(_find_failing, failures_before_alarm=FAILED_RUNS_IN_A_ROW),
+        alarm=1,
     ),
     Check(
         "database.lost",

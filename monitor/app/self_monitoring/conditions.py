@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
 from monitor.decision.changes import RESOLVED
-from monitor.storage.check import Check, CheckFinding
+from monitor.storage.check import UNKNOWN, Check, CheckFinding
 from monitor.text.message import Template, join
 
 FOUND_BEFORE: Final = Template("service.found_before", "what was found before the service was started")()
@@ -56,27 +56,31 @@ class AlarmConditions:
 
         A check that has at least one finding has examined all its subjects. A subject without a finding no longer
         exists, and its condition is over. If a check with a `*` in its key has no subject at all, it returns one
-        finding without a problem and without a subject.
+        finding without a problem and without a subject. The alarm of a subject whose state is unknown stays as it is.
 
         Args:
             now_s: Monotonic time in seconds.
         """
         by_key: dict[str, list[CheckFinding]] = {}
         examined: dict[str, Check] = {}
+        unknown_keys: set[str] = set()
         for finding in findings:
             check = finding.check
             if not (check.alarm or check.degrades):
                 continue
             examined[check.id] = check
-            if finding.subject or finding.is_wrong or "*" not in check.pattern:
+            if finding.level == UNKNOWN:
+                unknown_keys.add(finding.key)
+            elif finding.subject or finding.is_wrong or "*" not in check.pattern:
                 by_key.setdefault(finding.key, []).append(finding)
         gone = {key: fault.check for key, fault in self._faults.items() if fault.check.id in examined}
         gone |= {key: check for check in examined.values() for key in self._inherited if check.matches_key(key)}
-        self._inherited -= gone.keys()
+        self._inherited -= gone.keys() - unknown_keys
         for key, same_key in by_key.items():
             faults = [finding for finding in same_key if finding.reaches_check_level]
-            self._update_key(key, same_key[0].check, faults, now_s)
-        for key in gone.keys() - by_key.keys():
+            if faults or key not in unknown_keys:
+                self._update_key(key, same_key[0].check, faults, now_s)
+        for key in gone.keys() - by_key.keys() - unknown_keys:
             self._update_key(key, gone[key], [], now_s)
 
     def _update_key(self, key: str, check: Check, faults: list[CheckFinding], now_s: float) -> None:

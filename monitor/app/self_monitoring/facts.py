@@ -7,6 +7,7 @@ from monitor.app.checks import live
 from monitor.app.checks.machine import is_synchronised
 from monitor.app.checks.plugins import PluginStatus
 from monitor.app.evaluation_loop import EvaluationLoop
+from monitor.app.schedule import Schedule
 from monitor.app.self_monitoring.clock_watch import ClockWatch
 from monitor.app.self_monitoring.threads import ThreadWatch
 from monitor.delivery.dispatcher import Dispatcher
@@ -30,6 +31,7 @@ class CoreParts:
     evaluation: EvaluationLoop
     dispatcher: Dispatcher
     publisher: StatePublisher
+    schedule: Schedule
     reserve: DiskReserve
     readers: ReaderWatch
     clock_watch: ClockWatch
@@ -59,6 +61,8 @@ def collect_facts(
         live.ReaderStatus(parts.readers, has_grown),
         live.WriteTimes(db.slow_writes.list_slow(), has_grown),
         live.EvaluationTimes(sites, parts.evaluation.find_slow()),
+        live.EvaluationOutcomes(sites, parts.evaluation.outcomes.take()),
+        live.JobOutcomes(parts.schedule.list_keys(), parts.schedule.outcomes.take()),
         live.EscalationStatus(
             sites,
             parts.dispatcher.failing,
