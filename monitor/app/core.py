@@ -127,7 +127,7 @@ class Core:
         self.conditions = AlarmConditions(self.alarms)
         self.commits = CommitMonitor(clock, config.schedule.evaluate_tick_s)
         self.threads = ThreadWatch()
-        self.site_files = SitesInForce(self.db, config, self.alarms, clock)
+        self.site_files = SitesInForce(self.db, config, clock)
         self._change_detector = ChangeDetector()
         self._jump_guard = ClockJumpGuard(clock())
         self._signing_keys = Keyring(Path(config.paths.state) / KEYS_FILE, config.signing.keys)
@@ -212,10 +212,11 @@ class Core:
             log.error("the database is at revision %s, but it lacks %s; %s", head(), ", ".join(missing), RESTORE)
 
     def _load_sites(self) -> None:
-        """Load the site files. Parts of a file that hide motion raise alarms at once."""
-        self.sites.update({site.id: site for site in self._retry_until_available(self.site_files.load)})
-        folder = SiteFolder(self.config, list(self.sites.values()), {})
-        self.conditions.update(run_alarm_checks(folder), time.monotonic())
+        """Load the site files, and begin or end the alarms about them. Later changes of files need a new core."""
+        loaded = self._retry_until_available(self.site_files.load)
+        self.sites.update({site.id: site for site in loaded.sites})
+        folder = SiteFolder(self.config, loaded.sites, {})
+        self.conditions.update([*run_alarm_checks(loaded), *run_alarm_checks(folder)], time.monotonic())
 
     def _make_inbox_folders(self) -> None:
         inbox = Path(self.config.paths.inbox)

@@ -1,14 +1,15 @@
 """Load the site files that the core uses.
 
-A file that is missing, invalid or not approved is replaced by the last good version, and an alarm names it.
+A file that is missing, invalid or not approved is replaced by the last good version. The table of checks makes an alarm
+of each such problem.
 """
 
+import contextlib
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from monitor.alerts.acts.change_control import (
     SiteFileInForce,
@@ -17,7 +18,7 @@ from monitor.alerts.acts.change_control import (
     find_file,
     load_into_force,
 )
-from monitor.app.self_monitoring.alarms import ServiceAlarms
+from monitor.app.checks.live import LoadedSites
 from monitor.errors import ConfigError
 from monitor.sections import read_text
 from monitor.settings.service import ServiceConfig
@@ -27,23 +28,6 @@ from monitor.sites.queries.sites import load_site_source, load_sites_summary
 from monitor.sites.records import Site
 from monitor.storage.actor import SERVICE_ACTOR
 from monitor.storage.engine import Database
-from monitor.text.message import Template
-
-_UNUSABLE: Final = Template("service.site_file.unusable", "site file cannot be used: {problem}")
-_GONE: Final = Template(
-    "service.site_file.gone",
-    "the file of site {site} does not exist any more; the last version stays in force (to end the site: `slopeward "
-    "sites retire {site2}`)",
-)
-_NOT_WATCHED: Final = Template(
-    "service.site_file.not_watched",
-    "site {site} is NOT watched: neither its file nor the last good one can be used: {problem}",
-)
-_USABLE: Final = Template("service.site_file.usable", "the site file can be used again")
-_WATCHED: Final = Template("service.site_file.watched", "the site is watched again")
-_BACK: Final = Template("service.site_file.back", "the site file is back")
-_READABLE: Final = Template("service.site_file.readable", "the version in force can be read")
-_IN_FORCE: Final = Template("service.site_file.in_force", "the site file is the one in force")
 
 log = logging.getLogger(__name__)
 
@@ -54,24 +38,26 @@ class SitesInForce:
     A file that changes after the start has no effect until somebody puts it in force or the core starts again.
     """
 
-    def __init__(
-        self, db: Database, config: ServiceConfig, alarms: ServiceAlarms, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, db: Database, config: ServiceConfig, clock: Callable[[], datetime]) -> None:
         self.db = db
         self.config = config
-        self.alarms = alarms
         self.clock = clock
         # Version by site, as loaded at the start.
         self._in_force: dict[str, str] = {}
 
-    def load(self) -> list[Site]:
-        """Return the sites to watch, and start or end the alarms of their files."""
+    def load(self) -> LoadedSites:
+        """Return the sites to watch, and the problems of their files."""
         folder = self.config.paths.sites
+        folder_problem = ""
+        sites: list[Site] = []
+        failures: dict[Path, ConfigError] = {}
         try:
             sites, failures = scan_sites(folder)
         except ConfigError as error:
-            sites, failures = [], {folder: error}
-        site_ids = {site.id for site in sites}
+            folder_problem = error.message
+            log.error("%s", folder_problem)  # noqa: TRY400 - the message names the cause
+        for failure in failures.values():
+            log.error("%s", failure)
         results: dict[str, SiteFileInForce] = {}
         for site in sites:
             # One transaction for each site, so that other writers do not wait for all of them.
@@ -82,41 +68,27 @@ class SitesInForce:
             sources = {
                 site_id: load_site_source(c, version)
                 for site_id, version in self._in_force.items()
-                if site_id not in site_ids
+                if site_id not in results
             }
-        for site in sites:
-            self._report_refused(results[site.id], site.version)
-        sites = [results[site.id].site for site in sites]
-        for path, failure in failures.items():
-            log.error("%s", failure)
-            self.alarms.open(f"config:{path.name}", _UNUSABLE(problem=failure.message), level=2)
-        sites += self._load_last_good(sources, failures)
-        self._clear_alarms(sites, site_ids, failures)
-        log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
-        return sites
-
-    def _load_last_good(self, sources: Mapping[str, str], failures: Collection[Path]) -> Iterator[Site]:
-        # A file that cannot be parsed exists, so the file of its site is not missing.
-        sites_with_file = {name for path in failures if path.is_file() for name in _find_names(path)}
-        for site_id, source in sources.items():
-            if site_id not in sites_with_file and self.config.paths.sites not in failures:
-                self.alarms.open(f"config:{site_id}", _GONE(site=site_id, site2=site_id), level=2)
-            try:
-                yield parse_site(source, f"last good file of {site_id}")
-            except ConfigError as error:
-                log.critical("site %s is not watched: %s", site_id, error)
-                not_watched = _NOT_WATCHED(site=site_id, problem=error.message)
-                self.alarms.open(f"config:{site_id}:unwatched", not_watched, level=2)
-
-    def _clear_alarms(self, sites: Iterable[Site], site_ids: Collection[str], failures: Collection[Path]) -> None:
-        folder = self.config.paths.sites
-        names = {path.name for path in folder.glob("*.toml")} if folder.is_dir() else set[str]()
-        for name in names - {path.name for path in failures}:
-            self.alarms.clear(f"config:{name}", _USABLE())
-        for site in sites:
-            self.alarms.clear(f"config:{site.id}:unwatched", _WATCHED())
-            if site.id in site_ids:
-                self.alarms.clear(f"config:{site.id}", _BACK())
+        last_good, unwatched = _parse_sources(sources)
+        loaded = LoadedSites(
+            sites=[*(result.site for result in results.values()), *last_good],
+            folder_problem=folder_problem,
+            unusable={path.name: failure.message for path, failure in failures.items()},
+            gone=sorted(sources.keys() - _find_site_ids(failures)),
+            unwatched=unwatched,
+            unread={site_id: explain_unread(result) for site_id, result in results.items() if result.unread},
+            unapproved={
+                site.id: explain_refusal(results[site.id], str(find_file(folder, site.version) or folder))
+                for site in sites
+                if results[site.id].loosens
+            },
+        )
+        for line in (*loaded.unread.values(), *loaded.unapproved.values()):
+            log.error("%s", line)
+        watched_ids = ", ".join(site.id for site in loaded.sites)
+        log.info("watching %d site(s): %s", len(loaded.sites), watched_ids or "none")
+        return loaded
 
     def find_changed(self) -> list[str]:
         """Return the sites of which another version was put in force since the start of this core."""
@@ -124,27 +96,27 @@ class SitesInForce:
             in_force = {summary.id: summary.config_sha256 for summary in load_sites_summary(c)}
         return sorted(site_id for site_id, version in in_force.items() if self._in_force.get(site_id) != version)
 
-    def _report_refused(self, result: SiteFileInForce, version: str) -> None:
-        """Raise an alarm if a file is not in force, because it could lower a high level and nobody approved it."""
-        unread = f"config:{result.site.id}:unread"
-        if result.unread:
-            log.error("%s", explain_unread(result))
-            self.alarms.open(unread, explain_unread(result), level=2)
-        else:
-            self.alarms.clear(unread, _READABLE())
-        key = f"config:{result.site.id}:unapproved"
-        if not result.loosens:
-            self.alarms.clear(key, _IN_FORCE())
-            return
-        folder = self.config.paths.sites
-        line = explain_refusal(result, str(find_file(folder, version) or folder))
-        log.error("%s", line)
-        self.alarms.open(key, line, level=2)
+
+def _parse_sources(sources: Mapping[str, str]) -> tuple[list[Site], dict[str, str]]:
+    """Return the last good versions of sites, and by site why the last good version cannot be used."""
+    sites: list[Site] = []
+    problems: dict[str, str] = {}
+    for site_id, source in sources.items():
+        try:
+            sites.append(parse_site(source, f"last good file of {site_id}"))
+        except ConfigError as error:
+            log.critical("site %s is not watched: %s", site_id, error)
+            problems[site_id] = error.message
+    return sites, problems
 
 
-def _find_names(path: Path) -> list[str]:
-    try:
-        text = read_text(path)
-    except ConfigError:
-        return [path.stem]
-    return [path.stem, *re.findall(r'^\s*id\s*=\s*"([a-z0-9-]{1,64})"', text, re.MULTILINE)]
+def _find_site_ids(paths: Iterable[Path]) -> set[str]:
+    """Return the ids of sites that have a file which cannot be used: its name, and every id that it contains."""
+    site_ids: set[str] = set()
+    for path in paths:
+        if not path.is_file():
+            continue
+        site_ids.add(path.stem)
+        with contextlib.suppress(ConfigError):
+            site_ids |= {*re.findall(r'^\s*id\s*=\s*"([a-z0-9-]{1,64})"', read_text(path), re.MULTILINE)}
+    return site_ids

@@ -375,7 +375,7 @@ def core(bench, tmp_path):
 
 
 def load(core):
-    core.sites.update({s.id: s for s in core.site_files.load()})
+    core._load_sites()
     return core.sites["bench"].source
 
 
@@ -471,7 +471,8 @@ def test_unreadable_version_is_reported_and_its_level_stays(core, bench):
 def test_site_without_a_readable_file_is_an_urgent_alarm(core, bench, tmp_path):
     spoil(bench)
     (tmp_path / "sites" / "bench.toml").write_text("nothing = ")
-    assert core.site_files.load() == []
+    core._load_sites()
+    assert core.sites == {}
     alarm = told(core)["health:config:bench:unwatched"]
     assert (alarm.level, "is NOT watched" in alarm.reason) == (2, True)
     (tmp_path / "sites" / "bench.toml").write_text(SITE_TEXT)

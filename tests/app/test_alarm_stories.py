@@ -44,16 +44,21 @@ def jobs(monkeypatch):
 
 
 @pytest.fixture
-def run_core(database, tmp_path, jobs, monkeypatch):
+def site_folder(database, tmp_path):
+    path = write_service(tmp_path, database)
+    text = path.read_text() + f'state = "{tmp_path}/state"\ninbox = "{tmp_path}/inbox"\n'
+    path.write_text(text + '[broker]\nmode = "external"\n[schedule]\nevaluate_tick = "1s"\n')
+    return tmp_path / "sites"
+
+
+@pytest.fixture
+def run_core(tmp_path, site_folder, jobs, monkeypatch):
     """Return a context manager that runs a core: it loads the site files, evaluates sites and watches itself."""
     monkeypatch.setattr("monitor.app.self_monitoring.loop.CHECK_PARTS_EVERY_S", 0.5)
 
     @contextlib.contextmanager
     def run():
-        path = write_service(tmp_path, database, None)
-        text = path.read_text() + f'state = "{tmp_path}/state"\ninbox = "{tmp_path}/inbox"\n'
-        path.write_text(text + '[broker]\nmode = "external"\n[schedule]\nevaluate_tick = "1s"\n')
-        core = Core(load_service(path, {}), lambda: datetime.now(UTC))
+        core = Core(load_service(tmp_path / "slopeward.toml", {}), lambda: datetime.now(UTC))
         try:
             core._prepare_database()
             core._make_parts()
@@ -69,12 +74,6 @@ def run_core(database, tmp_path, jobs, monkeypatch):
             core.db.close()
 
     return run
-
-
-@pytest.fixture
-def site_folder(database, tmp_path):
-    write_service(tmp_path, database)
-    return tmp_path / "sites"
 
 
 class OpenAlarm:
@@ -110,7 +109,7 @@ def load_memory(database):
 
 
 @ON_BOTH
-def test_site_that_cannot_be_evaluated_is_an_alarm_until_it_can(database, run_core, site_folder):
+def test_site_that_cannot_be_evaluated_is_an_alarm_until_it_can(database, run_core):
     alarm = OpenAlarm(database, "health:poisoned:bench")
     with run_core():
         memory = wait_for(lambda: load_memory(database), LATEST_S, "the first evaluation")
@@ -131,7 +130,7 @@ def test_site_that_cannot_be_evaluated_is_an_alarm_until_it_can(database, run_co
 
 
 @ON_BOTH
-def test_job_that_fails_three_times_is_an_alarm_until_it_works(database, run_core, jobs, site_folder):
+def test_job_that_fails_three_times_is_an_alarm_until_it_works(database, run_core, jobs):
     alarm = OpenAlarm(database, "health:job:work:bench")
     with run_core() as core:
         jobs.problem = "the file has no end"
@@ -159,7 +158,7 @@ def test_job_that_fails_three_times_is_an_alarm_until_it_works(database, run_cor
 
 @ON_BOTH
 def test_site_file_that_cannot_be_used_is_an_alarm_until_it_can(database, run_core, site_folder):
-    alarm = OpenAlarm(database, "health:config:bench.toml")
+    alarm = OpenAlarm(database, "health:config:bench.toml:unusable")
     with run_core():
         pass
     (site_folder / "bench.toml").write_text("[site]\nid = 'bench'\nnonsense")
@@ -179,7 +178,7 @@ def test_site_file_that_cannot_be_used_is_an_alarm_until_it_can(database, run_co
 
 @ON_BOTH
 def test_site_without_its_file_is_an_alarm_until_the_file_is_back(database, run_core, site_folder):
-    alarm = OpenAlarm(database, "health:config:bench")
+    alarm = OpenAlarm(database, "health:config:bench:gone")
     with run_core():
         pass
     (site_folder / "bench.toml").unlink()
@@ -194,3 +193,26 @@ def test_site_without_its_file_is_an_alarm_until_the_file_is_back(database, run_
     (site_folder / "bench.toml").write_text(SITE_TEXT)
     with run_core():
         alarm.wait_until_over()
+
+
+@ON_BOTH
+def test_missing_folder_of_site_files_is_one_alarm_and_ends_no_other(database, run_core, site_folder):
+    file_alarm = OpenAlarm(database, "health:config:bench.toml:unusable")
+    folder_alarm = OpenAlarm(database, "health:config:folder")
+    with run_core():
+        pass
+    (site_folder / "bench.toml").write_text("[site]\nid = 'bench'\nnonsense")
+    with run_core():
+        opened = file_alarm.wait_until_open()
+    away = site_folder.rename(site_folder.with_name("away"))
+    with run_core() as core:
+        assert "is no folder" in folder_alarm.wait_until_open().reason
+        time.sleep(SEVERAL_CHECKS_S)
+        assert list(core.sites) == ["bench"], "by the last good version of its file"
+    assert file_alarm.load().id == opened.id
+    assert OpenAlarm(database, "health:config:bench:gone").load() is None
+    away.rename(site_folder)
+    (site_folder / "bench.toml").write_text(SITE_TEXT)
+    with run_core():
+        folder_alarm.wait_until_over()
+        file_alarm.wait_until_over()

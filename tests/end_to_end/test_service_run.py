@@ -197,16 +197,18 @@ def check_lost_site_files(service):
     (service.folder / "sites/east.toml").write_text(write_first_site("east"))
     service.process.send_signal(signal.SIGHUP)
     wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(3,)], description="three sites")
-    alarm_query = "SELECT level, site FROM alert WHERE key = 'health:config:south.toml' AND closed_at IS NULL"
+    alarm_query = "SELECT level, site FROM alert WHERE key = 'health:config:south.toml:unusable' AND closed_at IS NULL"
     wait_for(lambda: service.query(alarm_query) == [(2, "status")], description="the alarm")
     assert "watching 3 site(s)" in service.log()
     (service.folder / "sites/south.toml").write_text(write_first_site("south"))
     service.process.send_signal(signal.SIGHUP)
-    state_query = "SELECT state FROM alert WHERE key = 'health:config:south.toml'"
+    state_query = "SELECT state FROM alert WHERE key = 'health:config:south.toml:unusable'"
     wait_for(lambda: service.query(state_query) == [("returned_unacknowledged",)], description="the end of the alarm")
     (service.folder / "sites/south.toml").unlink()
     service.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: service.query("SELECT 1 FROM alert WHERE key = 'health:config:south'"), description="the alarm")
+    wait_for(
+        lambda: service.query("SELECT 1 FROM alert WHERE key = 'health:config:south:gone'"), description="the alarm"
+    )
     assert service.call("sites", "retire", "south", "--reason", "closed", "--by", "me").returncode == 0
     service.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "watching 2 site(s)" in service.log(), description="one site less")

@@ -1,6 +1,6 @@
 """Checks of the running service. `self_monitoring.facts` collects their facts in the core process."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -11,6 +11,7 @@ from monitor.broker.broker_log import ContestedClient, OversizedClient
 from monitor.delivery.dispatcher import ALL_SITES
 from monitor.ingest.payload_limits import PAYLOAD_LIMIT
 from monitor.settings.service import BrokerSection
+from monitor.sites.records import Site
 from monitor.storage.actor import SERVICE_SITE
 from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.storage.readers import ReaderWatch
@@ -81,6 +82,28 @@ class EvaluationTimes(NamedTuple):
 
     sites: Iterable[str]
     slow: Mapping[str, float]
+
+
+class LoadedSites(NamedTuple):
+    """The sites that the core watches, and the problems of their files when it loaded them.
+
+    Attributes:
+        sites: Of each site the version in force, or the last good one.
+        folder_problem: Why the folder of the site files cannot be read; empty if it was read.
+        unusable: By name of a file, why it cannot be used.
+        gone: Sites whose file no longer exists.
+        unwatched: By site, why its last good version cannot be used either.
+        unread: By site, that its version in force cannot be read.
+        unapproved: By site, that its file is not in force because it has no approval.
+    """
+
+    sites: Sequence[Site]
+    folder_problem: str
+    unusable: Mapping[str, str]
+    gone: Collection[str]
+    unwatched: Mapping[str, str]
+    unread: Mapping[str, str]
+    unapproved: Mapping[str, str]
 
 
 class EvaluationOutcomes(NamedTuple):
@@ -216,6 +239,24 @@ def _find_slow_sites(times: EvaluationTimes) -> Iterator[SubjectState]:
     for site in times.sites:
         duration = Figure(times.slow.get(site, 0.0), ".0f")
         yield make_state(site, is_wrong=site in times.slow, site=site, s=duration)
+
+
+def _find_file_problems(
+    get_problems: Callable[[LoadedSites], Mapping[str, str]],
+) -> Callable[[LoadedSites], Iterator[SubjectState]]:
+    def find(loaded: LoadedSites) -> Iterator[SubjectState]:
+        # No file was examined, so earlier alarms neither end nor begin.
+        if not loaded.folder_problem:
+            yield from _list_problems(get_problems(loaded))
+
+    return find
+
+
+def _list_problems(problems: Mapping[str, str]) -> Iterator[SubjectState]:
+    # So that the last alarm ends when there is no problem any more.
+    yield make_state(is_wrong=False)
+    for name, problem in problems.items():
+        yield make_state(name, name=name, problem=problem)
 
 
 def _find_failing(work: EvaluationOutcomes | JobOutcomes, failures_before_alarm: int) -> Iterator[SubjectState]:
@@ -458,6 +499,56 @@ CHECKS: Final = (
         _find_slow_sites,
         alarm=2,
         degrades=True,
+    ),
+    # The core runs the checks of `LoadedSites` once, when it has loaded the site files.
+    Check(
+        "config.folder",
+        LoadedSites,
+        BAD,
+        "no site file can be read: {problem}",
+        lambda loaded: make_state(is_wrong=bool(loaded.folder_problem), problem=loaded.folder_problem),
+        alarm=2,
+    ),
+    Check(
+        "config.*.unusable",
+        LoadedSites,
+        BAD,
+        "site file cannot be used: {problem}",
+        _find_file_problems(lambda loaded: loaded.unusable),
+        alarm=2,
+    ),
+    Check(
+        "config.*.gone",
+        LoadedSites,
+        BAD,
+        "the file of site {name} does not exist any more; the last version stays in force (to end the site: `slopeward "
+        "sites retire {name}`)",
+        _find_file_problems(lambda loaded: dict.fromkeys(loaded.gone, "")),
+        alarm=2,
+    ),
+    Check(
+        "config.*.unwatched",
+        LoadedSites,
+        BAD,
+        "site {name} is NOT watched: neither its file nor the last good one can be used: {problem}",
+        lambda loaded: _list_problems(loaded.unwatched),
+        alarm=2,
+    ),
+    Check(
+        "config.*.unread",
+        LoadedSites,
+        BAD,
+        "{problem}",
+        _find_file_problems(lambda loaded: loaded.unread),
+        alarm=2,
+    ),
+    Check(
+        "config.*.unapproved",
+        LoadedSites,
+        BAD,
+        "{problem}",
+        _find_file_problems(lambda loaded: loaded.unapproved),
+        alarm=2,
     ),
     Check(
         "poisoned.*",
