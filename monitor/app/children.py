@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from monitor.app.checks import health
+from monitor.app.checks.live import PROCESS_ENDS_IN_A_ROW
+from monitor.app.outcomes import Outcome
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.broker_log import ContestedClient, OversizedClient, RefusedTopic
 from monitor.broker.logins import Login, LoginBook
@@ -40,7 +42,6 @@ log = logging.getLogger(__name__)
 RESTART_PAUSES_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 # A child that ran for this long counts as healthy: its next restart begins with the shortest pause again.
 STEADY_S: Final = 60.0
-DEATHS_BEFORE_ALARM: Final = 3
 
 # A core without a heartbeat for this long hangs and cannot end itself. The supervisor kills it. The new core needs the
 # remaining seconds of a minute to start and decide.
@@ -55,15 +56,10 @@ PROBE_BROKER_EVERY_S: Final = 15.0
 # Denied topics in a heartbeat of the broker. The view `rejected_messages` contains all of them.
 MOST_DENIED: Final = 50
 
-_RUNS_AGAIN: Final = Template("process.runs_again", "{name} runs again")
 _NOT_STARTED: Final = Template("process.not_started", "{name} cannot be started: {problem}")
 _ENDED: Final = Template("process.ended", "{name} ended")
 _KILLED: Final = Template("process.killed", "{name} ended by signal {n}")
 _EXITED: Final = Template("process.exited", "{name} ended with status {n}")
-_KEEPS_FAILING: Final = Template(
-    "process.dying",
-    "{text}, {n} times in a row. The supervisor keeps restarting it; the log of the service contains the cause",
-)
 _DENIED: Final = Template(
     "quarantine.denied", "the broker refused the message: {login} has no right to publish on this topic"
 )
@@ -415,27 +411,31 @@ def _make_quarantine_row(message: RefusedTopic) -> RejectedMessage:
 class ProcessRestarter:
     """Keep one child running.
 
-    Pauses between restarts grow while the child keeps ending. `on_failing` is called as
-    on_failing(name, text, is_failing) once after `DEATHS_BEFORE_ALARM` ends in a row, and once when the child has run
-    for `STEADY_S` after that.
+    Pauses between restarts grow while the child keeps ending.
 
     Args:
         on_renewed: Called when the child ended in order to be started again with new site files.
+
+    Attributes:
+        outcome: How often the child has ended in a row without running for `STEADY_S` in between. None until it has
+            ended or has run for `STEADY_S`.
     """
 
     def __init__(
         self,
         child: Child,
-        on_failing: Callable[[str, Message, bool], None],
         on_renewed: Callable[[], None] = lambda: None,
     ) -> None:
         self.child = child
-        self.deaths = 0
-        self._on_failing = on_failing
+        self.outcome: Outcome | None = None
         self._on_renewed = on_renewed
         self._started_s = 0.0
         self._next_start_s: float | None = 0.0
-        self._is_reported = False
+
+    @property
+    def deaths(self) -> int:
+        """How often the child has ended in a row."""
+        return 0 if self.outcome is None else self.outcome.failures
 
     def check(self) -> None:
         """Start the child if its start is due, or record that it has ended."""
@@ -445,10 +445,9 @@ class ProcessRestarter:
                 self._start(now_s)
             return
         if self.child.is_alive():
-            if self._is_reported and now_s - self._started_s > STEADY_S:
-                self._is_reported = False
-                self.deaths = 0
-                self._on_failing(self.child.name, _RUNS_AGAIN(name=self.child.name), False)
+            if self._has_been_steady(now_s) and self.outcome != Outcome(0):
+                self.outcome = Outcome(0)
+                log.info("%s has run for %g s", self.child.name, STEADY_S)
             return
         if getattr(self.child, "status", None) == health.EXIT_RENEW:
             log.info("%s ended so that it starts again with the present site files", self.child.name)
@@ -474,15 +473,16 @@ class ProcessRestarter:
         log.info("%s started", self.child.name)
 
     def _note_death(self, now_s: float, text: Message) -> None:
-        if self._next_start_s is None and now_s - self._started_s > STEADY_S:
-            self.deaths = 0
-        pause_s = RESTART_PAUSES_S[min(self.deaths, len(RESTART_PAUSES_S) - 1)]
-        self.deaths += 1
+        deaths_before = 0 if self._has_been_steady(now_s) else self.deaths
+        pause_s = RESTART_PAUSES_S[min(deaths_before, len(RESTART_PAUSES_S) - 1)]
+        self.outcome = Outcome(deaths_before + 1, text)
         self._next_start_s = now_s + pause_s
-        log.error("%s; it is started again in %g s", text, pause_s)
-        if self.deaths >= DEATHS_BEFORE_ALARM and not self._is_reported:
-            self._is_reported = True
-            self._on_failing(self.child.name, _KEEPS_FAILING(text=text, n=self.deaths), True)
+        level = logging.CRITICAL if self.deaths >= PROCESS_ENDS_IN_A_ROW else logging.ERROR
+        log.log(level, "%s; it is started again in %g s", text, pause_s)
+
+    def _has_been_steady(self, now_s: float) -> bool:
+        """Return whether the child has run for `STEADY_S` since its last start."""
+        return self._next_start_s is None and now_s - self._started_s > STEADY_S
 
 
 def _describe_end(child: Child) -> Message:

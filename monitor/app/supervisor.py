@@ -34,6 +34,7 @@ WAKE_EVERY_WHILE_STARTING_S: Final = 0.1
 STOP_CORE_S: Final = 8.0
 STOP_WEB_S: Final = 3.0
 SEND_TROUBLE_EVERY_S: Final = 3.0
+CHECK_EVERY_S: Final = 1.0
 FIRST_WRITE_AFTER_S: Final = 2.0
 WRITE_EVERY_S: Final = 10.0
 # A watcher that lets one call hang is called again by the next one.
@@ -68,13 +69,12 @@ class Supervisor:
         self._make_children(config_path, with_web=with_web)
         self.records = SupervisorRecords(config, self.core, self.broker)
         self.core_watch = CoreWatch(config, self.core, clock or ServiceClock(), self.records.add_emergency)
-        self.restarters = [
-            ProcessRestarter(child, self.records.add_process_alarm, self._reload_broker) for child in self.children
-        ]
+        self.restarters = [ProcessRestarter(child, self._reload_broker) for child in self.children]
         self.records.restarters = self.restarters
         self._next_watchdog_s = 0.0
         self._next_extension_s = 0.0
         self._next_trouble_s = 0.0
+        self._next_check_s = self._started_s
         self._next_write_s = self._started_s + FIRST_WRITE_AFTER_S
         self._next_ping_s = self._started_s + PING_EVERY_S
         self._writer: threading.Thread | None = None
@@ -123,6 +123,7 @@ class Supervisor:
                 self._send_trouble_to_web(now_s)
                 self._notify_watchdog(now_s)
                 self._extend_start(now_s)
+                self._check_alarms(now_s)
                 self._write_records(now_s)
                 self._ping_watcher(now_s)
                 if self._must_renew_core.is_set():
@@ -198,6 +199,11 @@ class Supervisor:
         if is_starting and now_s >= self._next_extension_s:
             self._next_extension_s = now_s + EXTEND_START_EVERY_S
             health.notify_systemd(f"EXTEND_TIMEOUT_USEC={EXTEND_START_BY_S * 1_000_000}")
+
+    def _check_alarms(self, now_s: float) -> None:
+        if now_s >= self._next_check_s:
+            self._next_check_s = now_s + CHECK_EVERY_S
+            self.records.check()
 
     def _write_records(self, now_s: float) -> None:
         """Write to the database in a thread, because the database may hang."""

@@ -27,7 +27,7 @@ def records():
 
 def check(records):
     records.alarms.forget(records.alarms.pending())
-    records.check_broker_clients()
+    records.check()
     return {change.key: (change.open, change.reason) for change in records.alarms.pending()}
 
 

@@ -31,6 +31,7 @@ from monitor.app.outcomes import Outcome
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
 from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
 from monitor.app.self_monitoring.dead_man_ping import OPENER
+from monitor.app.self_monitoring.supervisor_records import SupervisorRecords
 from monitor.app.supervisor import Supervisor
 from monitor.errors import KilledError, NoWorkerError, StoreBusyError
 from monitor.hookspecs import hookimpl
@@ -683,11 +684,12 @@ class FakeProcess:
         self.is_running = False
 
 
-def test_child_that_keeps_ending_restarts_with_growing_pauses_and_is_reported_once(monkeypatch):
+def test_child_that_keeps_ending_restarts_with_growing_pauses_and_is_one_alarm(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
-    child, reports = FakeProcess(), []
-    restarter = ProcessRestarter(child, lambda *arguments: reports.append(arguments))
+    child = FakeProcess()
+    restarter = ProcessRestarter(child)
+    records = make_records(restarter)
     restarter.check()
     starts = []
     for _ in range(6):
@@ -697,14 +699,56 @@ def test_child_that_keeps_ending_restarts_with_growing_pauses_and_is_reported_on
         while child.starts == starts_before:
             now[0] += 0.1
             restarter.check()
+            records.check()
         starts.append(now[0] - ended_s)
     assert starts == sorted(starts)
     assert starts[0] < 0.5
     assert starts[-1] > 20
-    assert [(name, dying) for name, _, dying in reports] == [("mortal", True)]
+    text = "mortal ended with status 9, 3 times in a row. The supervisor keeps restarting it; "
+    text += "the log of the service contains the cause"
+    alarms = [(alarm.key, alarm.level, alarm.reason) for alarm in records.alarms.pending()]
+    assert alarms == [("health:process:mortal", 2, text)]
     now[0] += 61
     restarter.check()
-    assert reports[-1][2] is False
+    records.check()
+    end = records.alarms.pending()[-1]
+    assert (end.key, end.open, end.reason) == ("health:process:mortal", False, f"resolved: {text}")
+
+
+def test_inherited_alarm_of_a_process_lasts_until_the_process_has_run_for_a_minute(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
+    child = FakeProcess()
+    restarter = ProcessRestarter(child)
+    records = make_records(restarter)
+    records._conditions.recall(["process:mortal"])
+    restarter.check()
+    for is_killed in (False, True):
+        child.is_running = not is_killed
+        for _ in range(50):
+            now[0] += 1.0
+            restarter.check()
+            records.check()
+    assert records.alarms.pending() == []
+    now[0] += 20.0
+    restarter.check()
+    records.check()
+    assert [(alarm.key, alarm.open) for alarm in records.alarms.pending()] == [("health:process:mortal", False)]
+
+
+def test_processes_of_two_services_with_one_database_have_alarms_of_their_own():
+    pair = '[database]\nurl = "postgresql://x/y"\n[broker]\nmode = "external"\n[standby]\nenabled = true\nname = "b"\n'
+    restarter = ProcessRestarter(FakeProcess())
+    restarter.outcome = Outcome(3, "mortal ended")
+    records = make_records(restarter, pair)
+    records.check()
+    assert [alarm.key for alarm in records.alarms.pending()] == ["health:process:mortal:b"]
+
+
+def make_records(restarter, text='[broker]\nmode = "external"\n'):
+    records = SupervisorRecords(parse_service(text, "x", {}), None, None)
+    records.restarters = [restarter]
+    return records
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3000)), min_size=1, max_size=12))

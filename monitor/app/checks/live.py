@@ -28,6 +28,7 @@ STUMBLES_IN_A_ROW: Final = 3
 UNSYNCHRONISED_S: Final = 1800.0
 ESCALATION_FAILS_S: Final = 15.0
 FAILED_RUNS_IN_A_ROW: Final = 3
+PROCESS_ENDS_IN_A_ROW: Final = 3
 HOW_TO_CLOSE: Final = Template(
     "broker.how_to_close",
     "give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]",
@@ -115,6 +116,13 @@ class EvaluationOutcomes(NamedTuple):
 
 class JobOutcomes(NamedTuple):
     """Jobs of the schedule, and the outcomes of those that ran since the core started."""
+
+    names: Iterable[str]
+    outcomes: Mapping[str, Outcome]
+
+
+class ProcessOutcomes(NamedTuple):
+    """Processes of the supervisor, and the outcomes of those that have ended, or have run long enough to be healthy."""
 
     names: Iterable[str]
     outcomes: Mapping[str, Outcome]
@@ -259,7 +267,9 @@ def _list_problems(problems: Mapping[str, str]) -> Iterator[SubjectState]:
         yield make_state(name, name=name, problem=problem)
 
 
-def _find_failing(work: EvaluationOutcomes | JobOutcomes, failures_before_alarm: int) -> Iterator[SubjectState]:
+def _find_failing(
+    work: EvaluationOutcomes | JobOutcomes | ProcessOutcomes, failures_before_alarm: int
+) -> Iterator[SubjectState]:
     # So that the alarm of the last site ends when this site is retired.
     yield make_state(is_wrong=False)
     for name in work.names:
@@ -268,7 +278,8 @@ def _find_failing(work: EvaluationOutcomes | JobOutcomes, failures_before_alarm:
             yield make_state(name, is_wrong=None)
         else:
             is_wrong = outcome.is_wrong(failures_before_alarm)
-            yield make_state(name, is_wrong=is_wrong, name=name, problem=outcome.problem)
+            n = Figure(outcome.failures, "d")
+            yield make_state(name, is_wrong=is_wrong, name=name, problem=outcome.problem, n=n)
 
 
 def _find_contested(clients: BrokerClients) -> Iterator[SubjectState]:
@@ -593,7 +604,15 @@ CHECKS: Final = (
         lambda clocks: make_state(is_wrong=bool(clocks.behind), text=clocks.behind),
         alarm=2,
     ),
-    # The supervisor runs the following two checks, because it runs the managed broker.
+    # The supervisor runs the following three checks, because it runs the processes and the managed broker.
+    Check(
+        "process.*",
+        ProcessOutcomes,
+        BAD,
+        "{problem}, {n} times in a row. The supervisor keeps restarting it; the log of the service contains the cause",
+        partial(_find_failing, failures_before_alarm=PROCESS_ENDS_IN_A_ROW),
+        alarm=2,
+    ),
     Check(
         "broker.client.*",
         BrokerClients,

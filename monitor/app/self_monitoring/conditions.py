@@ -3,6 +3,7 @@
 A condition must last for some time before it is an alarm, and be over for some time before the alarm ends.
 """
 
+import threading
 from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
@@ -34,10 +35,13 @@ class AlarmConditions:
 
     A condition becomes an alarm after it was wrong for `Check.after_s`. The alarm ends when the condition was right for
     `Check.hold_s`. All findings with one key are one condition and one alarm.
+
+    `recall` and `update` may be called in different threads.
     """
 
     def __init__(self, alarms: AlarmSink) -> None:
         self._alarms = alarms
+        self._lock = threading.Lock()
         self._faults: dict[str, _Fault] = {}  # present faults by key
         self._since_s: dict[str, float] = {}
         self._last_seen_s: dict[str, float] = {}
@@ -49,7 +53,8 @@ class AlarmConditions:
 
     def recall(self, open_keys: Iterable[str]) -> None:
         """Take over the alarms that an earlier process left open."""
-        self._inherited |= {*open_keys}
+        with self._lock:
+            self._inherited |= {*open_keys}
 
     def update(self, findings: Iterable[CheckFinding], now_s: float) -> None:
         """Begin and end alarms.
@@ -61,6 +66,10 @@ class AlarmConditions:
         Args:
             now_s: Monotonic time in seconds.
         """
+        with self._lock:
+            self._update(findings, now_s)
+
+    def _update(self, findings: Iterable[CheckFinding], now_s: float) -> None:
         by_key: dict[str, list[CheckFinding]] = {}
         examined: dict[str, Check] = {}
         unknown_keys: set[str] = set()

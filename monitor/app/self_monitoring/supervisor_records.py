@@ -14,7 +14,7 @@ from monitor.alerts.acts.change_control import load_in_force
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes
 from monitor.alerts.views import AlertRow
 from monitor.app.checks import health
-from monitor.app.checks.live import BrokerClients
+from monitor.app.checks.live import BrokerClients, ProcessOutcomes
 from monitor.app.checks.table import run_checks
 from monitor.app.children import BrokerChild, ProcessRestarter, PythonChild, make_quarantine_rows, read_sites
 from monitor.app.self_monitoring.alarms import KEY_PREFIX, AlarmQueue
@@ -30,7 +30,7 @@ from monitor.storage.actor import SERVICE_ACTOR, SERVICE_SITE
 from monitor.storage.engine import Database
 from monitor.storage.service_state import DeniedMessages, find_heartbeat, remove_heartbeat, write_heartbeat
 from monitor.storage.views import load_view
-from monitor.text.message import Message, Template
+from monitor.text.message import Template
 
 _WITHOUT_OUTBOX: Final = Template(
     "service.notice.past_outbox",
@@ -55,8 +55,10 @@ class BrokerHeartbeat(TypedDict, total=False):
 class SupervisorRecords:
     """Alarms and heartbeats of the supervisor. `write` stores them; what cannot be stored stays for the next call.
 
+    `check` is called in the main thread, and `write` in a thread of its own, because the database may hang.
+
     Attributes:
-        restarters: Set before the first call of `write`.
+        restarters: Set before the first call of `check`.
     """
 
     def __init__(self, config: ServiceConfig, core: PythonChild, broker: BrokerChild | None) -> None:
@@ -75,13 +77,6 @@ class SupervisorRecords:
         """Whether alarms are waiting. After a failure they wait for the next regular call."""
         return bool(self.alarms.pending()) and not self._has_failed
 
-    def add_process_alarm(self, name: str, text: Message, is_failing: bool) -> None:
-        """Add the beginning or the end of the alarm that a process keeps ending."""
-        log.log(logging.CRITICAL if is_failing else logging.INFO, "%s", text)
-        facts = {"child": name, "line": text}
-        level = 2 if is_failing else 0
-        self.alarms.put(health_alarm(f"health:process:{name}", level, text, is_open=is_failing, evidence=facts))
-
     def add_emergency(self, trouble: str, accepted: int, addressed: int) -> None:
         """Add an outage of which people were notified without the database. They are not notified again."""
         text = _WITHOUT_OUTBOX(text=trouble, n=accepted, n2=addressed)
@@ -90,13 +85,23 @@ class SupervisorRecords:
         self.alarms.put(health_alarm(key, 2, text, is_open=True, evidence=facts, notify=False))
         self.alarms.put(health_alarm(key, 0, RESOLVED(text=text), is_open=False, evidence=facts, notify=False))
 
-    def check_broker_clients(self) -> None:
-        """Begin or end the alarms of clients whose messages may be lost."""
-        if self.broker is None:
-            return
-        now = datetime.now(UTC)
-        clients = BrokerClients(self.broker.list_contested(now), self.broker.list_oversized(now))
-        self._conditions.update(run_checks(clients), time.monotonic())
+    def check(self) -> None:
+        """Begin or end the alarms of processes that keep ending, and of clients whose messages may be lost."""
+        facts: list[object] = [self._collect_outcomes()]
+        if self.broker is not None:
+            now = datetime.now(UTC)
+            facts.append(BrokerClients(self.broker.list_contested(now), self.broker.list_oversized(now)))
+        try:
+            self._conditions.update([finding for fact in facts for finding in run_checks(fact)], time.monotonic())
+        except Exception:  # The supervisor must survive an error of a check.
+            log.exception("the processes and the clients of the broker were not checked")
+
+    def _collect_outcomes(self) -> ProcessOutcomes:
+        # The two services of a pair use one database. An alarm of one must not be ended by the other.
+        suffix = f":{self._config.service_name}" if self._config.standby.enabled else ""
+        restarters = {f"{restarter.child.name}{suffix}": restarter for restarter in self.restarters}
+        outcomes = {name: restarter.outcome for name, restarter in restarters.items() if restarter.outcome is not None}
+        return ProcessOutcomes(restarters, outcomes)
 
     def write(self, core_watch: CoreWatch) -> None:
         """Store alarms, heartbeats and refused messages, and let `core_watch` load recipients and levels.
@@ -108,11 +113,11 @@ class SupervisorRecords:
                 # Read first: a database that rejects writes can still return the last levels.
                 with db.read() as c:
                     core_watch.load_recipients_and_levels(c)
-                    if not self._has_written:
+                    # In a pair, open alarms can be those of the other service.
+                    if not self._has_written and not self._config.standby.enabled:
                         self._conditions.recall(
                             row["key"].removeprefix(KEY_PREFIX) for row in load_view(c, "active_alerts", AlertRow)
                         )
-                self.check_broker_clients()
                 self._write_all(db, core_watch)
             self._has_failed = False
         except Exception as error:
