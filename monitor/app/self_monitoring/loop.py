@@ -141,8 +141,10 @@ class SelfMonitoring:
 
     def check_parts(self) -> None:
         """Check the parts of the core, its threads and the database file."""
+        # Read first: an error must not discard the failures that `collect_facts` returns once only.
+        file_status = self._database_file.check()
         facts = collect_facts(self._parts, self._db, self._config, self._sites, self._conditions.has_grown)
-        self.check(*facts, self._database_file.check())
+        self.check(*facts, file_status)
 
     def check_ended_threads(self) -> None:
         """Check threads only and store the alarms, before this process ends because of them."""
