@@ -498,3 +498,13 @@ def test_failure_between_two_checks_is_an_alarm_although_it_is_over(db):
     steps = [(EvaluationOutcomes(["north"], log.take()), at_s) for at_s in (0.0, 3.0)]
     changes, _ = record_alarm_changes(db, "health:poisoned:north", lambda facts, _: run_checks(facts), *steps)
     assert changes == [[(True, 2)], [(False, 0)]]
+
+
+def test_inherited_alarm_of_work_that_was_never_tried_ends_with_the_work(db):
+    alarms = make_alarms(db)
+    conditions = AlarmConditions(alarms)
+    conditions.recall(["job:work:north"])
+    conditions.update(run_checks(JobOutcomes(["work:north"], {})), 0.0)
+    assert alarms.pending() == []
+    conditions.update(run_checks(JobOutcomes([], {})), 1.0)
+    assert [(change.key, change.open) for change in alarms.pending()] == [("health:job:work:north", False)]
