@@ -44,7 +44,7 @@ RECENT = {
     "anomalies": "at",
     "audit_log": "at",
 }
-# a window over all that was scored is worked out as it is read: asked as docs/reference/sql.md says
+# This view computes a window over all scores of a query, so the query names one model and one horizon.
 NARROW = {"forecast_coverage_rolling": "model = 'gru' AND horizon_s = 86400.0"}
 
 
