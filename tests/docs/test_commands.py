@@ -53,6 +53,7 @@ ELSEWHERE = {
     "slopeward people users totp": "a telephone: test_second_factor",
     "slopeward db grant-readonly": "a role of PostgreSQL: test_reader_attacks",
     "--config configs/forecasting/": "minutes over measured data: test_forecasting_recipes",
+    "--peers readings.csv": "minutes over a long record: test_peers",
     "--format egms": "an archive of its provider: test_points",
     "--format gnss": "a file of its provider: test_files_measured",
     "slopeward alerts verify": "a step that waits: test_corrections",
@@ -94,6 +95,7 @@ STATUS = {  # where a page promises another than 0
     # nothing is done before the second person comes
     "slopeward maintenance add north-bench G1 --for 4h --by bo --second ada --reason 'new mast'": 3,
     "slopeward forecast compare --site north-bench --horizon 1d": 4,  # nothing is scored of late
+    "slopeward forecast compare --site north-bench --hindcast": 4,  # the readings are too old for forecasts of the past
     "slopeward forecast train north-bench --model gru": 4,  # three days of readings teach nothing
     "slopeward import monitoring.csv": 1,  # there are other sites, and nobody is at the terminal
 }
