@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# more workers than cores: many tests wait for a process or a clock
+# There are more workers than cores, because many tests wait for a process or a clock.
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
 # Each file runs in one worker, in the order of conftest.py.

@@ -1,35 +1,43 @@
 #!/usr/bin/env bash
-# Asks the database of known weaknesses about every locked package: locks/audit.sh build/tools/bin/python
-# A weakness that is known ends with status 1. What could not be asked about is said, and nothing is proven of it.
+# Check every locked package for known vulnerabilities: locks/audit.sh build/tools/bin/python
+# Exit status 1: at least one package has a known vulnerability. Packages that could not be checked are listed and do
+# not change the status.
 set -euo pipefail
-python=${1:?"which Python? locks/audit.sh build/tools/bin/python"}
+python=${1:?"name a Python: locks/audit.sh build/tools/bin/python"}
 cd "$(dirname "$0")/.."
-answer=$(mktemp)
-trap 'rm -f "$answer"' EXIT
-weak=0
+report=$(mktemp)
+trap 'rm -f "$report" "$report.err"' EXIT
+status=0
 for name in dev compare torch-pypi tools; do
-    # its exit status is 1 for a weakness and for a database that does not answer: the answer itself says which
+    # pip-audit ends with 1 for a vulnerability and for an unreachable database. Only its report shows which.
     "$python" -m pip_audit --disable-pip --require-hashes --progress-spinner off --timeout 10 --format json \
-        -r "locks/$name.txt" > "$answer" 2> "$answer.err" || true
-    "$python" - "$name" "$answer" <<'CODE' || weak=1
-import json, sys
+        -r "locks/$name.txt" > "$report" 2> "$report.err" || true
+    "$python" - "$name" "$report" <<'CODE' || status=1
+import json
+import sys
+
 name, path = sys.argv[1:]
 try:
-    parts = json.load(open(path, encoding="utf-8"))["dependencies"]
+    with open(path, encoding="utf-8") as report:
+        packages = json.load(report)["dependencies"]
 except (ValueError, KeyError):
-    last = open(f"{path}.err", encoding="utf-8").read().strip().splitlines()[-1:] or ["no answer"]
-    print(f"locks/{name}.txt: NOT CHECKED, the database of known weaknesses does not answer: {last[0][:200]}")
+    with open(f"{path}.err", encoding="utf-8") as errors:
+        last_lines = errors.read().strip().splitlines()[-1:] or ["no output"]
+    print(f"locks/{name}.txt: NOT CHECKED, the vulnerability database cannot be reached: {last_lines[0][:200]}")
     sys.exit(0)
-unknown = [part["name"] for part in parts if "skip_reason" in part]
-weak = [f"{part['name']} {part['version']}: {one['id']}" for part in parts for one in part.get("vulns", ())]
-if weak:
-    print(f"locks/{name}.txt: KNOWN WEAKNESSES: {'; '.join(weak)}")
-if unknown:
-    print(f"locks/{name}.txt: NOT CHECKED: {len(unknown)} of {len(parts)} packages are unknown to the database that answered")
-elif not weak:
-    print(f"locks/{name}.txt: {len(parts)} packages, no known weakness")
-sys.exit(1 if weak else 0)
+skipped = [package["name"] for package in packages if "skip_reason" in package]
+vulnerabilities = [
+    f"{package['name']} {package['version']}: {vulnerability['id']}"
+    for package in packages
+    for vulnerability in package.get("vulns", ())
+]
+if vulnerabilities:
+    print(f"locks/{name}.txt: KNOWN VULNERABILITIES: {'; '.join(vulnerabilities)}")
+if skipped:
+    print(f"locks/{name}.txt: NOT CHECKED: {len(skipped)} of {len(packages)} packages are not in the database")
+elif not vulnerabilities:
+    print(f"locks/{name}.txt: {len(packages)} packages, no known vulnerability")
+sys.exit(1 if vulnerabilities else 0)
 CODE
-    rm -f "$answer.err"
 done
-exit $weak
+exit $status

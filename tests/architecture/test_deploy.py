@@ -371,10 +371,14 @@ def test_options_of_scheduler_and_worker_exist(place):
 @pytest.mark.parametrize(
     ("answer", "status", "message"),
     [
-        ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "1 packages, no known weakness"),
-        ('{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X"}]}]}', 1, "KNOWN WEAKNESSES: a 1: X"),
+        ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "1 packages, no known vulnerability"),
+        (
+            '{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "X"}]}]}',
+            1,
+            "KNOWN VULNERABILITIES: a 1: X",
+        ),
         ('{"dependencies": [{"name": "a", "skip_reason": "not found"}]}', 0, "NOT CHECKED: 1 of 1"),
-        ("", 0, "does not answer"),
+        ("", 0, "cannot be reached"),
     ],
 )
 def test_audit_reports_packages_that_it_could_not_check(tmp_path, answer, status, message):

@@ -153,7 +153,7 @@ esac
     [
         (["core"], "", "", ["core"], ""),
         (["core", "sources", "grids"], "", "", ["core", "sources", "grids"], ""),
-        (["core", "dev"], "", "", [], "no extra dev"),
+        (["core", "dev"], "", "", [], "unknown extra dev"),
         (["core", "models"], "locks/torch-cpu.txt", "", ["core", "models", "torch-cpu"], ""),
         (["cluster"], "locks/torch-pypi.txt", "", ["core", "cluster", "torch-cpu", "torch-pypi"], "CUDA: 2.7 GB"),
         (
