@@ -28,8 +28,10 @@ from monitor.cli.session import (
     EXIT_PARTLY,  # exit status when only a part was done, 3
     LARGEST_SEED,  # largest seed of a random number generator, 2**32 - 1
     Commands,  # commands with the options `--config` and `--json`
+    SinceOption,  # type of the option `--since`
     SiteArgument,  # type of the argument SITE of a command that needs a site
     SiteFilter,  # type of the option `--site` of a command that lists entries of all sites or of one
+    UntilOption,  # type of the option `--until`
     UtcOption,  # type of the option `--utc`
     check_site,  # raise NotFoundError for a site id without file and without history
     exit_on,  # context manager: print errors of given types and exit with status NOTHING
@@ -48,6 +50,7 @@ from monitor.cli.session import (
     print_result_in_order,  # the same, with the keys of the JSON object in the order in which they were added
     read_duration_s,  # parse a duration option such as `4h` into seconds; raises RefusedError
     read_instant,  # parse a time option with time zone; raises RefusedError
+    read_period,  # parse `--since` and `--until`; raises RefusedError
     read_service,  # load the service configuration named by the running command
     require_any,  # print a line and exit with status NOTHING unless something was found
     require_station,  # raise NotFoundError, with the nearest spelling, unless a site has a station
@@ -75,9 +78,11 @@ __all__ = [
     "By",
     "Commands",
     "LocalGridOption",
+    "SinceOption",
     "SiteArgument",
     "SiteFilter",
     "SmallestAreaOption",
+    "UntilOption",
     "UtcOption",
     "add_acts",
     "authenticate_actor",
@@ -105,6 +110,7 @@ __all__ = [
     "print_result_in_order",
     "read_duration_s",
     "read_instant",
+    "read_period",
     "read_service",
     "require_any",
     "require_readable",

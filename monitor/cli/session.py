@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, get_type_hints
 
 import typer
 from sqlalchemy import Connection
@@ -38,6 +38,8 @@ SiteFilter = Annotated[str | None, typer.Option("--site", help="Only this site."
 LARGEST_ID: Final = 2**63 - 1
 LARGEST_SEED: Final = 2**32 - 1
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most this many, newest first.")]
+SinceOption = Annotated[str | None, typer.Option("--since", help="After this time, such as 2026-03-01T00:00Z.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Up to this time.")]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC. Default: the time zone of the site.")]
 # Pause between two lines of progress.
 PROGRESS_EVERY_S = 2.0
@@ -370,6 +372,26 @@ def read_duration_s(option: str, text: str) -> float:
 def read_instant(option: str, text: str) -> datetime:
     """Parse a time with its zone. Raises RefusedError."""
     return read_option(option, parse_time, text, "; for example 2026-03-01T06:00:00Z")
+
+
+class Period(NamedTuple):
+    """The values of `--since` (exclusive) and `--until` (inclusive). None means unbounded."""
+
+    from_at: datetime | None
+    to_at: datetime | None
+
+
+def read_period(since: str | None, until: str | None) -> Period:
+    """Parse `--since` and `--until`, each a time with its zone.
+
+    Raises:
+        RefusedError: A time cannot be parsed, or the period is empty.
+    """
+    from_at = None if since is None else read_instant("--since", since)
+    to_at = None if until is None else read_instant("--until", until)
+    if from_at is not None and to_at is not None and to_at <= from_at:
+        raise RefusedError("--until must be after --since")
+    return Period(from_at, to_at)
 
 
 def shows_progress() -> bool:

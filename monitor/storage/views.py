@@ -185,11 +185,19 @@ def load_optional_view(connection: Connection, name: str, row_type: Any = None, 
 
 
 class ColumnSpan(NamedTuple):
-    """A range of instants, passed as text: `after` is exclusive, `until` inclusive, None means unbounded."""
+    """A range of instants, passed as text: `after` is exclusive, `until` inclusive, None means unbounded.
+
+    Attributes:
+        column: the column of the instant; the end of rows that are periods.
+        after: the begin of the range.
+        until: the end of the range.
+        begin_column: the begin of rows that are periods. Such a row matches if its period and the range overlap.
+    """
 
     column: str
     after: str | None = None
     until: str | None = None
+    begin_column: str = ""
 
 
 def stream_view(
@@ -231,7 +239,8 @@ def stream_view(
         if within.after is not None:
             query = query.where(column > within.after)
         if within.until is not None:
-            query = query.where(column <= within.until)
+            begin = _find_column(view, within.begin_column) if within.begin_column else column
+            query = query.where(begin <= within.until)
     for key in order_by:
         column = _find_column(view, key.removeprefix("-"))
         query = query.order_by(column.desc() if key.startswith("-") else column)

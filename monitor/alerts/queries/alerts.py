@@ -733,18 +733,24 @@ def load_alerts(
     *,
     open_only: bool = False,
     ledger: str | None = None,
+    after: datetime | None = None,
+    until: datetime | None = None,
     limit: int | None = None,
     hazard_first: bool = False,
 ) -> list[Alert]:
     """Return alerts of one site, several sites or all sites, the newest first.
 
     Args:
+        after: Only alerts that were raised after this instant.
+        until: Only alerts that were raised up to this instant.
         hazard_first: Whether to sort by category first: hazard, health, advice.
     """
     a = alert.c
     rank = case((a.ledger == AlertCategory.HAZARD, 0), (a.ledger == AlertCategory.HEALTH, 1), else_=2)
     query = select(alert).where(*match_given(a.site, site), *match_given(a.ledger, ledger))
     query = query.where(a.closed_at.is_(None)) if open_only else query
+    query = query if after is None else query.where(a.raised_at > after)
+    query = query if until is None else query.where(a.raised_at <= until)
     query = query.order_by(*([rank] if hazard_first else []), a.raised_at.desc(), a.id.desc())
     return load_records(connection, Alert, query.limit(limit))
 

@@ -28,21 +28,31 @@ def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site; `status` for the service itself")] = None,
     ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also closed alerts")] = False,
+    since: session.SinceOption = None,
+    until: session.UntilOption = None,
     limit: session.LimitOption = 100,
     utc: session.UtcOption = False,
 ) -> None:
     """List the open alerts: hazard, health, then advice, newest first.
 
-    Exit 4 if there are none.
+    --since and --until select alerts by the time at which they were raised. Exit 4 if there are none.
 
-    Example: slopeward alerts list --site north-bench --ledger hazard --all
+    Example: slopeward alerts list --site north-bench --ledger hazard --all --since 2026-03-01T00:00Z
     """
     if ledger is not None and ledger not in list(AlertCategory):
         raise RefusedError(f"--ledger: expected one of: {', '.join(AlertCategory)}, got {ledger!r}")
+    period = session.read_period(since, until)
     with session.open_database() as db, db.read() as connection:
         readable_sites = find_readable_sites(connection, site)
         alerts = load_alerts(
-            connection, readable_sites, open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
+            connection,
+            readable_sites,
+            open_only=not everything,
+            ledger=ledger,
+            after=period.from_at,
+            until=period.to_at,
+            limit=limit,
+            hazard_first=True,
         )
         session.check_site(connection, None if site == SERVICE_SITE else site, alerts)
         level_names = {row.id: row.levels for row in load_sites_summary(connection, active_only=False)}

@@ -9,12 +9,14 @@ import typer
 
 from monitor.api.cli import (
     Commands,
+    SinceOption,
     SiteArgument,
+    UntilOption,
     check_site,
     open_database,
     print_note,
     print_result,
-    read_instant,
+    read_period,
     require_any,
     require_readable,
 )
@@ -49,8 +51,8 @@ def export(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write")],
     format_: Annotated[str | None, typer.Option("--format", help=_FORMAT_HELP)] = None,
     station: Annotated[str | None, typer.Option("--station", help="Only this station or instrument")] = None,
-    since: Annotated[str | None, typer.Option("--since", help="After this instant, such as 2026-03-01T00:00Z")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Up to this instant")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists")] = False,
 ) -> None:
     """Write a table or map of a site to a file.
@@ -62,8 +64,7 @@ def export(
     kind = (format_ or out.suffix.lstrip(".")).lower()
     if out.exists() and not force:
         raise RefusedError(f"{out} exists; use --force to replace it")
-    from_at = None if since is None else read_instant("--since", since)
-    to_at = None if until is None else read_instant("--until", until)
+    from_at, to_at = read_period(since, until)
     _check_format(what, kind, is_ranged=bool(from_at or to_at), is_of_station=station is not None)
     now = datetime.now(UTC)
     partial = out.with_name(f".{out.name}.{os.getpid()}")

@@ -22,6 +22,7 @@ from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.storage.views import load_view
+from monitor.text.instants import format_iso
 from tests.data import site_text
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
@@ -169,6 +170,17 @@ def test_the_command_lists_missing_readings(database, tmp_path, capsys):
     assert [(r["station"], r["kind"], r["missing"]) for r in found if r["kind"] == "gap"] == [("T1", "gap", 9)]
     assert run_command(["anomalies", "list", "--site", "kinds", "--config", service]) == 0
     assert "gap (9 readings missing)" in capsys.readouterr().out
+
+    def count_gaps(*options: str) -> int:
+        run_command(["anomalies", "list", "--site", "kinds", "--config", service, *options])
+        return capsys.readouterr().out.count(" gap ")
+
+    end = now - 50 * HOUR
+    before_end, after_end = format_iso(end - HOUR), format_iso(end + HOUR)
+    assert count_gaps("--since", before_end) == count_gaps("--until", after_end) == 1
+    assert count_gaps("--since", after_end) == count_gaps("--until", before_end) == 0
+    assert count_gaps("--days", "1") == 0
+    assert count_gaps("--days", "1", "--until", after_end) == 1
 
 
 def test_readings_that_are_set_aside_and_series_on_change_are_no_gaps(database, site):

@@ -2,32 +2,49 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from monitor.api.cli import add_acts, find_readable_sites, session
+from monitor.api.errors import RefusedError
 from monitor.api.queries.ingest import Gap, load_gaps
 from monitor.api.text import format_iso
 from monitor.features.anomalies.queries.budget import BudgetMeasurement, is_reproduced, load_budgets, measure_detectors
 from monitor.features.anomalies.queries.labels import AnomalyRun, load_runs
 
 app = session.Commands()
+DEFAULT_DAYS: Final = 14.0
 add_acts(app, "anomalies")
 
 
 @app.command("list")
 def list_runs(
     site: session.SiteFilter = None,
-    days: Annotated[float, typer.Option(min=0.01, max=36525.0, help="How many days back.")] = 14.0,
+    days: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=36525.0, help=f"Instead of --since: days before now or --until. Default: {DEFAULT_DAYS:g}."
+        ),
+    ] = None,
+    since: session.SinceOption = None,
+    until: session.UntilOption = None,
 ) -> None:
     """List the anomalies of each site with their labels, then the gaps in its readings. Exit 4 if there are none.
 
+    --since and --until select anomalies that lasted at least partly in the period, and gaps that ended in it.
+
     Example: slopeward anomalies list --site north-bench --days 30
+
+    Example: slopeward anomalies list --since 2026-03-01T00:00Z --until 2026-03-08T00:00Z
     """
+    if days is not None and since is not None:
+        raise RefusedError("give either --since or --days")
+    period = session.read_period(since, until)
     sites = session.read_sites() if site is None else [session.pick_site(session.read_service(), site)]
     now = datetime.now(UTC)
-    since = now - timedelta(days=days)
+    to_at = period.to_at or now
+    from_at = period.from_at or to_at - timedelta(days=DEFAULT_DAYS if days is None else days)
     runs_by_site: dict[str, list[AnomalyRun]] = {}
     gaps_by_site: dict[str, list[Gap]] = {}
     with session.open_database() as db, db.read() as c:
@@ -35,8 +52,11 @@ def list_runs(
         if site is None and readable_ids is not None:
             sites = [declared for declared in sites if declared.id in readable_ids]
         for declared in sites:
-            runs_by_site[declared.id] = load_runs(c, declared, since, now)
-            gaps_by_site[declared.id] = load_gaps(c, declared.id, since, now)
+            # Loaded up to now: an anomaly is shown with its whole length, and a gap that was filled is not shown.
+            runs = load_runs(c, declared, from_at, now)
+            gaps = load_gaps(c, declared.id, from_at, now)
+            runs_by_site[declared.id] = [run for run in runs if run.from_at <= to_at]
+            gaps_by_site[declared.id] = [gap for gap in gaps if gap.to_at <= to_at]
     for site_id, runs in runs_by_site.items():
         _show_anomalies(site_id, runs, gaps_by_site[site_id])
     session.require_any(any(runs_by_site.values()) or any(gaps_by_site.values()), "no anomaly")
