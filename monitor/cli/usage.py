@@ -1,5 +1,6 @@
 """Wrong usage in one line: what is wrong, the nearest right spelling, and the command that shows the help."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -27,15 +28,45 @@ FORMER_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "--output": ("--out",),
 }
 
+# Commands by words that other programs use for them. The words are not similar to the names of the commands.
+OTHER_WORDS: Final[Mapping[str, str]] = {
+    "acknowledge": "ack",
+    "alarm": "alerts",
+    "alarms": "alerts",
+    "confirm": "ack",
+    "load": "import",
+    "recipients": "notify channels list",
+    "replay": "backtest",
+    "serve": "run",
+    "simulate": "demo",
+    "simulation": "demo",
+    "start": "run",
+    "validate": "check",
+}
+
 
 def describe_unknown_command(word: str) -> str:
     """Return one line about a word that is not the name of a command."""
-    # Loading all commands takes seconds, so they are compared only if no registered name is similar.
-    near = _find_similar_command(word, list_commands(), 0.75)
+    near = OTHER_WORDS.get(word)
+    if near is None:
+        # Loading all commands takes seconds, so they are compared only if no registered name is similar.
+        near = _find_similar_command(word, list_commands(), 0.75)
     if near is None:
         near = _find_similar_command(word, list(load_all_commands()), 0.6)
     hint = "." if near is None else f"; did you mean `slopeward {near}`?"
     return f"slopeward: unknown command {word!r}{hint} See slopeward --help"
+
+
+def _suggest_command_elsewhere(word: str, group: str) -> str:
+    """Return the end of a message that names a command of another group: below this group, or anywhere."""
+    names = list(load_all_commands())
+    below = [name for name in names if name.startswith(f"{group} ")]
+    near = _find_by_last_word(word, below) or OTHER_WORDS.get(word) or _find_by_last_word(word, names)
+    return "" if near is None else f"; did you mean `slopeward {near}`?"
+
+
+def _find_by_last_word(word: str, names: Collection[str]) -> str | None:
+    return next((name for name in names if name.rpartition(" ")[2] == word), None)
 
 
 def _find_similar_command(word: str, names: Collection[str], similarity: float) -> str | None:
@@ -60,17 +91,32 @@ def describe_usage_error(error: Any) -> str:
     context = getattr(error, "ctx", None)
     if context is None:
         return message
+    program = context.command_path
     if (option := getattr(error, "option_name", None)) is not None and hasattr(error, "possibilities"):
         message = f"no such option {option}{_suggest_option(option, context)}"
-    if message.startswith("Got unexpected extra argument") and _needs_site_option(context.command):
-        message += "; the site is an option of this command: --site SITE"
-    program = context.command_path
+    if message.startswith("Got unexpected extra argument"):
+        if _needs_site_option(context.command):
+            message += "; the site is an option of this command: --site SITE"
+        elif not name_arguments(context.command):
+            message += "; this command takes options only"
+    word = _find_unknown_subcommand(message)
+    if word is not None:
+        message = f"{message.rstrip('.')}{_suggest_command_elsewhere(word, program.removeprefix('slopeward '))}"
     end = "" if message.endswith((".", "?")) else "."
     return f"{program}: {message}{end} See {program} --help"
 
 
+def _find_unknown_subcommand(message: str) -> str | None:
+    """Return the word of `No such command 'word'.`; None for other messages, also for those that suggest a name."""
+    match = re.fullmatch(r"No such command '(?P<word>[^']*)'\.", message)
+    return None if match is None else match["word"]
+
+
 def _suggest_option(option: str, context: Any) -> str:
     command = context.command
+    for name, subcommand in (getattr(command, "commands", None) or {}).items():
+        if any(option in parameter.opts for parameter in subcommand.params):
+            return f"; did you mean `{context.command_path} {name} {option}`?"
     options = [name for parameter in command.params for name in parameter.opts if name.startswith("--")]
     present = next((name for name in FORMER_OPTIONS.get(option, ()) if name in options), None)
     if present is not None:

@@ -10,7 +10,7 @@ import pytest
 from monitor.cli.commands import find_full_name, list_commands, load_all_commands, load_app
 from monitor.cli.main import run_command
 from monitor.cli.overview import OTHER, SUBJECTS, find_subject, summarize
-from monitor.cli.usage import FORMER_OPTIONS
+from monitor.cli.usage import FORMER_OPTIONS, OTHER_WORDS
 from tests.tables import tabulated
 
 ROOT = Path(__file__).parents[2]
@@ -347,3 +347,9 @@ def test_every_decimal_of_the_command_line_refuses_what_is_no_measure(capsys):
 def test_a_number_out_of_its_bounds_is_wrong_use(words, capsys):
     assert run_command(words.split()) == 2
     assert "Input should be" in capsys.readouterr().err
+
+
+def test_words_of_other_programs_lead_to_commands():
+    names = {*list_commands(), *load_all_commands()}
+    assert names.issuperset(OTHER_WORDS.values())
+    assert names.isdisjoint(OTHER_WORDS)
