@@ -12,7 +12,8 @@ EVERYDAY: Final = "Everyday commands"
 OTHER: Final = "Other commands"
 # Subjects in the order in which help lists them. Subjects of third-party plugins follow, then `OTHER`.
 SUBJECTS: Final = (EVERYDAY, "Slopes and instruments", "Results", "People and messages", "Operation")
-_NAME_WIDTH: Final = 12
+# The longest names are `instruments` and `maintenance`, after two spaces.
+_NAME_WIDTH: Final = 13
 
 
 def print_overview() -> None:
@@ -22,8 +23,7 @@ def print_overview() -> None:
     console = Console()
     console.print("[bold]slopeward[/bold] COMMAND [OPTIONS]: monitor unstable slopes and warn people", highlight=False)
     for subject, names in _list_by_subject().items():
-        if subject in SUBJECTS[:2]:
-            console.print()
+        console.print()
         console.print(f"[bold]{subject}[/bold]")
         _print_rows(console, {name: _describe(name) for name in names}, _NAME_WIDTH)
     console.print(

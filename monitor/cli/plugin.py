@@ -123,7 +123,7 @@ def register_commands() -> Mapping[str, Command]:
 
 def _list_everyday() -> Mapping[str, Command]:
     commands = {
-        "init": Command(None, "Create a site: write its site file", short_for="sites init"),
+        "init": Command(None, "Create a site without readings: write a site file to edit", short_for="sites init"),
         "check": Command(_load_check, "Check service file and site files; --connect tests connections"),
         "run": Command(_load_run, "Start the service: MQTT broker, core and web page"),
         "ingest": Command(
@@ -159,7 +159,9 @@ def _list_people() -> Mapping[str, Command]:
             _load_people_signatures, "List and withdraw signatures that wait for a second person"
         ),
         "notify": Command(None, "Test the notification channels (notify channels test); drills"),
-        "notify channels": Command(_load_notify_channels, "List and test the notification channels"),
+        "notify channels": Command(
+            _load_notify_channels, "List and test the channels of the recipients in the site files"
+        ),
     }
     return {name: command._replace(subject="People and messages") for name, command in commands.items()}
 

@@ -11,7 +11,10 @@ from monitor.delivery.notifier import channel_settings
 from monitor.delivery.trial import gather_channels, send_test
 from monitor.sites.channels import find_channel_traits
 
-app = session.Commands(help="List and test the notification channels.", no_args_is_help=True)
+app = session.Commands(
+    help="List and test the notification channels. The site files name them in the tables [[recipient]].",
+    no_args_is_help=True,
+)
 
 
 @app.command("list")

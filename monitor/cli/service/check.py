@@ -24,7 +24,7 @@ WRONG = "wrong"
 def check(
     connect: Annotated[bool, typer.Option("--connect", help="Also test broker, database and channels.")] = False,
 ) -> None:
-    """Check service file, site files and mappings.
+    """Check service file, all site files and mappings.
 
     Exit 1 for a mistake, or if the highest level of a site cannot be reached.
     """

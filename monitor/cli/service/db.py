@@ -106,7 +106,8 @@ def restore(
 ) -> None:
     """Replace the whole database by a backup. Stop the service first.
 
-    Where accounts exist, an admin does it.
+    The command replaces the database that the service file names. Restore into another one with --config. Where
+    accounts exist, an admin does it.
 
     Example: slopeward db restore slopeward-20260301T060000Z.db --yes
     """

@@ -19,7 +19,7 @@ def register_commands() -> Mapping[str, Command]:
         ),
         "backtest": Command(
             _load_backtest,
-            "Replay past months or a past failure of a site; score the decisions",
+            "Replay past months or a past failure; compare two site files",
             after="report",
             subject="Results",
         ),

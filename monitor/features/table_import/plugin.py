@@ -55,7 +55,7 @@ def register_commands() -> Mapping[str, Command]:
 
     command = Command(
         load,
-        "Import readings from CSV, Excel and other files",
+        "Import readings (CSV, Excel, other files), also of a new site",
         after="run",
         rules={"import": "serves"},
         subject="Everyday commands",

@@ -93,7 +93,11 @@ class BacktestArguments:
     by: By = None
 
 
-@app.command(epilog="Example: slopeward backtest --site north-bench --since 2025-01-01 --until 2026-01-01")
+@app.command(
+    epilog="Example: slopeward backtest --site north-bench --since 2025-01-01 --until 2026-01-01\n\n"
+    "Example, with the thresholds of a changed copy of the site file beside those in force: "
+    "slopeward backtest --site north-bench --config changed.toml"
+)
 def backtest(arguments: BacktestArguments) -> None:
     """Replay the decisions over the past of a site and score them. Nothing is stored.
 
