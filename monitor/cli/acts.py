@@ -39,7 +39,7 @@ from monitor.cli.session import (
 from monitor.errors import RefusedError
 from monitor.storage.engine import Database
 
-PASSWORD_VARIABLE: Final = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
+NEW_PASSWORD_VARIABLE: Final = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
 
 
 def add_acts(app: Commands, group: str) -> None:
@@ -60,10 +60,10 @@ def _make_command(act: Act) -> Callable[..., None]:
     # `--second` decides this parameter of the act: whether two people do it.
     has_two = any(parameter.name == "two" for parameter in act.list_parameters())
 
-    def run(*, by: str | None = None, second: str | None = None, **given: Any) -> None:
-        words = _list_words(act, parameters, given)
+    def run(*, by: str | None = None, second: str | None = None, **typed_values: Any) -> None:
+        words = _list_words(act, parameters, typed_values)
         with open_database() as db:
-            values = _read_values(db, parameters, given)
+            values = _read_values(db, parameters, typed_values)
             if has_two:
                 values["two"] = second is not None
             _run(db, act, values, by, second, words)
@@ -101,10 +101,10 @@ def _declare(parameter: ActParameter) -> inspect.Parameter:
     )
 
 
-def _list_words(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any]) -> list[str]:
+def _list_words(act: Act, parameters: dict[str, ActParameter], typed_values: dict[str, Any]) -> list[str]:
     """Return the words of the command, which a second person repeats with a reason and a name of their own."""
     words = ["slopeward", *act.command.split()]
-    for name, value in given.items():
+    for name, value in typed_values.items():
         parameter = parameters[name]
         option = parameter.argument.option
         if value is None or value is False or value == parameter.default_text or option == "--reason":
@@ -116,17 +116,17 @@ def _list_words(act: Act, parameters: dict[str, ActParameter], given: dict[str, 
     return words
 
 
-def _read_values(db: Database, parameters: dict[str, ActParameter], given: dict[str, Any]) -> dict[str, Any]:
+def _read_values(db: Database, parameters: dict[str, ActParameter], typed_values: dict[str, Any]) -> dict[str, Any]:
     def read(parameter: ActParameter, value: Any) -> Any:
         argument = parameter.argument
         zone = None
         if argument.is_file or (argument.is_text and value == "-"):
             value = _read_text(value, argument.longest)
         if argument.is_local and value is not None:
-            zone = db.run_read(lambda c: find_zones(c, utc=False)(given.get("site", "")))
+            zone = db.run_read(lambda c: find_zones(c, utc=False)(typed_values.get("site", "")))
         return read_value(parameter, value, zone)
 
-    return {name: read(parameters[name], value) for name, value in given.items()}
+    return {name: read(parameters[name], value) for name, value in typed_values.items()}
 
 
 def _read_text(file: str, longest: int) -> str:
@@ -161,10 +161,12 @@ def _run(
         alert = db.run_read(find_alert, values["alert_id"])
         values["seen"] = None if alert is None else alert.level
     parameters = {parameter.name: parameter for parameter in act.list_parameters()}
-    actor = authenticate_actor(db, by, find_site_id, own=_find_owner(db, act, values))
+    actor = authenticate_actor(db, by, find_site_id, own_account=_find_owner(db, act, values))
     now = datetime.now(UTC)
     secrets = {
-        name: read_value(parameter, read_secret()) for name, parameter in parameters.items() if parameter.kind is Secret
+        name: read_value(parameter, read_new_password())
+        for name, parameter in parameters.items()
+        if parameter.kind is Secret
     }
     call = ActCall(
         db=db,
@@ -212,10 +214,10 @@ def _show(result: ActResult, zone: str) -> None:
         raise typer.Exit(result.status)
 
 
-def read_secret() -> str:
+def read_new_password() -> str:
     """Return a new password from the environment, a pipe, or twice from the keyboard."""
-    if (given := os.environ.get(PASSWORD_VARIABLE)) is not None:
-        return given
+    if (password := os.environ.get(NEW_PASSWORD_VARIABLE)) is not None:
+        return password
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     first = getpass.getpass("New password: ")

@@ -1,6 +1,6 @@
 """Authenticate the person who acts at the command line. The user of the operating system is recorded as well.
 
-Before the first account exists, a name is enough. With accounts, the person acts by an account and proves it: the
+Before the first account exists, a name is enough. With accounts, the person acts as an account and proves it: the
 account is bound to the user of the operating system, or the password is in the environment, in a file descriptor, or
 typed at the terminal. An act that needs two people needs two commands, one by each of them. A program that acknowledges
 or reports gives an access token of its owner instead.
@@ -21,7 +21,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerts.acts.table import OPERATOR
-from monitor.cli.rules import ADMIN, add_note, find_needed_role, require_person
+from monitor.cli.rules import ADMIN, add_note, find_needed_role, require_token_command
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.people.queries.api_tokens import find_bearer
 from monitor.people.queries.sessions import LONGEST_DELAY_S, forget_attempts, reserve_attempt
@@ -46,14 +46,14 @@ TOKEN_VARIABLE: Final = "SLOPEWARD_BY_TOKEN"  # noqa: S105 - the name of a varia
 TOKEN_FD_VARIABLE: Final = "SLOPEWARD_BY_TOKEN_FD"  # noqa: S105 - the name of a variable
 # Exit status: one person has signed, and a second signature is needed.
 EXIT_WAITING: Final = 3
-# Of a password or token that is read from a file descriptor.
+# Largest password or token that is read from a file descriptor.
 MAX_SECRET_BYTES: Final = 4096
 By = Annotated[str | None, typer.Option("--by", help="Who acts. Default: the account of the OS user.")]
-# The site of an act, or a function that returns it. None: the act is on no site or on all sites.
-Where = str | Callable[[Connection], str | None] | None
+# The site of an act, or a function that finds its id. None: the act is on no site or on all sites.
+SiteOfAct = str | Callable[[Connection], str | None] | None
 NO_ACCOUNTS_ADVICE: Final = (
-    "there are no accounts: any name is believed, and one person may sign as two; "
-    "`slopeward people users add NAME --role admin` lets names count"
+    "there are no accounts: every name is accepted without proof, and one person may sign as two; "
+    "create accounts with `slopeward people users add NAME --role admin`"
 )
 _NO_UID: Final = 2**32 - 1  # the kernel's value for "nobody logged in"
 
@@ -70,7 +70,9 @@ def name_os_user() -> str:
     return name
 
 
-def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own: str | None = None) -> Actor:
+def authenticate_actor(
+    db: Database, by: str | None, site: SiteOfAct = None, *, own_account: str | None = None
+) -> Actor:
     """Return the person who acts, and open the database for writing.
 
     The account needs the role that `monitor.cli.rules` has for the running command.
@@ -78,8 +80,8 @@ def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own
     Args:
         db: The database.
         by: The name given with `--by`, if any.
-        where: The site of the act, or a function that returns it.
-        own: An account that its owner may change without being an admin.
+        site: The site of the act, or a function that finds its id.
+        own_account: An account that its owner may change without being an admin.
 
     Raises:
         RefusedError: Nobody is named, there is no open account with the role for the site, or the proof is missing.
@@ -88,7 +90,7 @@ def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own
         raise RefusedError(f"--by: a name is needed, and {by!r} is none")
     os_user = name_os_user()
     if (token := _read_secret(TOKEN_VARIABLE, TOKEN_FD_VARIABLE)) is not None:
-        return _prove_by_token(db, token, by, where, os_user)
+        return _prove_by_token(db, token, by, site, os_user)
     accounts = db.run_read(load_users)
     needed_role = find_needed_role()
     if needed_role == ADMIN and not any(is_open(u, ADMIN) and u.can_prove for u in accounts):
@@ -96,12 +98,12 @@ def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own
         needed_role = OPERATOR
         accounts = accounts if any(is_open(u, OPERATOR) and u.can_prove for u in accounts) else []
     if not accounts:
-        db.closed_because = None
+        db.read_only_because = None
         if find_needed_role() != ADMIN:
             add_note(NO_ACCOUNTS_ADVICE)
         return Actor(_remove_login(os_user) if by is None else by, "person", COMMAND, os_user)
     account = _find_account(accounts, by, os_user)
-    if own is not None and account.name == own:
+    if own_account is not None and account.name == own_account:
         needed_role = "viewer"
     if not is_open(account, needed_role):
         raise RefusedError(
@@ -109,14 +111,14 @@ def authenticate_actor(db: Database, by: str | None, where: Where = None, *, own
             "give the role; see `slopeward people users list`"
         )
     if needed_role != "viewer":
-        _require_site(db, account.name, account.sites, where)
+        _require_site(db, account.name, account.sites, site)
     proof = _prove(db, account, os_user)
-    db.closed_because = None
+    db.read_only_because = None
     return Actor(account.name, "person", COMMAND, os_user, proof)
 
 
-def _prove_by_token(db: Database, token: str, by: str | None, where: Where, os_user: str) -> Actor:
-    require_person()
+def _prove_by_token(db: Database, token: str, by: str | None, site: SiteOfAct, os_user: str) -> Actor:
+    require_token_command()
     bearer = db.run_read(find_bearer, token, datetime.now(UTC))
     if bearer is None:
         raise RefusedError(
@@ -128,15 +130,15 @@ def _prove_by_token(db: Database, token: str, by: str | None, where: Where, os_u
         raise RefusedError(
             f"the token of {bearer.name} allows reading only; its owner creates another one with `--scope act`"
         )
-    _require_site(db, f"the token of {bearer.name}", bearer.sites, where)
-    db.closed_because = None
+    _require_site(db, f"the token of {bearer.name}", bearer.sites, site)
+    db.read_only_because = None
     return Actor(bearer.name, "person", TOKEN, os_user, TOKEN)
 
 
-def sites_of_reader(c: Connection) -> frozenset[str] | None:
-    """Return the sites that lists show to this user of the operating system: those of the bound account; None: all."""
+def find_sites_of_os_user(c: Connection) -> frozenset[str] | None:
+    """Return the sites of the account to which this user of the operating system is bound, for lists. None: all."""
     os_user = name_os_user()
-    return next((u.sites for u in load_users(c) if u.os_user == os_user), None)
+    return next((account.sites for account in load_users(c) if account.os_user == os_user), None)
 
 
 def find_readable_sites(c: Connection, site: str | None) -> str | frozenset[str] | None:
@@ -148,7 +150,7 @@ def find_readable_sites(c: Connection, site: str | None) -> str | frozenset[str]
     if site is not None:
         require_readable(c, site)
         return site
-    sites = sites_of_reader(c)
+    sites = find_sites_of_os_user(c)
     return None if sites is None else sites | {SERVICE_SITE}
 
 
@@ -160,7 +162,7 @@ def require_readable(c: Connection, site: str) -> None:
     Raises:
         RefusedError: The account of the user is for other sites only.
     """
-    sites = sites_of_reader(c)
+    sites = find_sites_of_os_user(c)
     if sites is not None and site not in sites | {SERVICE_SITE}:
         raise RefusedError(f"this OS user is bound to an account for {', '.join(sorted(sites))} only")
 
@@ -173,24 +175,24 @@ def name_os_actor() -> Actor:
 
 @contextmanager
 def waiting_for_second(
-    db: Database, actor: Actor, where: Callable[[Connection], str | None], command: str
+    db: Database, actor: Actor, find_site_id: Callable[[Connection], str | None], command: str
 ) -> Iterator[None]:
     """If an action waits for a second person, print why, who can do it and how, and exit with status 3.
 
     Args:
-        db: the database.
-        actor: the first person.
-        where: returns the site of the action.
-        command: the command that the second person gives.
+        db: The database.
+        actor: The first person.
+        find_site_id: Returns the site of the action.
+        command: The command that the second person gives.
     """
     try:
         yield
-    except NeedsSecondError as missing:
+    except NeedsSecondError as error:
         with db.read() as c:
-            site = where(c)
+            site = find_site_id(c)
             advice = explain_second_person(c, None if site == SERVICE_SITE else site, actor.name, datetime.now(UTC))
         print(
-            f"not done yet, it waits for a second person: {missing}. {advice} The second person gives the same command "
+            f"not done yet, it waits for a second person: {error}. {advice} The second person gives the same command "
             f"within four hours: {command} --by NAME --reason WHY",
             file=sys.stderr,
         )
@@ -209,9 +211,12 @@ def read_second(named: str | None) -> Actor | None:
 
 
 def _find_account(accounts: list[User], by: str | None, os_user: str) -> User:
-    found = find_account(accounts, by) if by is not None else next((u for u in accounts if u.os_user == os_user), None)
-    if found is not None:
-        return found
+    if by is None:
+        account = next((account for account in accounts if account.os_user == os_user), None)
+    else:
+        account = find_account(accounts, by)
+    if account is not None:
+        return account
     if by is not None:
         raise RefusedError(f"there is no account {by!r}; see `slopeward people users list`")
     raise RefusedError(
@@ -220,14 +225,14 @@ def _find_account(accounts: list[User], by: str | None, os_user: str) -> User:
     )
 
 
-def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: Where) -> None:
+def _require_site(db: Database, holder: str, sites: frozenset[str] | None, site: SiteOfAct) -> None:
     if sites is None:
         return
-    if callable(where):
-        where = db.run_read(where)
-    if where not in sites:
-        only = ", ".join(sorted(sites))
-        raise RefusedError(f"{who} is for {only} only, and this is {where or 'not of one of these sites'}")
+    if callable(site):
+        site = db.run_read(site)
+    if site not in sites:
+        allowed = ", ".join(sorted(sites))
+        raise RefusedError(f"{holder} is for {allowed} only; this command acts on {site or 'the whole service'}")
 
 
 def _prove(db: Database, account: User, os_user: str) -> str:
@@ -242,16 +247,16 @@ def _prove(db: Database, account: User, os_user: str) -> str:
             f"a file descriptor in {PASSWORD_FD_VARIABLE}"
         )
     # The attempt and a failure are stored, so that guessing is slow and visible in the audit log.
-    db.closed_because = None
+    db.read_only_because = None
     with db.write() as c:
-        turn = reserve_attempt(c, account.name, os_user, datetime.now(UTC))
-    wait_s = (turn - datetime.now(UTC)).total_seconds()
+        checked_at = reserve_attempt(c, account.name, os_user, datetime.now(UTC))
+    wait_s = (checked_at - datetime.now(UTC)).total_seconds()
     if wait_s > 0.0:
         print(f"wrong passwords were given before; this one is checked in {wait_s:.0f} s", file=sys.stderr)
         time.sleep(min(wait_s, LONGEST_DELAY_S))
     with db.read() as c:
-        fits = check_password(c, account.name, password) is not None
-    if fits:
+        is_correct = check_password(c, account.name, password) is not None
+    if is_correct:
         db.do(forget_attempts, account.name, os_user)
         return "password"
     with db.write() as c:
@@ -262,8 +267,8 @@ def _prove(db: Database, account: User, os_user: str) -> str:
 
 def _read_secret(name: str, fd_name: str) -> str | None:
     """Return a secret from the environment, or the first line of the file descriptor that the environment names."""
-    if (given := os.environ.get(name)) is not None:
-        return given
+    if (secret := os.environ.get(name)) is not None:
+        return secret
     if (number := os.environ.get(fd_name)) is None:
         return None
     try:

@@ -1,8 +1,9 @@
 """Rules of commands: which may write to the database, and which role the acting person needs.
 
-A rule is `SERVES` or the role of the acting person. A command without a rule only reads. According to the rule,
-`monitor.cli.session` opens the database read-only for commands that only read, and read-only for an act of a person
-until `monitor.cli.identity` has authenticated that person.
+The rule of a command is `SERVES`, or the role that the acting person needs. A command without a rule only reads.
+
+`monitor.cli.session` opens the database read-only unless the rule is `SERVES`. For a command with a role,
+`monitor.cli.identity` allows writing after it has authenticated the person.
 """
 
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ from monitor.errors import RefusedError
 from monitor.plugins import hooks
 from monitor.storage.engine import Database
 
-READS: Final = "reads"  # writes nothing to the database
-SERVES: Final = "serves"  # writes what the service itself would write from files, readings and declarations
+# The command writes nothing to the database.
+READS: Final = "reads"
+# The command writes what the service itself would write from files, readings and declarations. It needs no role.
+SERVES: Final = "serves"
+# The acting person needs the role of an admin.
 ADMIN: Final = "admin"
 
 _SERVING: Final = (
@@ -61,22 +65,22 @@ TOKEN_COMMANDS: Final = frozenset(act.command for act in list_acts() if act.by_t
 class RunningCommand:
     """The command that runs, and the notes that are printed after it."""
 
-    command: str  # its full name, such as `alerts ack`
+    name: str  # full name, such as `alerts ack`
     notes: list[str] = field(default_factory=list)
 
     @property
     def rule(self) -> str:
         """Return the rule of the command."""
-        return RULES.get(self.command, READS)
+        return RULES.get(self.name, READS)
 
 
 _RUNNING: Final[ContextVar[RunningCommand | None]] = ContextVar("slopeward_command", default=None)
 
 
 @contextmanager
-def register_running(command: str) -> Iterator[RunningCommand]:
+def register_running(name: str) -> Iterator[RunningCommand]:
     """Register the running command within the context, for the other functions of this module."""
-    running_command = RunningCommand(command)
+    running_command = RunningCommand(name)
     token = _RUNNING.set(running_command)
     try:
         yield running_command
@@ -86,27 +90,27 @@ def register_running(command: str) -> Iterator[RunningCommand]:
 
 def find_needed_role() -> str:
     """Return the role that the acting person needs for the running command."""
-    command = _RUNNING.get()
-    return ADMIN if command is not None and command.rule == ADMIN else OPERATOR
+    running_command = _RUNNING.get()
+    return ADMIN if running_command is not None and running_command.rule == ADMIN else OPERATOR
 
 
-def require_person() -> None:
-    """Refuse an access token for a command that needs a person.
+def require_token_command() -> None:
+    """Refuse an access token for a command that needs the proof of a person.
 
     Raises:
-        RefusedError: The command needs a person.
+        RefusedError: The running command does not accept tokens.
     """
     running_command = _RUNNING.get()
-    if running_command is not None and running_command.command not in TOKEN_COMMANDS:
+    if running_command is not None and running_command.name not in TOKEN_COMMANDS:
         allowed = " and ".join(f"`slopeward {command}`" for command in sorted(TOKEN_COMMANDS))
         raise RefusedError(
-            f"a token is accepted for {allowed}; `slopeward {running_command.command}` needs a person: --by NAME and "
+            f"a token is accepted for {allowed}; `slopeward {running_command.name}` needs a person: --by NAME and "
             "the password"
         )
 
 
 def add_note(line: str) -> None:
-    """Add a line that is printed after the running command. Without one, as in other programs, nothing is printed."""
+    """Add a line that is printed after the running command. Other programs run no command and print nothing."""
     running_command = _RUNNING.get()
     if running_command is not None:
         running_command.notes.append(line)
@@ -117,8 +121,8 @@ def forbid_writing_by_rule(db: Database) -> None:
     running_command = _RUNNING.get()
     if running_command is None or running_command.rule == SERVES:
         return
-    name = f"`slopeward {running_command.command}`"
-    db.closed_because = (
+    name = f"`slopeward {running_command.name}`"
+    db.read_only_because = (
         f"{name} only reads; a command that writes needs a rule in monitor/cli/rules.py"
         if running_command.rule == READS
         else f"{name} writes for a person, and nobody was authenticated"

@@ -97,7 +97,7 @@ class Database:
         session: the application name of the sessions on PostgreSQL.
 
     Attributes:
-        closed_because: why this object may not write. None if it may.
+        read_only_because: why this object may not write. None if it may.
         guard: called at the start of each write transaction. It raises an error if this process may no longer write.
         can_send: returns whether this process may send messages to people and brokers.
         slow_writes: write transactions that took too long.
@@ -118,7 +118,7 @@ class Database:
         self.session = session
         self._writer_queue = _WriterQueue()
         self.slow_writes = SlowWrites()
-        self.closed_because: str | None = None
+        self.read_only_because: str | None = None
         self.guard: Callable[[Connection], None] | None = None
         self.can_send: Callable[[], bool] = lambda: True
         self.engine: Engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
@@ -218,10 +218,10 @@ class Database:
         Raises:
             StoreBusyError: the database is locked or not available now, or the time of `patient` is over. Nothing was
                 written, and the caller may try again.
-            StoreError: this object may not write (`closed_because`).
+            StoreError: this object may not write (`read_only_because`).
         """
-        if self.closed_because is not None:
-            raise StoreError(self.closed_because)
+        if self.read_only_because is not None:
+            raise StoreError(self.read_only_because)
         sealing = Sealing()
         with translate_database_errors(), self._begin_write(sealing, urgent=urgent) as connection:
             if self.guard is not None:
@@ -281,7 +281,7 @@ class Database:
                 return
 
     def require_writable(self) -> None:
-        """Check that a transaction could write now. Nothing is written, and `closed_because` is ignored.
+        """Check that a transaction could write now. Nothing is written, and `read_only_because` is ignored.
 
         Raises:
             StoreError: the database is missing, read-only or locked, or this account may not write.

@@ -118,7 +118,7 @@ def restore(
         proof.require_restorable(db, file)
         backup.restore(db, file)
         migrate.upgrade(db)
-        db.closed_because = None
+        db.read_only_because = None
         with db.write() as c:
             audit.add_audit(c, who, "db.restore", "database", {"file": str(file)}, datetime.now(UTC))
         print_result({"file": str(file), "now": migrate.current(db)}, f"restored from {file}")
