@@ -68,7 +68,7 @@ def _load_people_tokens() -> Any:
 
 
 def _load_people_signatures() -> Any:
-    from monitor.cli.site.signatures import app
+    from monitor.cli.people.signatures import app
 
     return app
 
