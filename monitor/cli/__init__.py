@@ -1,1 +1,1 @@
-"""One file per verb; modules are imported when their verb is called."""
+"""The command line `slopeward`. Each command is imported when it is called; `main` is the entry point."""

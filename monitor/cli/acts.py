@@ -32,8 +32,8 @@ from monitor.cli.session import (
     pick_site,
     print_note,
     print_result,
+    put_site_in_force,
     read_service,
-    take_site,
     translate_in_zone,
 )
 from monitor.errors import RefusedError
@@ -172,7 +172,7 @@ def _run(
         db=db,
         actor=actor,
         now=now,
-        find_site=lambda site: take_site(db, pick_site(read_service(), site), act.command, now),
+        find_site=lambda site: put_site_in_force(db, pick_site(read_service(), site), act.command, now),
         check_site=check_site,
         config=read_service(),
         report=print_note,

@@ -133,15 +133,16 @@ def load_all_commands() -> Mapping[str, Any]:
     """Return every command by full name, without groups and hidden commands. Imports all of them."""
     import typer
 
-    commands = (_walk(name, typer.main.get_command(load_app(name))) for name in list_commands())
+    commands = (_list_leaves(name, typer.main.get_command(load_app(name))) for name in list_commands())
     return dict(itertools.chain.from_iterable(commands))
 
 
-def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+def _list_leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the commands of a group and of the groups below it by full name; a command yields itself."""
     below = getattr(command, "commands", None)
     if below is None:
         yield name, command
         return
     for part, subcommand in below.items():
         if not subcommand.hidden:
-            yield from _walk(f"{name} {part}", subcommand)
+            yield from _list_leaves(f"{name} {part}", subcommand)

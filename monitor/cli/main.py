@@ -1,6 +1,7 @@
 """Entry point of `slopeward`: find the command, run it, and turn errors into one line and an exit status.
 
-Only the command that runs is imported.
+Only the command that runs is imported. The exit status is 0 or that of the command, 1 after an error, 2 after wrong
+usage, `INTERRUPTED` after Ctrl-C, and `READER_LEFT` if the reader of the output has closed the pipe.
 """
 
 import contextlib
@@ -152,15 +153,18 @@ def _find_and_run(words: list[str]) -> int:
     for depth in (2, 1):
         name = " ".join(words[:depth])
         if name in list_commands():
-            return _run_command(name, words[depth:])
+            return _run_registered_command(name, words[depth:])
     from monitor.cli.usage import describe_unknown_command
 
     print(describe_unknown_command(words[0]), file=sys.stderr)
     return 2
 
 
-def _run_command(name: str, arguments: list[str]) -> int:
-    """Run a command of the table, register it for `monitor.cli.rules`, and print its notes if it has done something."""
+def _run_registered_command(name: str, arguments: list[str]) -> int:
+    """Run a command of the table and return its exit status.
+
+    The command is registered for `monitor.cli.rules`. Its notes are printed if it has succeeded, at least in part.
+    """
     with collection_paused():
         from monitor.cli.rules import register_running
         from monitor.storage.engine import PATIENCE_S, patient
@@ -168,7 +172,7 @@ def _run_command(name: str, arguments: list[str]) -> int:
         command = build_command(name)
     # `slopeward run` does not retry: the supervisor restarts its processes.
     patience = contextlib.nullcontext() if name == "run" else patient(PATIENCE_S)
-    full_name = _add_subcommands(find_full_name(name), command, arguments)
+    full_name = _append_subcommands(find_full_name(name), command, arguments)
     with register_running(full_name) as running_command, patience:
         status = _call_click(command, name, arguments)
     if status in {SUCCESS, PARTLY_DONE}:
@@ -177,7 +181,7 @@ def _run_command(name: str, arguments: list[str]) -> int:
     return status
 
 
-def _add_subcommands(name: str, command: Any, arguments: list[str]) -> str:
+def _append_subcommands(name: str, command: Any, arguments: list[str]) -> str:
     """Return the name of a command with its subcommands: `alerts ack` for `alerts` with the arguments `ack 12`."""
     names = [name]
     for argument in arguments:

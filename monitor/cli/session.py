@@ -34,7 +34,7 @@ from monitor.text.rendering import translate
 # A command that needs a site takes it as its first argument. A command that can do without one has the option `--site`.
 SiteArgument = Annotated[str, typer.Argument(metavar="SITE", help="Site id.")]
 SiteFilter = Annotated[str | None, typer.Option("--site", help="Only this site.")]
-# Of a row of the database.
+# Largest number of a row of the database, and largest seed of a random number generator.
 LARGEST_ID: Final = 2**63 - 1
 LARGEST_SEED: Final = 2**32 - 1
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most this many, newest first.")]
@@ -86,25 +86,25 @@ class Commands(typer.Typer):
     """Commands with the options `--config` and `--json`, whose values `options` returns."""
 
     def command(
-        self, name: str | None = None, *, takes_config: bool = True, takes_json: bool = True, **given: Any
+        self, name: str | None = None, *, takes_config: bool = True, takes_json: bool = True, **typer_options: Any
     ) -> Callable[[Command], Command]:
         """Register a command.
 
-        A command with an option `config` of its own keeps that. A command with many options has a dataclass as its only
-        parameter; the fields are the options.
+        A command that declares `config` itself keeps its own declaration. A command with many options has a dataclass
+        as its only parameter; the fields are the options.
         """
-        register = super().command(name, **given)
+        register = super().command(name, **typer_options)
         shared = [CONFIG] * takes_config + [AS_JSON] * takes_json
 
         def add(run: Command) -> Command:
-            register(_take_options(run, shared))
+            register(_add_shared_options(run, shared))
             return run
 
         return add
 
 
-def _take_options(run: Callable[..., Any], shared: list[inspect.Parameter]) -> Callable[..., Any]:
-    """Return a function with the parameters of a command and the shared ones, whose values it stores for `options`."""
+def _add_shared_options(run: Callable[..., Any], shared: list[inspect.Parameter]) -> Callable[..., Any]:
+    """Return a function that runs a command and has the shared parameters as well. `options` returns their values."""
     parameters = list(inspect.signature(run, eval_str=True).parameters.values())
     dataclass_of_options: Any = None
     if len(parameters) == 1 and is_dataclass(parameters[0].annotation):
@@ -180,7 +180,7 @@ def pick_site(config: ServiceConfig, site_id: str) -> Site:
     """Return a site by its id.
 
     Raises:
-        NotFoundError: There is no such site. The message names the existing sites and the nearest one.
+        NotFoundError: There is no such site. The message names all sites and the most similar one.
         ConfigError: The file of the site cannot be used.
     """
     sites, failures = scan_sites(config.paths.sites)
@@ -204,7 +204,7 @@ def require_station(site_id: str, station: str, stations: Collection[str]) -> No
         stations: Ids of the stations of the site.
 
     Raises:
-        NotFoundError: The site has no such station. The message names the nearest one.
+        NotFoundError: The site has no such station. The message names all stations and the most similar one.
     """
     if station not in stations:
         names = ", ".join(stations) or "none"
@@ -226,21 +226,27 @@ def read_sites(site_id: str | None = None) -> list[Site]:
     return sites
 
 
-def check_site(c: Connection, site_id: str | None, found: object = None) -> None:
-    """Check that a site has a file or a history, as a retired site has. A site with results in `found` passes.
+def check_site(c: Connection, site_id: str | None, results: object = None) -> None:
+    """Check that a site has a file or a history. A retired site has a history only.
+
+    Args:
+        c: A connection.
+        site_id: The site; None is not checked.
+        results: What was found for the site. A site with results exists, so the check costs no query.
 
     Raises:
         NotFoundError: The site is unknown. The message names the existing sites.
     """
-    if found or site_id is None or any(s.id == site_id for s in load_sites_summary(c, active_only=False)):
+    if results or site_id is None or any(site.id == site_id for site in load_sites_summary(c, active_only=False)):
         return
     pick_site(read_service(), site_id)
 
 
-def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
+def put_site_in_force(db: Database, site: Site, reason: str, now: datetime) -> Site:
     """Put a site file into force and return the declaration in force.
 
-    A file that could loosen a high level without approval does not come into force; a note is printed.
+    A file that could make a high level harder to reach needs approval. It does not come into force, and a note is
+    printed.
     """
     from monitor.alerts.acts.change_control import explain_refusal, explain_unread, load_into_force
 
@@ -252,7 +258,7 @@ def take_site(db: Database, site: Site, reason: str, now: datetime) -> Site:
     return in_force.site
 
 
-def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
+def print_hint_if_record_is_old(db: Database, site: Site, now: datetime) -> None:
     """Print how to evaluate the past if the newest reading of a site is too old to count today."""
     from monitor.alerts.queries.evaluations import load_newest
     from monitor.text.instants import from_epoch_s
@@ -323,19 +329,19 @@ def print_note(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def require_any(found: object, line: str) -> None:
-    """Print a line and exit with status 4 if nothing was found."""
-    if not found:
+def require_any(results: object, line: str) -> None:
+    """Print a line and exit with status 4 if there are no results."""
+    if not results:
         print_note(line)
         raise typer.Exit(EXIT_NOTHING)
 
 
 @contextmanager
-def exit_on(*nothing: type[Exception]) -> Iterator[None]:
+def exit_on(*error_types: type[Exception]) -> Iterator[None]:
     """Print errors of the given types and exit with status 4, because there is nothing to work on."""
     try:
         yield
-    except nothing as error:
+    except error_types as error:
         print_note(describe_error(error))
         raise typer.Exit(EXIT_NOTHING) from None
 
@@ -395,7 +401,7 @@ def read_period(since: str | None, until: str | None) -> Period:
 
 
 def shows_progress() -> bool:
-    """Whether stderr is a terminal. A log file or a program that reads stderr gets messages only."""
+    """Return whether stderr is a terminal. Progress is not written to a log file or to a program that reads stderr."""
     return sys.stderr.isatty()
 
 

@@ -77,11 +77,11 @@ def evaluate_now(db: Database, site: Site, now: datetime, *, dry_run: bool = Fal
         The site as it is in force, and the decision.
     """
     if not dry_run:
-        site = session.take_site(db, site, "evaluate", now)
+        site = session.put_site_in_force(db, site, "evaluate", now)
         # The jobs that compute facts run only in the service.
         hooks().update_facts(database=db, site=site, now=now)
     decision = evaluate_site(db, site, now, "person", dry_run=dry_run).decision
-    session.point_to_the_past(db, site, now)
+    session.print_hint_if_record_is_old(db, site, now)
     return site, decision
 
 

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from monitor.cli.main import run_command
-from monitor.cli.session import point_to_the_past
+from monitor.cli.session import print_hint_if_record_is_old
 from monitor.sites.parsing import parse_site
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
@@ -144,7 +144,7 @@ def test_no_backtest_is_suggested_for_a_recent_record(capsys, tmp_path):
     site = parse_site(SITE, "slope")
     with Database(f"sqlite:///{tmp_path}/y.db") as db:
         upgrade(db)
-        point_to_the_past(db, site, datetime.now(UTC))
+        print_hint_if_record_is_old(db, site, datetime.now(UTC))
     assert capsys.readouterr().err == ""
 
 

@@ -28,7 +28,7 @@ def score(site: session.SiteArgument) -> None:
     from monitor.features.anomalies import jobs as anomaly
 
     (service, db, chosen), now = session.open_site(site), datetime.now(UTC)
-    session.point_to_the_past(db, chosen, now)
+    session.print_hint_if_record_is_old(db, chosen, now)
     outcome = anomaly.run(db, service, chosen, now)
     session.print_result({"site": chosen.id, "said": outcome}, outcome)
 
@@ -50,7 +50,7 @@ def train(
     service, db, chosen = session.open_site(site)
     wanted = detector or [d for d in chosen.anomaly.detectors if d in known]
     now, trained = datetime.now(UTC), 0
-    session.point_to_the_past(db, chosen, now)
+    session.print_hint_if_record_is_old(db, chosen, now)
     for name in wanted:
         outcome = train_detector(db, service, chosen, TrainingOrder(name, seed), now)
         active = db.run_read(find_active, task="anomaly", kind=name, site=chosen.id)
@@ -220,7 +220,7 @@ def _load_site_record(site: str, detectors: Sequence[str]) -> BenchRecord:
     from monitor.features.anomalies.samples import load_record
 
     (_, db, chosen), now = session.open_site(site), datetime.now(UTC)
-    session.point_to_the_past(db, chosen, now)
+    session.print_hint_if_record_is_old(db, chosen, now)
     step_s = chosen.watched_step_s
     if step_s is None:
         raise InputError(f"site {site} declares no series of displacement")

@@ -33,7 +33,7 @@ def run(site: session.SiteArgument) -> None:
         session.print_result(facts, line)
     if (left_out := describe_not_forecast(one)) is not None:
         session.print_result({"site": one.id, "not_forecast": str(left_out)}, str(left_out))
-    session.point_to_the_past(db, one, now)
+    session.print_hint_if_record_is_old(db, one, now)
 
 
 @app.command(epilog="Example: slopeward forecast hindcast north-bench")
