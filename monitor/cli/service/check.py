@@ -28,11 +28,10 @@ def check(
 
     Exit 1 for a mistake, or if the highest level of a site cannot be reached.
     """
-    findings = list(_find(read_service(), connect=connect))
+    findings = list(_list_findings(read_service(), connect=connect))
     for subject, state, line in findings:
         if options().as_json:
-            found = {"subject": subject, "ok": state != WRONG, "state": state, "text": line}
-            print_json(found)
+            print_json({"subject": subject, "ok": state != WRONG, "state": state, "text": line})
         else:
             label = "WRONG" if state == WRONG else f"{state:5}"
             print(f"{label} {subject}: {line}", file=sys.stdout if state == OK else sys.stderr)
@@ -40,28 +39,31 @@ def check(
         raise typer.Exit(1)
 
 
-def _find(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, str]]:
+def _list_findings(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[str, str, str]]:
     """Yield subject, state (ok, warn or wrong) and text of each finding, and a summary of each correct site."""
     try:
         files = SiteFolder.read(service)
     except ConfigError as error:
         yield str(service.paths.sites), WRONG, str(error)
         files = SiteFolder(service, [], {})
-    wrong = set()
-    for what in (files, EnvironmentSettings(files), *([Connections(files)] if connect else [])):
-        for one in run_checks(what):
-            if isinstance(what, EnvironmentSettings) and one.check.area == "channels" and not connect:
+    wrong_sites = set()
+    for part in (files, EnvironmentSettings(files), *([Connections(files)] if connect else [])):
+        is_environment = isinstance(part, EnvironmentSettings)
+        for finding in run_checks(part):
+            if is_environment and finding.check.area == "channels" and not connect:
                 continue
-            state = WRONG if one.level == BAD else one.level
-            if isinstance(what, EnvironmentSettings) and state == WRONG:  # the service may have another one
+            state = WRONG if finding.level == BAD else finding.level
+            # The service may run in another environment.
+            if is_environment and state == WRONG:
                 state = WARN
-            wrong |= {one.subject} if state == WRONG else set()
-            is_general = not one.subject and one.check.area != "sites"
-            # A finding with a figure, such as what calculated channels need, is worth a line when all is well, too.
-            if one.is_wrong or (one.text and (is_general or one.figure != NO_FIGURE)):
-                yield one.subject or one.check.area, state, one.text
+            if state == WRONG:
+                wrong_sites.add(finding.subject)
+            is_general = not finding.subject and finding.check.area != "sites"
+            # A finding with a figure, such as what calculated channels need, is printed also if nothing is wrong.
+            if finding.is_wrong or (finding.text and (is_general or finding.figure != NO_FIGURE)):
+                yield finding.subject or finding.check.area, state, finding.text
     for site in files.sites:
-        if site.id not in wrong:
+        if site.id not in wrong_sites:
             criteria = sum(not criterion.is_implied for criterion in site.criteria)
             counts = f"criteria: {criteria}, recipients: {len(site.recipients)}"
             yield site.id, OK, f"stations: {len(site.stations)}, {counts}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import typer
 
@@ -21,9 +21,17 @@ from monitor.storage.check import BAD, OK, WARN
 from monitor.text.instants import format_about
 
 app = Commands()
-# Subject, state (ok, warn or bad), finding, remedy
-Line = tuple[str, str, str, str]
-OLD_S: Final = 2 * 3600.0  # the age of an older result is printed
+# The age of a stored result that is older is printed.
+OLD_RESULT_S: Final = 2 * 3600.0
+
+
+class Finding(NamedTuple):
+    """A line of `slopeward doctor`."""
+
+    subject: str
+    state: str  # ok, warn or bad
+    text: str
+    remedy: str
 
 
 @app.command(epilog="Example: slopeward doctor --json")
@@ -33,34 +41,48 @@ def doctor() -> None:
     Exit 1 if a finding is bad.
     """
     service = read_service()
-    worst, printed = OK, set[str]()
-    for name, see in SEEN.items():
-        for subject, state, found, remedy in _guard(name, see, service):
-            if f"{subject}: {found}" in printed:
+    worst = OK
+    printed: set[str] = set()
+    for name, check_part in PARTS.items():
+        for finding in _catch_errors(name, check_part, service):
+            line = f"{finding.subject}: {finding.text}"
+            if line in printed:
                 continue
-            printed.add(f"{subject}: {found}")
-            worst = max(worst, state, key=(OK, WARN, BAD).index)
+            printed.add(line)
+            worst = max(worst, finding.state, key=(OK, WARN, BAD).index)
+            remedy = f"\n     -> {finding.remedy}" if finding.remedy and finding.state != OK else ""
             print_result_in_order(
-                {"subject": subject, "state": state, "found": found, "remedy": remedy},
-                f"{state:4} {subject}: {found}" + (f"\n     -> {remedy}" if remedy and state != OK else ""),
+                {
+                    "subject": finding.subject,
+                    "state": finding.state,
+                    "found": finding.text,
+                    "remedy": finding.remedy,
+                },
+                f"{finding.state:4} {line}{remedy}",
             )
     if worst == BAD:
         raise typer.Exit(1)
 
 
-def _guard(name: str, see: Callable[[ServiceConfig], Iterator[Line]], service: ServiceConfig) -> Iterator[Line]:
+def _catch_errors(
+    name: str, check_part: Callable[[ServiceConfig], Iterator[Finding]], service: ServiceConfig
+) -> Iterator[Finding]:
+    """Yield the findings on a part of the installation. A part that cannot be checked is a bad finding."""
     try:
-        yield from see(service)
+        yield from check_part(service)
     except (SlopewardError, OSError) as error:
-        yield name, BAD, " ".join(str(error).split()), "see the line; `slopeward check --connect` tries it again"
+        remedy = "correct what the line states; `slopeward check --connect` repeats the check"
+        yield Finding(name, BAD, " ".join(str(error).split()), remedy)
 
 
-def _list_lines(*seen: object) -> Iterator[Line]:
-    for what in seen:
-        yield from ((one.check.area, one.level, one.line, one.todo) for one in run_checks(what) if one.text)
+def _run_checks(*subjects: object) -> Iterator[Finding]:
+    for subject in subjects:
+        for result in run_checks(subject):
+            if result.text:
+                yield Finding(result.check.area, result.level, result.line, result.todo)
 
 
-def _see_database(service: ServiceConfig) -> Iterator[Line]:
+def _check_database(service: ServiceConfig) -> Iterator[Finding]:
     from monitor.storage.engine import Database
     from monitor.storage.migrate import require_current
     from monitor.storage.service_state import load_checks, load_heartbeats
@@ -69,20 +91,21 @@ def _see_database(service: ServiceConfig) -> Iterator[Line]:
     with Database(service.database.url) as db:
         require_current(db)
         with db.read() as c:
-            known, stamps = load_checks(c), load_heartbeats(c)
-        yield from _list_lines(CurrentDatabase(service, db, now), ProcessHeartbeats(stamps, now))
-    for name, one in known.items():
+            stored_checks = load_checks(c)
+            heartbeats = load_heartbeats(c)
+        yield from _run_checks(CurrentDatabase(service, db, now), ProcessHeartbeats(heartbeats, now))
+    for name, stored in stored_checks.items():
         # Clock and disk are checked by this command itself.
         if name.partition(".")[0] not in {"clock", "disk"}:
-            age_s = (now - one.checked_at).total_seconds()
-            old = f" (checked {format_about(age_s)} ago)" if age_s > OLD_S else ""
-            yield name, one.check.state, f"{one.check.found}{old}", one.check.remedy
+            age_s = (now - stored.checked_at).total_seconds()
+            old = f" (checked {format_about(age_s)} ago)" if age_s > OLD_RESULT_S else ""
+            yield Finding(name, stored.check.state, f"{stored.check.found}{old}", stored.check.remedy)
 
 
-SEEN: Final[dict[str, Callable[[ServiceConfig], Iterator[Line]]]] = {
-    "sites": lambda service: _list_lines(files := SiteFolder.read(service), EnvironmentSettings(files)),
-    "database": _see_database,
-    "broker": lambda service: _list_lines(broker := RunningBroker(service), broker.facts),
-    "machine": lambda service: _list_lines(Machine(service)),
-    "installation": lambda service: _list_lines(Installation(service), PluginStatus.read()),
+PARTS: Final[dict[str, Callable[[ServiceConfig], Iterator[Finding]]]] = {
+    "sites": lambda service: _run_checks(files := SiteFolder.read(service), EnvironmentSettings(files)),
+    "database": _check_database,
+    "broker": lambda service: _run_checks(broker := RunningBroker(service), broker.facts),
+    "machine": lambda service: _run_checks(Machine(service)),
+    "installation": lambda service: _run_checks(Installation(service), PluginStatus.read()),
 }
