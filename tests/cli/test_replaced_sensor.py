@@ -48,9 +48,9 @@ def test_offset_of_a_replaced_sensor_is_proposed_and_not_applied(slope_with_new_
     propose = "offsets propose bench --station G1 --maintenance 1".split()
     status, out, err = call(slope_with_new_sensor, capsys, *propose)
     assert status == 0, err
-    proposal = re.search(r"G1 crack_opening: ([\d.]+) ± ([\d.]+) mm, of 29 readings before and \d+ after", out)
+    proposal = re.search(r"G1 crack_opening: ([\d.]+) ± ([\d.]+) mm, from 29 readings before and \d+ after", out)
     assert abs(float(proposal[1]) - 25.0) < 3.0 * float(proposal[2]) < 3.0
-    assert "may be motion of the 4h between, which stays" in out
+    assert "that may be motion of the slope in the 4h between" in out
     with slope_with_new_sensor.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(offset_entry)).scalar_one() == 0
     command = shlex.split(next(line for line in out.splitlines() if "offsets add" in line))
@@ -72,17 +72,17 @@ def test_offset_of_a_replaced_sensor_is_proposed_and_not_applied(slope_with_new_
 def test_invalid_request_for_a_proposal_is_rejected_with_one_line(slope_with_new_sensor, capsys):
     series_options = ("bench", "--station", "G1")
     cases = {
-        "Give either --at, or --maintenance": series_options,
+        "either --at or --maintenance": series_options,
         "no maintenance 9 of G1": (*series_options, "--maintenance", "9"),
         "no maintenance 1 of G2": ("bench", "--station", "G2", "--maintenance", "1"),
-        "has no series of a level": (
+        "has no series whose zero point can jump": (
             "bench",
             "--station",
             "X",
             "--at",
             format_iso(slope_with_new_sensor.now),
         ),
-        "--until lies before": (
+        "--until must not be before": (
             *series_options,
             "--at",
             format_iso(slope_with_new_sensor.now),

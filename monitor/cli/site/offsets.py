@@ -34,11 +34,12 @@ from monitor.storage.views import load_view
 from monitor.text.instants import epoch_s, format_duration, format_iso, from_epoch_s
 from monitor.text.reasons import convert_reason
 
-# these have no datum that a sensor could jump by
-_NO_LEVEL: Final = frozenset(
+# Quantities without a zero point, so a replaced sensor causes no jump.
+_WITHOUT_ZERO_POINT: Final = frozenset(
     (*HOUSEKEEPING, *VELOCITY_MAP_QUANTITIES, "rain", "acceleration", "coherence", "ndvi", "scene_probability")
 )
-_REACH: Final = timedelta(days=180)  # readings before and after a work
+# Readings are compared this long before and after the replacement.
+_COMPARED_SPAN: Final = timedelta(days=180)
 app = Commands(no_args_is_help=True, help=__doc__)
 
 
@@ -71,18 +72,21 @@ def propose(
         begins, ends = _find_span(c, site, station, at, until, maintenance)
         declared = find_in_force(c, site)
         station = station if declared is None else declared.find_current_id(station)
-        mine = [row for row in load_series(c, site) if row.station == station and row.quantity not in _NO_LEVEL]
-        if not mine:
+        rows = [
+            row for row in load_series(c, site) if row.station == station and row.quantity not in _WITHOUT_ZERO_POINT
+        ]
+        if not rows:
             raise NotFoundError(
-                f"station {station} of {site} has no series of a level; see the view latest_observation"
+                f"station {station} of {site} has no series whose zero point can jump; "
+                "the view latest_observation lists its series"
             )
-        measured = 0
-        for row in mine:
+        proposed_count = 0
+        for row in rows:
             spec = None if declared is None else declared.series(station, row.quantity)
-            found = _measure(c, row, begins, ends, 0.0 if spec is None else spec.noise_floor)
-            measured += isinstance(found, ProposedOffset)
-            print_result(*_describe_proposed(row, convert_reason(found) if isinstance(found, Reason) else found))
-    require_any(measured, "no series has readings enough before and after")
+            result = _measure(c, row, begins, ends, 0.0 if spec is None else spec.noise_floor)
+            proposed_count += isinstance(result, ProposedOffset)
+            print_result(*_describe_proposed(row, convert_reason(result) if isinstance(result, Reason) else result))
+    require_any(proposed_count, "no series has enough readings before and after")
 
 
 @app.command("list")
@@ -112,58 +116,59 @@ def _find_span(
     c: Connection, site: str, station: str, at: str | None, until: str | None, maintenance: int | None
 ) -> tuple[datetime, datetime]:
     if (at is None) == (maintenance is None):
-        raise RefusedError("when was it replaced? Give either --at, or --maintenance")
+        raise RefusedError("give the time of the replacement: either --at or --maintenance")
     if at is not None:
         begins = read_instant("--at", at)
         ends = begins if until is None else read_instant("--until", until)
         if ends < begins:
-            raise RefusedError("--until lies before --at")
+            raise RefusedError("--until must not be before --at")
         return begins, ends
-    context = load_maintenance(c, site, datetime.now(UTC), everything=True)
-    found = next((w for w in context if w.id == maintenance), None)
-    if found is None or found.station != station:
+    windows = load_maintenance(c, site, datetime.now(UTC), everything=True)
+    window = next((window for window in windows if window.id == maintenance), None)
+    if window is None or window.station != station:
         raise NotFoundError(f"no maintenance {maintenance} of {station}; see `slopeward maintenance list --all`")
-    return found.from_at, min(found.to_at, found.ended_at or found.to_at)
+    return window.from_at, min(window.to_at, window.ended_at or window.to_at)
 
 
 def _measure(c: Connection, row: SeriesRow, begins: datetime, ends: datetime, noise: float) -> ProposedOffset | Reason:
     now = datetime.now(UTC)
     # An offset that waits for a second person is declared already: it must not be proposed again.
-    waiting = [one.offset for one in load_waiting_offsets(c, now) if one.offset.series_id == row.id]
+    waiting = [item.offset for item in load_waiting_offsets(c, now) if item.offset.series_id == row.id]
     usable = [
         (epoch_s(r.observed_at), r.value - sum(offset.size for offset in waiting if offset.at <= r.observed_at))
-        for r in load_readings(c, row.id, begins - _REACH, min(ends + _REACH, now), now)
+        for r in load_readings(c, row.id, begins - _COMPARED_SPAN, min(ends + _COMPARED_SPAN, now), now)
         if HARMLESS.issuperset(r.flags)
     ]
     return propose_offset([at for at, _ in usable], [v for _, v in usable], epoch_s(begins), epoch_s(ends), noise)
 
 
-def _describe_proposed(row: SeriesRow, found: ProposedOffset | str) -> tuple[dict[str, Any], str]:
+def _describe_proposed(row: SeriesRow, result: ProposedOffset | str) -> tuple[dict[str, Any], str]:
     name = f"{row.station} {row.quantity}"
     facts: dict[str, Any] = {"station": row.station, "quantity": row.quantity, "unit": row.unit}
-    if isinstance(found, str):
-        return {**facts, "reason": str(found)}, f"{name}: nothing can be said: {found}"
-    at, size = from_epoch_s(found.at_s), round(found.size, max(0, 2 - floor(log10(found.error or 1e-6))))
-    doubts = [str(convert_reason(doubt)) for doubt in found.doubts]
+    if isinstance(result, str):
+        return {**facts, "reason": str(result)}, f"{name}: no offset can be computed: {result}"
+    at = from_epoch_s(result.at_s)
+    size = round(result.size, max(0, 2 - floor(log10(result.error or 1e-6))))
+    doubts = [str(convert_reason(doubt)) for doubt in result.doubts]
     facts |= {
         "at": format_iso(at),
         "size": size,
-        "error": found.error,
-        "motion": found.motion,
-        "needed": found.is_needed,
-        "motion_error": found.motion_error,
-        "gap_s": found.gap_s,
-        "readings": list(found.counts),
+        "error": result.error,
+        "motion": result.motion,
+        "needed": result.is_needed,
+        "motion_error": result.motion_error,
+        "gap_s": result.gap_s,
+        "readings": list(result.counts),
         "doubts": doubts,
     }
-    old, new = found.counts
-    line = f"{name}: {size} ± {found.error:.2g} {row.unit}, of {old} readings before and {new} after"
+    old, new = result.counts
+    line = f"{name}: {size} ± {result.error:.2g} {row.unit}, from {old} readings before and {new} after"
     line += (
-        f"; beside it {found.motion:+.2g} ± {found.motion_error:.2g} {row.unit} may be motion of the "
-        f"{format_duration(found.gap_s)} between, which stays"
+        f"; the offset leaves {result.motion:+.2g} ± {result.motion_error:.2g} {row.unit} "
+        f"that may be motion of the slope in the {format_duration(result.gap_s)} between"
     )
     line += "".join(f"; {doubt}" for doubt in doubts)
-    if not found.is_needed:
+    if not result.is_needed:
         return facts, f"{line}: no offset is needed"
     facts["command"] = (
         f"slopeward offsets add {row.site} --station {row.station} --quantity {row.quantity} "

@@ -28,20 +28,20 @@ def proposals(
 
     with open_database() as db, db.read() as c:
         if number is not None:
-            one = load_proposal(c, number)
-            require_readable(c, one.site)
-            _print(one)
+            proposal = load_proposal(c, number)
+            require_readable(c, proposal.site)
+            _print_in_full(proposal)
             return
-        found = load_proposals(c, find_readable_sites(c, site), everything=everything)
-        check_site(c, site, found)
-    for one in found:
-        mark = ", loosens a high level" if one.loosens_high else ""
-        line = (
-            f"{one.id:>4} {format_iso(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
-        )
-        print_result(record_to_json(one, "source"), line)
-    require_any(found, "no proposal")
+        rows = load_proposals(c, find_readable_sites(c, site), everything=everything)
+        check_site(c, site, rows)
+    for proposal in rows:
+        mark = ", loosens a high level" if proposal.loosens_high else ""
+        proposed_at = f"{format_iso(proposal.proposed_at)[:16]}Z"
+        state = f"{proposal.state}{mark}"
+        line = f"{proposal.id:>4} {proposed_at} {proposal.site}, {state}, {proposal.author}: {proposal.reason}"
+        print_result(record_to_json(proposal, "source"), line)
+    require_any(rows, "no proposal")
 
 
-def _print(one: Proposal) -> None:
-    print_result(record_to_json(one, "source"), "\n".join(format_proposal(one)))
+def _print_in_full(proposal: Proposal) -> None:
+    print_result(record_to_json(proposal, "source"), "\n".join(format_proposal(proposal)))
