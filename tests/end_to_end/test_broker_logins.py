@@ -71,7 +71,7 @@ def test_instrument_publishes_with_its_login_until_the_login_is_revoked(service:
         assert not anonymous.is_in
     added = service.call("broker", "add", "s/G1", "--json")
     assert added.returncode == 0, added.stderr
-    assert "the broker has loaded it" in added.stderr
+    assert "the broker has loaded the change" in added.stderr
     login_data = json.loads(added.stdout)
     login = Access(port=broker.port, username=login_data["username"], password=login_data["password"])
     with calling(login) as instrument:
@@ -129,7 +129,10 @@ def test_wrong_stations_and_names_are_rejected_with_one_line(stopped_service: Se
         assert result.returncode == 1, arguments
         assert message in result.stderr.splitlines()[-1], arguments
         assert "Traceback" not in result.stderr
-    assert stopped_service.call("broker", "add", "s").stderr.splitlines()[-1] == "the broker loads it at its next start"
+    assert (
+        stopped_service.call("broker", "add", "s").stderr.splitlines()[-1]
+        == "the broker loads the change at its next start"
+    )
 
 
 def test_simulator_uses_a_temporary_login(service: Service) -> None:

@@ -43,13 +43,15 @@ def add(
     with db:
         site_id, _, station = place.partition("/")
         site = session.pick_site(service, site_id)
-        who = authenticate_actor(db, by, site_id)
+        actor = authenticate_actor(db, by, site_id)
         if station:
             session.require_station(site_id, station, [declared.id for declared in site.stations])
         book = _open_book(service.broker)
-        login, password = book.issue(site_id, station, name=name, listens=listen, reserved=_reserved(service.broker))
-        book.prepare([site], _anonymous(service.broker), *_own_login(service.broker))
-        _note(db, who, "broker.login.add", login)
+        login, password = book.issue(
+            site_id, station, name=name, listens=listen, reserved=_list_reserved_names(service.broker)
+        )
+        book.prepare([site], _allows_anonymous(service.broker), *_read_service_login(service.broker))
+        _audit_login(db, actor, "broker.login.add", login)
     facts = {"username": login.name, "password": password, "site": site_id, "station": station, "listens": listen}
     session.print_result(facts, f"username: {login.name}\npassword: {password}")
     _notify_broker(service.broker, book)
@@ -87,10 +89,10 @@ def revoke(name: Annotated[str, typer.Argument(help="Name of the login")], by: B
     """
     service, db = session.open_service()
     with db:
-        who = authenticate_actor(db, by)
+        actor = authenticate_actor(db, by)
         book = _open_book(service.broker)
         login = book.revoke(name)
-        _note(db, who, "broker.login.revoke", login)
+        _audit_login(db, actor, "broker.login.revoke", login)
     session.print_result({"username": name}, f"the login {name} is revoked")
     _notify_broker(service.broker, book)
 
@@ -109,7 +111,7 @@ def acl(
     """
     service, db = session.open_service()
     with db:
-        who = authenticate_actor(db, by)
+        actor = authenticate_actor(db, by)
         sites = _read_sites(service)
         book = _open_book(service.broker)
         existing = {(login.site, login.station) for login in book.load() if not login.listens}
@@ -118,11 +120,11 @@ def acl(
         else:
             places = [(site.id, "") for site in sites]
         for site, station in [place for place in places if place not in existing]:
-            login, password = book.issue(site, station, reserved=_reserved(service.broker))
-            _note(db, who, "broker.login.add", login)
+            login, password = book.issue(site, station, reserved=_list_reserved_names(service.broker))
+            _audit_login(db, actor, "broker.login.add", login)
             facts = {"username": login.name, "password": password, "site": site, "station": station, "listens": False}
             session.print_result(facts, f"username: {login.name}  password: {password}")
-        book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
+        book.prepare(sites, _allows_anonymous(service.broker), *_read_service_login(service.broker))
     folder = book.folder if out is None else out
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -134,7 +136,7 @@ def acl(
     session.print_note(
         "  Give them to the account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto"
     )
-    user, secret = _own_login(service.broker)
+    user, secret = _read_service_login(service.broker)
     if service.broker.mode == "external" and not secret:
         session.print_note(
             f'  in slopeward.toml: [broker] username = "{user}", password_file = "{book.folder / SERVICE_SECRET}"'
@@ -153,7 +155,7 @@ def files() -> None:
     service = session.read_service()
     sites = _read_sites(service)
     book = _open_book(service.broker)
-    book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
+    book.prepare(sites, _allows_anonymous(service.broker), *_read_service_login(service.broker))
     facts = {"folder": str(book.folder), "logins": len(book.load()), "sites": len(sites)}
     line = f"{facts['folder']}: {facts['logins']} logins, access lists for {facts['sites']} sites"
     if not session.print_if_json(facts):
@@ -187,10 +189,10 @@ def key_add(by: By = None) -> None:
     """
     service, db = session.open_service()
     with db:
-        who = authenticate_actor(db, by)
+        actor = authenticate_actor(db, by)
         key = _open_keyring(service).add()
         with db.write() as c:
-            add_audit(c, who, "broker.key.add", f"key:{key.id}", {}, datetime.now(UTC))
+            add_audit(c, actor, "broker.key.add", f"key:{key.id}", {}, datetime.now(UTC))
     session.print_result({"id": key.id, "key": key.secret.hex()}, f"{key.id} {key.secret.hex()}")
 
 
@@ -202,10 +204,10 @@ def key_retire(key_id: Annotated[str, typer.Argument(help="Id of the key")], by:
     """
     service, db = session.open_service()
     with db:
-        who = authenticate_actor(db, by)
+        actor = authenticate_actor(db, by)
         _open_keyring(service).retire(key_id)
         with db.write() as c:
-            add_audit(c, who, "broker.key.retire", f"key:{key_id}", {}, datetime.now(UTC))
+            add_audit(c, actor, "broker.key.retire", f"key:{key_id}", {}, datetime.now(UTC))
     session.print_result({"id": key_id}, f"messages are no longer signed with {key_id}")
 
 
@@ -228,25 +230,25 @@ def _open_book(broker: BrokerSection) -> LoginBook:
     return LoginBook(Path(broker.data))
 
 
-def _own_login(broker: BrokerSection) -> tuple[str, str]:
-    """Return name and password of the service at the broker. For an empty password the login book creates one."""
+def _read_service_login(broker: BrokerSection) -> tuple[str, str]:
+    """Return name and password of the service at the broker. If the password is empty, the login book creates one."""
     if broker.mode == "managed":
         return SERVICE_USER, ""
     return broker.username or SERVICE_USER, broker.password
 
 
-def _anonymous(broker: BrokerSection) -> bool:
+def _allows_anonymous(broker: BrokerSection) -> bool:
     return broker.mode == "managed" and broker.anonymous
 
 
-def _reserved(broker: BrokerSection) -> tuple[str, ...]:
+def _list_reserved_names(broker: BrokerSection) -> tuple[str, ...]:
     return broker.client_id, f"{broker.client_id}-backfill", broker.username
 
 
-def _note(db: Database, who: Actor, action: str, login: Login) -> None:
+def _audit_login(db: Database, actor: Actor, action: str, login: Login) -> None:
     detail: dict[str, Any] = {"site": login.site, "station": login.station, "listens": login.listens}
     with db.write() as c:
-        add_audit(c, who, action, f"login:{login.name}", detail, datetime.now(UTC))
+        add_audit(c, actor, action, f"login:{login.name}", detail, datetime.now(UTC))
 
 
 def _notify_broker(broker: BrokerSection, book: LoginBook) -> None:
@@ -254,7 +256,11 @@ def _notify_broker(broker: BrokerSection, book: LoginBook) -> None:
         line = f"the files for your broker are in {book.folder}; see slopeward broker acl"
     else:
         try:
-            line = "the broker has loaded it" if book.reload_broker() else "the broker loads it at its next start"
+            line = (
+                "the broker has loaded the change"
+                if book.reload_broker()
+                else "the broker loads the change at its next start"
+            )
         except BrokerError as error:
             line = str(error)
     session.print_note(line)

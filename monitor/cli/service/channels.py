@@ -28,7 +28,7 @@ def list_channels() -> None:
 
 
 @app.command("test")
-def check_channels(
+def send_test_messages(
     channel: Annotated[str | None, typer.Option("--channel", help="Only this channel, such as log:desk.")] = None,
 ) -> None:
     """Send a test message by each channel, without the outbox.
@@ -40,9 +40,11 @@ def check_channels(
     service = session.read_service()
     channels = [channel] if channel else list(gather_channels(session.read_sites()))
     session.require_any(channels, "no site names a recipient with a channel; add [[recipient]] to a site file")
-    needs_database = any(find_channel_traits(one).needs_database for one in channels)
-    settings, failed = channel_settings(service, os.environ), 0
-    with session.open_database() if needs_database else nullcontext() as db:  # a new service has none yet
+    needs_database = any(find_channel_traits(name).needs_database for name in channels)
+    settings = channel_settings(service, os.environ)
+    failed = 0
+    # A new service has no database yet.
+    with session.open_database() if needs_database else nullcontext() as db:
         for name in channels:
             error, _ = send_test(name, settings, db)
             failed += error is not None

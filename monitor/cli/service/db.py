@@ -55,8 +55,12 @@ def current() -> None:
     Example: slopeward db current --json
     """
     with open_database(any_revision=True) as db:
-        found, needed = migrate.current(db), migrate.head()
-        print_result({"now": found, "needed": needed}, f"at {found or 'no revision'}, this version needs {needed}")
+        current_revision = migrate.current(db)
+        needed = migrate.head()
+        print_result(
+            {"now": current_revision, "needed": needed},
+            f"at {current_revision or 'no revision'}, this version needs {needed}",
+        )
         migrate.require_current(db)
         migrate.require_complete(db)
 
@@ -88,14 +92,15 @@ def prove_copy(file: Annotated[Path, typer.Argument(help="A file of `slopeward d
     Example: slopeward db prove var/backups/slopeward-auto-20260301T060000Z.db
     """
     with open_database(any_revision=True) as db:
-        found = proof.prove(db, file)
-    for finding in found.findings:
+        proven = proof.prove(db, file)
+    for finding in proven.findings:
         print_result({"finding": finding}, finding)
-    if found.findings:
-        print_note(f"{len(found.findings)} findings; use an older backup")
+    if proven.findings:
+        print_note(f"{len(proven.findings)} findings; use an older backup")
         raise typer.Exit(1)
-    line = f"{file} can be restored: {sum(found.rows.values())} rows in {len(found.rows)} tables, chain and seals hold"
-    print_result({"file": str(file), "rows": found.rows, "audit_head": found.audit_head}, line)
+    counts = f"{sum(proven.rows.values())} rows in {len(proven.rows)} tables"
+    line = f"{file} can be restored: {counts}, the audit chain and all seals are intact"
+    print_result({"file": str(file), "rows": proven.rows, "audit_head": proven.audit_head}, line)
 
 
 @app.command("restore")
@@ -114,13 +119,13 @@ def restore(
     if not yes:
         raise RefusedError("this replaces the whole content of the database; stop the service and add --yes")
     with open_database(any_revision=True) as db:
-        who = authenticate_actor(db, by) if _is_readable(db) else name_os_actor()
+        actor = authenticate_actor(db, by) if _is_readable(db) else name_os_actor()
         proof.require_restorable(db, file)
         backup.restore(db, file)
         migrate.upgrade(db)
         db.read_only_because = None
         with db.write() as c:
-            audit.add_audit(c, who, "db.restore", "database", {"file": str(file)}, datetime.now(UTC))
+            audit.add_audit(c, actor, "db.restore", "database", {"file": str(file)}, datetime.now(UTC))
         print_result({"file": str(file), "now": migrate.current(db)}, f"restored from {file}")
 
 
@@ -136,12 +141,16 @@ def verify_all(
     """
     progress = make_progress_printer()
     with open_database() as db, db.read() as c:
-        findings = proof.verify(c, audit_head, lambda n, of: progress("readings that decisions used", n / of))
+        findings = proof.verify(
+            c, audit_head, lambda done, total: progress("readings that decisions used", done / total)
+        )
         head = audit.find_head(c)[1]
     for finding in findings:
         print_result({"finding": finding}, finding)
     if findings:
-        print_note(f"{len(findings)} findings; restore a backup from before, or find out who changed the database")
+        print_note(
+            f"{len(findings)} findings; restore a backup from before the change, or find out who changed the database"
+        )
         raise typer.Exit(1)
     print_result({"findings": 0, "audit_head": head}, f"nothing was changed; audit head {head}")
 
@@ -178,7 +187,7 @@ def prune_old(
 
 def _show_limit(what: str, before_at: datetime | None, rows: str) -> None:
     before = None if before_at is None else format_iso(before_at)
-    line = f"{what}: all are kept" if before is None else f"{what}: before {before} may go: {rows}"
+    line = f"{what}: all rows are kept" if before is None else f"{what}: rows before {before} may be deleted: {rows}"
     print_result({"what": what, "before": before, "rows": rows}, line)
 
 
@@ -192,11 +201,11 @@ def grant_readonly(role: Annotated[str, typer.Argument(help="An existing Postgre
     Example: slopeward db grant-readonly grafana
     """
     with open_database() as db:
-        who = authenticate_actor(db, by)
+        actor = authenticate_actor(db, by)
         with db.write() as c:
             views.grant_readonly(c, role)
             refused = views.limit_reader(c, role)
-            audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
+            audit.add_audit(c, actor, "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
     names = list(views.list_views())
     facts = {"role": role, "views": names, "left_to_administrator": refused}
     print_result(facts, f"{role} may read {len(names)} views")
