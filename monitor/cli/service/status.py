@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -52,6 +52,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 app = Commands()
+# An outage is shown for this long after its messages were read.
+RECENT_OUTAGE: Final = timedelta(days=1)
+# Stations in a line about missing readings.
+MAX_STATIONS: Final = 8
+# Processes whose heartbeats `--json` contains, beside those that stand by.
+SHOWN_PROCESSES: Final = ("core", "supervisor", "broker")
+MEANINGS: Final = {
+    ServiceState.SEEN: "seen: the service runs, and the last evaluation of every site had complete data",
+    ServiceState.DEGRADED: "degraded: the service runs, and something is missing:",
+    ServiceState.BLIND: "blind: a slope that should be monitored is not monitored:",
+}
 
 
 @app.command(epilog="Example: slopeward status --json")
@@ -64,7 +75,7 @@ def status(utc: UtcOption = False) -> None:
     now = datetime.now(UTC)
     try:
         with open_database(service) as db:
-            verdict = _show(service, db, now, utc=utc)
+            verdict = _assess_and_print(service, db, now, utc=utc)
     except StoreError as error:
         # The state of the core process is unknown, and it could not store its decisions.
         findings = run_checks(ReachedDatabase(error.message))
@@ -82,6 +93,7 @@ class StoredStatus:
     """State of the service in the database at one instant.
 
     Attributes:
+        heartbeats: Time and details of the newest heartbeat of each process.
         cards: Sites with their status, sorted by id.
         newest_outage: Newest row of the view `outages`.
         silences: Texts on common silence, by site.
@@ -91,7 +103,7 @@ class StoredStatus:
         sections: Sections of features and plugins.
     """
 
-    stamps: Stamped
+    heartbeats: Stamped
     cards: Sequence[SiteCard]
     newest_outage: Mapping[str, Any] | None
     silences: Mapping[str, Message]
@@ -101,7 +113,7 @@ class StoredStatus:
     sections: Sequence[StatusSection]
 
 
-def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
+def _assess_and_print(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
     declared: list[Site] = []
     with suppress(ConfigError):
         # A folder that does not exist contains no sites.
@@ -120,7 +132,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
             if silence is not None:
                 silences[card.id] = silence
         stored = StoredStatus(
-            stamps=load_heartbeats(c),
+            heartbeats=load_heartbeats(c),
             cards=cards,
             newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
             silences=silences,
@@ -131,7 +143,7 @@ def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> 
         )
     sites = [_read_site_status(card, now) for card in cards]
     unseen = [] if sites else [site.id for site in declared]
-    verdict = assess_service(stored.stamps, sites, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
+    verdict = assess_service(stored.heartbeats, sites, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
     if options().as_json:
         print_json(_to_json(stored, verdict, now))
     else:
@@ -149,8 +161,8 @@ def _to_json(stored: StoredStatus, verdict: ServiceVerdict, now: datetime) -> di
         "sites": [_site_to_json(stored, card) for card in stored.cards],
         "processes": {
             name: {"at": at, **detail}
-            for name, (at, detail) in stored.stamps.items()
-            if name in SHOWN or name.startswith(health.STANDBY_PREFIX)
+            for name, (at, detail) in stored.heartbeats.items()
+            if name in SHOWN_PROCESSES or name.startswith(health.STANDBY_PREFIX)
         },
         "newest_outage": stored.newest_outage,
         "awaited": [model.to_json(site) for site, model in stored.awaited],
@@ -180,7 +192,9 @@ def _list_stations(card: SiteCard, state: str) -> list[str]:
 
 def _describe_stations(card: SiteCard, names: Sequence[str], now: datetime) -> str:
     """Return stations with the age of their newest reading, at most `MAX_STATIONS`."""
-    described = [f"{name} ({describe_age(_read(card.stations.health[name]['newest_at']), now)})" for name in names]
+    described = [
+        f"{name} ({describe_age(_parse_optional_time(card.stations.health[name]['newest_at']), now)})" for name in names
+    ]
     more = len(described) - MAX_STATIONS
     return ", ".join(described[:MAX_STATIONS]) + (f" and {more} more" if more > 0 else "")
 
@@ -188,11 +202,12 @@ def _describe_stations(card: SiteCard, names: Sequence[str], now: datetime) -> s
 def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]) -> Iterator[str]:
     for site, silence in stored.silences.items():
         yield f"  {site}: {translate_in_zone(silence, zones(site))}"
-    if pair := _describe_pair(stored.stamps, now, zones("")):
-        yield pair
+    standby = _describe_standby(stored.heartbeats, now, zones(""))
+    if standby:
+        yield standby
     outage = stored.newest_outage
-    if outage is not None and now - (_read(outage["drained_at"]) or now) < RECENT:
-        yield f"  {_describe(outage, zones(''))}"
+    if outage is not None and now - (_parse_optional_time(outage["drained_at"]) or now) < RECENT_OUTAGE:
+        yield f"  {_describe_outage(outage, zones(''))}"
     for card in stored.cards:
         zone = zones(card.id)
         for state in ("silent", "late"):
@@ -218,36 +233,27 @@ def _try_to_write(db: Database) -> ReachedDatabase:
     return ReachedDatabase("")
 
 
-def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:
+def _describe_standby(heartbeats: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:
     waiting = [
         f"{name.removeprefix(health.STANDBY_PREFIX)} stands by (seen {describe_age(at, now)})"
-        for name, (at, _) in stamps.items()
+        for name, (at, _) in heartbeats.items()
         if name.startswith(health.STANDBY_PREFIX)
     ]
-    core = stamps.get("core")
+    core = heartbeats.get("core")
     if core is None or not waiting:
         return ""
     since = format_in_zone(core[1].get("active_since"), zone)
     return f"{core[1].get('name')} decides since {since}; {', '.join(waiting)}"
 
 
-def _describe(outage: Any, zone: str) -> str:
-    begun, ended, drained = (format_in_zone(outage[name], zone) for name in ("from_at", "back_at", "drained_at"))
+def _describe_outage(outage: Any, zone: str) -> str:
+    began_at, ended_at, drained_at = (
+        format_in_zone(outage[name], zone) for name in ("from_at", "back_at", "drained_at")
+    )
     return (
-        f"outage ({outage['cause']}) from {begun} to {ended}: waiting messages were read by {drained}; "
+        f"outage ({outage['cause']}) from {began_at} to {ended_at}: waiting messages were read by {drained_at}; "
         f"{outage['late']} epochs arrived late, {outage['missing']} are missing"
     )
-
-
-RECENT = timedelta(days=1)
-# Stations of a line about missing readings.
-MAX_STATIONS = 8
-SHOWN = ("core", "supervisor", "broker")
-MEANINGS = {
-    ServiceState.SEEN: "seen: the service runs, and the last evaluation of every site had complete data",
-    ServiceState.DEGRADED: "degraded: the service runs, and something is missing:",
-    ServiceState.BLIND: "blind: a slope that should be monitored is not monitored:",
-}
 
 
 def _read_site_status(card: SiteCard, now: datetime) -> SiteStatus:
@@ -260,8 +266,8 @@ def _read_site_status(card: SiteCard, now: datetime) -> SiteStatus:
         observability="starting" if card.start is not None else row["observability"] or "",
         reachable_level=(row["reachable_level"] or 0) if is_evaluated else 0,
         top_level=card.top_level,
-        evaluated_at=_read(row["evaluated_at"]),
-        newest_at=_read(row["newest_at"]),
+        evaluated_at=_parse_optional_time(row["evaluated_at"]),
+        newest_at=_parse_optional_time(row["newest_at"]),
         starting="" if card.start is None else card.start.describe(now),
     )
 
@@ -290,7 +296,7 @@ def make_table(cards: Sequence[SiteCard], now: datetime, zones: Callable[[str], 
             "starting" if is_starting else card.sight if row["observability"] else "-",
             movement or "-",
             str(card.ok),
-            describe_age(_read(row["newest_at"]), now),
+            describe_age(_parse_optional_time(row["newest_at"]), now),
             str(row["active_alerts"]),
         )
     return table
@@ -308,7 +314,7 @@ def _print(cards: Sequence[SiteCard], verdict: ServiceVerdict, now: datetime, zo
         console.print(f"  {translate_in_zone(reason, zones(''))}", highlight=False, soft_wrap=True)
 
 
-def _read(text: str | None) -> datetime | None:
+def _parse_optional_time(text: str | None) -> datetime | None:
     return None if text is None else parse_time(text)
 
 
