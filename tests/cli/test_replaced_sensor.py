@@ -73,6 +73,7 @@ def test_invalid_request_for_a_proposal_is_rejected_with_one_line(slope_with_new
     series_options = ("bench", "--station", "G1")
     cases = {
         "either --at or --maintenance": series_options,
+        "--until belongs to --at": (*series_options, "--maintenance", "1", "--until", "2026-03-01T00:00Z"),
         "no maintenance 9 of G1": (*series_options, "--maintenance", "9"),
         "no maintenance 1 of G2": ("bench", "--station", "G2", "--maintenance", "1"),
         "has no series whose zero point can jump": (

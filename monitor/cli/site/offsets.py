@@ -117,6 +117,8 @@ def _find_span(
 ) -> tuple[datetime, datetime]:
     if (at is None) == (maintenance is None):
         raise RefusedError("give the time of the replacement: either --at or --maintenance")
+    if until is not None and at is None:
+        raise RefusedError("--until belongs to --at; the end of a maintenance is stored with it")
     if at is not None:
         begins = read_instant("--at", at)
         ends = begins if until is None else read_instant("--until", until)
