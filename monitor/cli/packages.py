@@ -2,7 +2,8 @@
 
 from typing import Final
 
-COMMANDS: Final = {
+# Import names of the packages by command.
+MODULES_BY_COMMAND: Final = {
     "anomalies points": "slopeward_earth",
     "forecast points": "slopeward_earth",
     "scenes clouds": "slopeward_earth",
@@ -22,9 +23,9 @@ def find_missing_package(words: list[str]) -> str | None:
     """Return one line that says what to install, if the words name a command of a package that is not installed."""
     for depth in (2, 3):
         command = " ".join(words[:depth])
-        if command in COMMANDS:
+        if command in MODULES_BY_COMMAND:
             from monitor.extras import describe_package, is_installed
 
-            module = COMMANDS[command]
+            module = MODULES_BY_COMMAND[command]
             return None if is_installed(module) else str(describe_package(module, f"`slopeward {command}`"))
     return None

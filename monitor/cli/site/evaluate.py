@@ -45,7 +45,7 @@ def evaluate(
     with db:
         site = session.pick_site(service, site_id)
         if at is not None:
-            decision = _evaluate_from(db, site, session.read_instant("--at", at), VisibilityRule(known))
+            decision = _evaluate_at(db, site, session.read_instant("--at", at), VisibilityRule(known))
         else:
             site, decision = evaluate_now(db, site, now, dry_run=dry_run)
         with db.read() as c:
@@ -111,10 +111,11 @@ def describe_decision(site: Site, decision: Decision, zone: str, *, only_with_da
         yield f"  {entry['criterion']} {entry['station']}: {level}; {reason}"
 
 
-def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule) -> Decision:
+def _evaluate_at(db: Database, site: Site, at: datetime, visibility: VisibilityRule) -> Decision:
+    """Decide for a past instant with the readings that count as known then. Nothing is stored."""
     with db.read() as c:
-        if known.mode != "received":
-            history = History(c, [site], at, at, known)
+        if visibility.mode != "received":
+            history = History(c, [site], at, at, visibility)
             history.move(epoch_s(at))
             inputs = start_window_replay(history).add_to(history.find_inputs(site), site, Memory(), epoch_s(at))
             return decide(PreparedSite(site), Memory(), inputs, at)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 app = Commands()
 # Exit status if a decision or a pack differs from what was stored.
-DIFFERS: Final = 1
+EXIT_DIFFERENT: Final = 1
 # Differences that `--recompute` prints; `--json` contains all.
 _MAX_DIFFERENCES: Final = 10
 AlertId = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the alert, see `slopeward alerts list`")]
@@ -84,7 +84,7 @@ def explain(
                 lines += _describe_recomputation(row, facts)
     print_result(facts, "\n".join(lines))
     if facts.get("differences") or facts.get("story"):
-        raise typer.Exit(DIFFERS)
+        raise typer.Exit(EXIT_DIFFERENT)
 
 
 def _describe(db: Database, alert: Alert, row: DecisionRow, *, inputs: bool) -> tuple[dict[str, Any], list[str]]:
@@ -143,11 +143,10 @@ def _load_source(connection: Connection, row: DecisionRow) -> str:
 
 def recompute_all(db: Database, alert: Alert) -> list[str]:
     """Recompute all decisions of an alert, and return their differences, one line each."""
-    from monitor.alerts.audit.recompute import gather_decisions
-    from monitor.alerts.audit.recompute import recompute_all as recompute_request
+    from monitor.alerts.audit import recompute
 
-    request = db.run_read(gather_decisions, alert)
-    return list(recompute_request(request).differences)
+    request = db.run_read(recompute.gather_decisions, alert)
+    return list(recompute.recompute_all(request).differences)
 
 
 def _describe_recomputation(row: DecisionRow, facts: dict[str, Any]) -> list[str]:
@@ -202,14 +201,14 @@ def export(
     from monitor.alerts.audit.audit_pack import build_pack, check_pack, read_pack, write_pack
 
     if (alert_id is None) == (check is None):
-        raise typer.BadParameter("name the alert to pack, or a pack by --check")
+        raise typer.BadParameter("give the number of an alert, or a pack with --check")
     if check is not None:
         files = read_pack(check)
         findings = check_pack(files)
         line = f"{check}: {len(files)} parts, every decision recomputes bit for bit" if not findings else ""
         print_result({"file": str(check), "findings": findings}, line or "\n".join(findings))
         if findings:
-            raise typer.Exit(DIFFERS)
+            raise typer.Exit(EXIT_DIFFERENT)
         return
     assert alert_id is not None
     path = out or Path(f"alert-{alert_id}.zip")

@@ -12,7 +12,7 @@ from importlib.metadata import Distribution
 import numpy as np
 import pytest
 
-from monitor.cli.packages import COMMANDS
+from monitor.cli.packages import MODULES_BY_COMMAND
 from packages.earth.tests.data import landscape
 from tests.contract.test_features import SITE
 from tests.data.surveys import images
@@ -103,7 +103,7 @@ def test_commands_of_the_wheel_run_beside_the_core_and_are_named_without_it(tmp_
     (tmp_path / "configs/sites/bench.toml").write_text(SITE)
     (tmp_path / "configs/slopeward.toml").write_text('[database]\nurl = "sqlite:///bench.db"\n')
     install(environment, ".")
-    for command in (command for command, package in COMMANDS.items() if package == "slopeward_earth"):
+    for command in (command for command, package in MODULES_BY_COMMAND.items() if package == "slopeward_earth"):
         status, _, error = run(*command.split())
         assert status == 1
         assert error == (
