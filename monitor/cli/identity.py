@@ -93,10 +93,12 @@ def authenticate_actor(
         return _prove_by_token(db, token, by, site, os_user)
     accounts = db.run_read(load_users)
     needed_role = find_needed_role()
-    if needed_role == ADMIN and not any(is_open(u, ADMIN) and u.can_prove for u in accounts):
-        # Without an admin, an operator manages the accounts. Without an operator, anybody at the keyboard does.
+    if needed_role == ADMIN and not _has_usable_account(accounts, ADMIN):
+        # Without an admin, an operator manages the accounts.
         needed_role = OPERATOR
-        accounts = accounts if any(is_open(u, OPERATOR) and u.can_prove for u in accounts) else []
+        if not _has_usable_account(accounts, OPERATOR):
+            # Without an operator, anybody at the keyboard does, as if there were no accounts.
+            accounts = []
     if not accounts:
         db.read_only_because = None
         if find_needed_role() != ADMIN:
@@ -115,6 +117,11 @@ def authenticate_actor(
     proof = _prove(db, account, os_user)
     db.read_only_because = None
     return Actor(account.name, "person", COMMAND, os_user, proof)
+
+
+def _has_usable_account(accounts: list[User], role: str) -> bool:
+    """Return whether somebody can act as an account with this role."""
+    return any(is_open(account, role) and account.can_prove for account in accounts)
 
 
 def _prove_by_token(db: Database, token: str, by: str | None, site: SiteOfAct, os_user: str) -> Actor:
@@ -246,7 +253,8 @@ def _prove(db: Database, account: User, os_user: str) -> str:
             f"acting as {account.name} needs its password: type it at a terminal, or set {PASSWORD_VARIABLE}, or give "
             f"a file descriptor in {PASSWORD_FD_VARIABLE}"
         )
-    # The attempt and a failure are stored, so that guessing is slow and visible in the audit log.
+    # The attempt and a failure are stored, so that guessing is slow and visible in the audit log. The database must
+    # therefore accept writing before the password is checked.
     db.read_only_because = None
     with db.write() as c:
         checked_at = reserve_attempt(c, account.name, os_user, datetime.now(UTC))
