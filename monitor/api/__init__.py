@@ -15,6 +15,7 @@ Each name has a line of documentation where a module lists it. All other modules
 * `monitor.api.decision`: the decision: its inputs, the cleaned series, votes
 * `monitor.api.decoders`: decoders of MQTT messages
 * `monitor.api.delivery`: delivery of messages
+* `monitor.api.documents`: HTML documents without other files
 * `monitor.api.errors`: errors that a person can read
 * `monitor.api.extras`: optional dependencies
 * `monitor.api.files`: readers of file formats

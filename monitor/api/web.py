@@ -60,11 +60,6 @@ from monitor.web.parts.columns import (
     encode_instants,  # return instants as epoch seconds: the first, then the step to each next one
     shorten,  # round a value to six digits for a chart
 )
-from monitor.web.parts.documents import (
-    draw_line,  # return the SVG path of a small line chart, with gaps
-    find_policy,  # return the content security policy for a document
-    render,  # render an HTML document in a language and time zone
-)
 from monitor.web.parts.features import (
     describe_outlines,  # yield outlines drawn by people as GeoJSON features, without withdrawn ones
     list_stations,  # return the stations of a site as GeoJSON features, with health and motion
@@ -133,14 +128,12 @@ __all__ = [
     "context_of",
     "cookie_name",
     "describe_outlines",
-    "draw_line",
     "encode_instants",
     "evaluate_now",
     "find_bounds",
     "find_card",
     "find_hazards",
     "find_headlines",
-    "find_policy",
     "find_rates",
     "find_readable_sites",
     "find_series",
@@ -159,7 +152,6 @@ __all__ = [
     "read_site",
     "redactor_of",
     "redirect_back",
-    "render",
     "render_page",
     "render_parts_as_json",
     "require_caller",

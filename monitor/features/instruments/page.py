@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
+from monitor.api.documents import draw_line
 from monitor.api.plugins import hooks
 from monitor.api.queries.alerts import find_common_silence
 from monitor.api.sites import Parent
 from monitor.api.text import Message, parse_time
 from monitor.api.views import FindingRow
-from monitor.api.web import SiteSnapshot, draw_line, name_stations
+from monitor.api.web import SiteSnapshot, name_stations
 from monitor.features.instruments.queries.board import PARENTS, BoardRow, load_present_board
 from monitor.features.instruments.states import RANKS
 

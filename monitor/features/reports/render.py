@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from monitor.api.documents import render
 from monitor.api.queries.people import has_several_people
 from monitor.api.sites import Recipient, Site
 from monitor.api.text import (
@@ -20,7 +21,6 @@ from monitor.api.text import (
     translate_level,
     use_zone,
 )
-from monitor.api.web import render
 from monitor.features.reports.facts import ReportFacts, load_site_at
 
 TEMPLATES: Final = Path(__file__).parent / "templates"

@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
+from monitor.api.documents import find_policy
 from monitor.api.errors import JobError, NotFoundError, RefusedError, acquire_or_refuse
 from monitor.api.text import NameList, Template, current_language
-from monitor.api.web import Context, context_of, find_policy, read_site, redactor_of
+from monitor.api.web import Context, context_of, read_site, redactor_of
 from monitor.api.web import render_page as render
 from monitor.features.reports.facts import gather_facts, make_digest
 from monitor.features.reports.issue import make_document
