@@ -117,18 +117,19 @@ def load_into_force(connection: Connection, site: Site, author: str, reason: str
 
     The first file of a site is always put in force.
     """
-    old = find_in_force(connection, site.id)
+    version_before = find_version(connection, site.id)
+    # Usually the file is the one in force. Its stored text is then the same and need not be parsed again.
+    old = site if version_before == site.version else find_in_force(connection, site.id)
     loosens = () if old is None or old.version == site.version else _list_loosening(connection, old, site)
     if old is not None and loosens:
         # The site is saved again, because it may have been retired.
         is_changed = save_site(connection, old, author, reason, now)
         renew_flags(connection, old, now, changed=is_changed)
         return SiteFileInForce(old, loosens)
-    before = find_version(connection, site.id)
     _put_in_force(connection, old, site, author, reason, now)
     # The process that loads a file is the only one that stores readings of the site, so their rows can be merged.
     _rename(connection, site, Actor(author), now, merge=True)
-    return SiteFileInForce(site, unread=before if old is None and before is not None else "")
+    return SiteFileInForce(site, unread=version_before if old is None and version_before is not None else "")
 
 
 def _put_in_force(connection: Connection, old: Site | None, new: Site, author: str, reason: str, now: datetime) -> None:
