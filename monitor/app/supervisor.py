@@ -113,6 +113,9 @@ class Supervisor:
     def run(self) -> int:
         """Run the service until it is stopped. Return the exit status."""
         try:
+            self._check_children()
+            # The core has been started, and does not wait for this.
+            self.core_watch.emergency.load_texts()
             while not self.stopping.is_set():
                 self._check_children()
                 if self.core.status == EXIT_CANNOT_START and not self._is_ready:
@@ -140,12 +143,19 @@ class Supervisor:
     def _check_children(self) -> None:
         """Start and restart the children. The web process needs the database schema to which the core upgrades."""
         for restarter in self.restarters:
-            if restarter.child is not self.web or self._has_current_schema:
-                restarter.check()
-        if not self._is_ready and self.core.is_ready:
-            self._is_ready = True
-            health.notify_systemd("READY=1")
-            log.info("ready after %.1f s", time.monotonic() - self._started_s)
+            if restarter.child is self.web and not self._has_current_schema:
+                continue
+            restarter.check()
+            if restarter.child is self.core:
+                self._note_ready()
+
+    def _note_ready(self) -> None:
+        """Notify systemd when the core has finished its first start."""
+        if self._is_ready or not self.core.is_ready:
+            return
+        self._is_ready = True
+        health.notify_systemd("READY=1")
+        log.info("ready after %.1f s", time.monotonic() - self._started_s)
 
     @property
     def _has_current_schema(self) -> bool:

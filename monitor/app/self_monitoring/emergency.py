@@ -103,10 +103,6 @@ class EmergencyNotifier:
         self._state_file = state_file
         self._find_language = find_language
         self._zone = zone
-        # Loaded now, because a disk that hangs later must not prevent a message.
-        open_zone(zone)
-        for code in LANGUAGES:
-            open_catalogue(code)
         self._trouble = ""
         self._trouble_since_s: float | None = None
         self._gone_since_s: float | None = None
@@ -116,6 +112,12 @@ class EmergencyNotifier:
         # The outage that was forgotten last. A message about it may still be on its way to somebody.
         self._forgotten_notice: NoticeState | None = None
         self._must_continue = self._notice is not None
+
+    def load_texts(self) -> None:
+        """Load time zone and translations, because a disk that hangs later must not prevent a message."""
+        open_zone(self._zone)
+        for code in LANGUAGES:
+            open_catalogue(code)
 
     def update(self, trouble: str, now_s: float, *, has_decided: bool = True) -> None:
         """Notify people if the trouble has lasted long enough, or if it is over.
