@@ -254,6 +254,20 @@ def test_short_suspension_is_no_gap_and_gaps_without_a_decision_between_them_are
     assert (gap.end - gap.begin).total_seconds() == pytest.approx(2 * HOUR_S, abs=10)
 
 
+def test_period_that_includes_an_earlier_step_of_the_clock_ends_last() -> None:
+    watch = WatchedMachine()
+    watch.run(30)
+    watch.wall += timedelta(seconds=HOUR_S)
+    watch.run(PROBATION_S - 20)
+    watch.suspend(100.0)
+    watch.run(1)
+    suspension_ended_at = watch.clock()
+    watch.run(30)
+    gap = watch.take()
+    assert gap is not None
+    assert gap.end >= suspension_ended_at
+
+
 @pytest.mark.parametrize(("silent_s", "told"), [(20, False), (50, True)])
 def test_long_silence_of_the_core_is_a_gap(silent_s: int, told: bool) -> None:
     watch = WatchedMachine()

@@ -103,5 +103,7 @@ class UnwatchedPeriods:
         if self._period is not None:
             # Nothing was evaluated between the two periods, so they are one.
             begin = min(begin, self._period.begin)
+            # A step of the clock is found a minute after it happened, so the earlier period may have ended later.
+            end = max(end, self._period.end)
             cause = cause or self._period.cause
         self._period = UnwatchedPeriod(begin, end, cause)
