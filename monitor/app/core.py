@@ -371,10 +371,10 @@ class Core:
                 compute.stop_all()
                 return EXIT_OVERDUE
             now = self.clock()
-            if self._jump_guard.has_jumped(now):
-                # The times of progress were measured before the clock jumped.
-                continue
-            if overdue := health.find_overdue(self._collect_progress(), now):
+            # After a jump of the clock, times of progress from before the jump are no measure of hanging.
+            has_jumped = self._jump_guard.has_jumped(now)
+            overdue = [] if has_jumped else health.find_overdue(self._collect_progress(), now)
+            if overdue:
                 log.critical(
                     "no progress for %g s, so this process ends and a new one starts: %s",
                     health.OVERDUE_S,

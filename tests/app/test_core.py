@@ -67,6 +67,15 @@ def test_thread_without_progress_ends_the_process(tmp_path, part):
     assert jobs_stopped
 
 
+def test_core_whose_machine_was_suspended_gives_way_at_once(tmp_path):
+    core = make_core(tmp_path)
+    core.clock = lambda: NOW + timedelta(hours=1)
+    core.config = SimpleNamespace(standby=SimpleNamespace(enabled=True))
+    core.lease = SimpleNamespace(is_lost=True)
+    threading.Timer(5.0, core.stopping.set).start()
+    assert core.watch() == health.EXIT_RENEW
+
+
 def is_at_rest(thread):
     """Return whether the thread waits outside the database.
 
