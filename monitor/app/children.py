@@ -181,15 +181,17 @@ class PythonChild:
             os.set_blocking(reader, True)
             environment[health.TROUBLE_FD] = str(reader)
             inherited.append(reader)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "monitor.worker.run_module", self._module, *self._arguments],
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            pass_fds=inherited,
-            preexec_fn=end_with_parent,  # noqa: PLW1509
-        )
-        for descriptor in inherited:
-            os.close(descriptor)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "monitor.worker.run_module", self._module, *self._arguments],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                pass_fds=inherited,
+                preexec_fn=end_with_parent,  # noqa: PLW1509
+            )
+        finally:
+            for descriptor in inherited:
+                os.close(descriptor)
         self._heartbeats.start()
         self.is_ready = False
         self.decides = False

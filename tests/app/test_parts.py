@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import socket
 import threading
 import time
@@ -783,6 +784,19 @@ def test_core_whose_first_heartbeat_is_overdue_is_killed(monkeypatch):
     assert not core.is_alive()
     assert killed == ["core"]
     core.stop()
+
+
+def test_start_that_fails_leaves_no_open_descriptor(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no memory")
+
+    monkeypatch.setattr("monitor.app.children.subprocess.Popen", refuse)
+    core = PythonChild("core", "m", (), stop_s=1.0, sends_heartbeats=True, receives_lines=True, environment={})
+    open_before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="no memory"):
+        core.start()
+    core.stop()
+    assert len(os.listdir("/proc/self/fd")) == open_before
 
 
 def test_jobs_for_display_have_their_own_lane():
