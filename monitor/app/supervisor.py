@@ -178,7 +178,8 @@ class Supervisor:
     def _sleep(self) -> None:
         """Wait briefly. During the start a heartbeat of the core ends the wait, so that READY is not late."""
         pipe = self.core.heartbeat_pipe
-        if pipe is None or self._is_ready:
+        # The pipe of a core that has ended is always readable, so `select` would return at once.
+        if pipe is None or self.core.pid is None or self._is_ready:
             self.stopping.wait(WAKE_EVERY_S)
         else:
             select.select([pipe], [], [], WAKE_EVERY_WHILE_STARTING_S)

@@ -799,6 +799,19 @@ def test_start_that_fails_leaves_no_open_descriptor(monkeypatch):
     assert len(os.listdir("/proc/self/fd")) == open_before
 
 
+def test_supervisor_sleeps_while_the_core_has_ended_during_its_start():
+    supervisor = Supervisor(parse_service("", "x"), None, with_web=False)
+    reader, writer = os.pipe()
+    os.close(writer)
+    try:
+        supervisor.core = SimpleNamespace(heartbeat_pipe=reader, pid=None)
+        started_s = time.monotonic()
+        supervisor._sleep()
+        assert time.monotonic() - started_s > 0.05
+    finally:
+        os.close(reader)
+
+
 def test_jobs_for_display_have_their_own_lane():
     lanes = {job.name: job.lane for job in list_jobs()}
     assert (lanes["tiles"], lanes["scenes"], lanes["forecast"]) == ("show", "default", "default")
