@@ -100,7 +100,11 @@ class DiskReserve:
         """Delete, create or resize the file as the free space allows. Return its size, 0 if there is none."""
         present_size = file.stat().st_size if file.exists() else 0
         if present_size and free < present_size // 8:
-            file.unlink(missing_ok=True)
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                log.error("the disk is full, and its reserve cannot be deleted: %s", error)  # noqa: TRY400
+                return present_size
             log.error("the disk is full: deleted the reserve of %d MB for decisions", present_size // MEGABYTE)
             self._deleted_size = present_size
             return 0

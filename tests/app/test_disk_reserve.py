@@ -134,6 +134,17 @@ def test_readings_are_accepted_again_after_space_was_freed(tmp_path, monkeypatch
     assert disk.laid_mb == 64
 
 
+def test_readings_wait_if_the_reserve_cannot_be_deleted(tmp_path, monkeypatch):
+    disk = SmallDisk(tmp_path, monkeypatch, 300)
+    disk.reserve.follow()
+
+    def refuse(*_, **__):
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert "readings wait with the broker" in disk.leave(4)
+
+
 def test_reserve_is_resized_after_its_setting_changed(tmp_path, monkeypatch):
     disk = SmallDisk(tmp_path, monkeypatch, 300)
     disk.reserve.follow()
