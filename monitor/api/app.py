@@ -1,10 +1,7 @@
 """The running service: readiness, children, the state of its processes."""
 
-from monitor.app.checks import (
-    health,  # module: service health: overdue heartbeats and notifications to systemd
-)
-from monitor.app.checks.health import (
-    STANDBY_PREFIX,  # prefix of the heartbeat name of a standby service, `standby:`
+from monitor.app import (
+    heartbeats,  # module: heartbeats between processes of the service, and notifications to systemd
 )
 from monitor.app.checks.installation import (
     WORKER_LIMIT_S,  # time limit of a check that starts a worker, seconds
@@ -25,6 +22,9 @@ from monitor.app.checks.site_files import (
 from monitor.app.children import (
     read_sites,  # read the sites of all valid site files; empty if there is no folder
 )
+from monitor.app.heartbeats import (
+    STANDBY_PREFIX,  # prefix of the heartbeat name of a standby service, `standby:`
+)
 from monitor.app.self_monitoring.commits import (
     CommitMonitor,  # thread-safe record of the latest commits and of what blocks the next one
 )
@@ -39,6 +39,6 @@ __all__ = [
     "Installation",
     "ProcessHeartbeats",
     "find_program",
-    "health",
+    "heartbeats",
     "read_sites",
 ]

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-from monitor.app.checks import health
+from monitor.app import heartbeats
 from monitor.app.checks.live import PROCESS_ENDS_IN_A_ROW
 from monitor.app.outcomes import Outcome
 from monitor.broker.access import HOW_TO_INSTALL
@@ -68,7 +68,7 @@ _OVERSIZED: Final = Template(
     "the broker dropped the message: a message may have {most} bytes. Let {login} send its readings in several "
     "messages",
 )
-HEARTBEAT_MARKS: Final = (health.STARTING, health.UNPROVEN, health.STANDS_BY, health.STANDS_APART)
+HEARTBEAT_MARKS: Final = (heartbeats.STARTING, heartbeats.UNPROVEN, heartbeats.STANDS_BY, heartbeats.STANDS_APART)
 
 
 class Child(Protocol):
@@ -128,7 +128,7 @@ class PythonChild:
 
     Args:
         stop_s: Seconds between SIGTERM and SIGKILL in `stop`.
-        sends_heartbeats: The process writes heartbeats to a pipe (`monitor.app.checks.health.beat`).
+        sends_heartbeats: The process writes heartbeats to a pipe (`monitor.app.checks.heartbeats.beat`).
         receives_lines: The process reads lines from a pipe (`send_line`).
 
     Attributes:
@@ -174,12 +174,12 @@ class PythonChild:
         inherited: list[int] = []
         if self._sends_heartbeats:
             self._heartbeat_pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            environment[health.HEARTBEAT_FD] = str(writer)
+            environment[heartbeats.HEARTBEAT_FD] = str(writer)
             inherited.append(writer)
         if self._receives_lines:
             reader, self._line_pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             os.set_blocking(reader, True)
-            environment[health.TROUBLE_FD] = str(reader)
+            environment[heartbeats.TROUBLE_FD] = str(reader)
             inherited.append(reader)
         try:
             self._process = subprocess.Popen(
@@ -242,19 +242,19 @@ class PythonChild:
         last = lines[-1].decode("utf-8", "replace")
         mark = last[:1] if last.startswith(HEARTBEAT_MARKS) else ""
         self._heartbeats.receive()
-        self.trouble = health.read_line(last.removeprefix(mark))
+        self.trouble = heartbeats.read_line(last.removeprefix(mark))
         self.decides = not mark
-        self.stands_by = mark in {health.STANDS_BY, health.STANDS_APART}
+        self.stands_by = mark in {heartbeats.STANDS_BY, heartbeats.STANDS_APART}
         # During the start an upgrade of the database may still run.
-        if mark != health.STARTING:
+        if mark != heartbeats.STARTING:
             self.is_ready = True
-            self.can_read = mark != health.STANDS_APART
+            self.can_read = mark != heartbeats.STANDS_APART
 
     def send_line(self, text: str) -> None:
         """Send a text to the process. If its pipe is full the text is lost; the next one replaces it."""
         if self._line_pipe is not None:
             with contextlib.suppress(OSError):
-                os.write(self._line_pipe, health.encode_line(text))
+                os.write(self._line_pipe, heartbeats.encode_line(text))
 
     def stop(self) -> None:
         """Terminate the process, kill it if it does not end in time, and close its pipes."""
@@ -451,7 +451,7 @@ class ProcessRestarter:
                 self.outcome = Outcome(0)
                 log.info("%s has run for %g s", self.child.name, STEADY_S)
             return
-        if getattr(self.child, "status", None) == health.EXIT_RENEW:
+        if getattr(self.child, "status", None) == heartbeats.EXIT_RENEW:
             log.info("%s ended so that it starts again with the present site files", self.child.name)
             self._on_renewed()
             self.start_at_once()

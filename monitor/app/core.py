@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 from monitor import logs
 from monitor.alerts.notification import Notification
 from monitor.alerts.queries.events import ChangeDetector
-from monitor.app.checks import health
+from monitor.app import heartbeats
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.checks.table import run_alarm_checks
 from monitor.app.core_lock import hold_core_lock, refuse_second_core
@@ -92,7 +92,7 @@ STOP_S: Final = 7.0
 # For threads of jobs after everything else has ended.
 END_JOBS_S: Final = 2.0
 
-# Exit statuses. `health.EXIT_RENEW` is one too.
+# Exit statuses. `heartbeats.EXIT_RENEW` is one too.
 EXIT_OVERDUE: Final = 70
 # The database was unreachable at the start or at the end.
 EXIT_TRY_AGAIN: Final = 75
@@ -176,7 +176,7 @@ class Core:
     def _send_heartbeats_until(self, has_started: threading.Event) -> None:
         """Send heartbeats during the start, because the upgrade of a large database takes long."""
         while not has_started.wait(HEARTBEAT_EVERY_S):
-            health.beat(self.commits.trouble(), health.STARTING)
+            heartbeats.beat(self.commits.trouble(), heartbeats.STARTING)
 
     def _prepare_database(self) -> None:
         # `hold_core_lock` could not take the lease if the database was unreachable.
@@ -360,7 +360,7 @@ class Core:
         """
         while not self.stopping.is_set():
             has_proof = self.commits.has_evaluated() or not self.sites
-            if not health.beat(self.find_trouble(), "" if has_proof else health.UNPROVEN):
+            if not heartbeats.beat(self.find_trouble(), "" if has_proof else heartbeats.UNPROVEN):
                 log.warning("the supervisor has ended; stopping")
                 return 0
             if self.stopping.wait(HEARTBEAT_EVERY_S):
@@ -373,17 +373,17 @@ class Core:
             now = self.clock()
             # After a jump of the clock, times of progress from before the jump are no measure of hanging.
             has_jumped = self._jump_guard.has_jumped(now)
-            overdue = [] if has_jumped else health.find_overdue(self._collect_progress(), now)
+            overdue = [] if has_jumped else heartbeats.find_overdue(self._collect_progress(), now)
             if overdue:
                 log.critical(
                     "no progress for %g s, so this process ends and a new one starts: %s",
-                    health.OVERDUE_S,
+                    heartbeats.OVERDUE_S,
                     ", ".join(overdue),
                 )
                 compute.stop_all()
                 return EXIT_OVERDUE
             if self.renewing.is_set():
-                return health.EXIT_RENEW
+                return heartbeats.EXIT_RENEW
             if self.lease is not None and self.lease.is_lost:
                 return self._go_to_standby(self.lease)
         return 0
@@ -401,13 +401,13 @@ class Core:
         self._has_lost_database = True
         if self.config.standby.enabled:
             log.warning("another core has taken this database over; this one starts again as standby")
-            return health.EXIT_RENEW
+            return heartbeats.EXIT_RENEW
         log.critical("%s", TAKEN_OVER)
         self._stop_parts()
-        while health.beat(TAKEN_OVER, health.UNPROVEN) and not self.stopping.wait(HEARTBEAT_EVERY_S):
+        while heartbeats.beat(TAKEN_OVER, heartbeats.UNPROVEN) and not self.stopping.wait(HEARTBEAT_EVERY_S):
             if self.commits.attempt(lease.take) and lease.is_ours:
                 log.warning("the other core has ended; a new core decides here again")
-                return health.EXIT_RENEW
+                return heartbeats.EXIT_RENEW
         return 0
 
     # ---- stop --------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor import logs
-from monitor.app.checks import health
+from monitor.app import heartbeats
 from monitor.app.child_environment import core_environment, web_environment
 from monitor.app.children import BrokerChild, Child, ProcessRestarter, PythonChild
 from monitor.app.self_monitoring.clock import ServiceClock
@@ -154,7 +154,7 @@ class Supervisor:
         if self._is_ready or not self.core.is_ready:
             return
         self._is_ready = True
-        health.notify_systemd("READY=1")
+        heartbeats.notify_systemd("READY=1")
         log.info("ready after %.1f s", time.monotonic() - self._started_s)
 
     @property
@@ -185,7 +185,7 @@ class Supervisor:
             select.select([pipe], [], [], WAKE_EVERY_WHILE_STARTING_S)
 
     def _stop(self) -> None:
-        health.notify_systemd("STOPPING=1")
+        heartbeats.notify_systemd("STOPPING=1")
         started_s = time.monotonic()
         for restarter in reversed(self.restarters):
             restarter.child.stop()
@@ -199,17 +199,17 @@ class Supervisor:
             self.web.send_line(self.core_watch.find_trouble(now_s))
 
     def _notify_watchdog(self, now_s: float) -> None:
-        interval_s = health.watchdog_interval_s()
+        interval_s = heartbeats.watchdog_interval_s()
         if interval_s is not None and now_s >= self._next_watchdog_s:
             self._next_watchdog_s = now_s + interval_s
-            health.notify_systemd("WATCHDOG=1")
+            heartbeats.notify_systemd("WATCHDOG=1")
 
     def _extend_start(self, now_s: float) -> None:
         """Ask systemd for more time during the start, because the upgrade of a large database takes minutes."""
         is_starting = not self._is_ready and self.core.is_alive() and not self.core.trouble
         if is_starting and now_s >= self._next_extension_s:
             self._next_extension_s = now_s + EXTEND_START_EVERY_S
-            health.notify_systemd(f"EXTEND_TIMEOUT_USEC={EXTEND_START_BY_S * 1_000_000}")
+            heartbeats.notify_systemd(f"EXTEND_TIMEOUT_USEC={EXTEND_START_BY_S * 1_000_000}")
 
     def _check_alarms(self, now_s: float) -> None:
         if now_s >= self._next_check_s:

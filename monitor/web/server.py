@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from monitor import logs
-from monitor.app.checks.health import TROUBLE_FD, read_line
+from monitor.app.heartbeats import TROUBLE_FD, read_line
 from monitor.errors import SlopewardError
 from monitor.settings.service import WebSection, load_service
 from monitor.storage.engine import Database

@@ -21,7 +21,7 @@ from monitor.alerts.queries.maintenance import (
     load_maintenance_facts,
 )
 from monitor.alerts.tables import alert
-from monitor.app.checks import health
+from monitor.app import heartbeats
 from monitor.app.children import ProcessRestarter
 from monitor.app.core import Core
 from monitor.app.jobs.housekeeping import _load_sites
@@ -411,7 +411,7 @@ def test_approved_file_is_loaded_by_a_new_core(core, bench, tmp_path):
     assert not core.renewing.is_set()
     approve(bench.database, tmp_path / "sites", found.id, BO, "fine", START)
     core._check_site_files()
-    assert (core.watch(), load(core)) == (health.EXIT_RENEW, LOOSE)
+    assert (core.watch(), load(core)) == (heartbeats.EXIT_RENEW, LOOSE)
     core.renewing.clear()
     core._check_site_files()
     assert not core.renewing.is_set()
@@ -425,7 +425,7 @@ def test_core_that_restarts_is_not_reported_as_failed():
     restarter = ProcessRestarter(child)
     for _ in range(5):
         restarter.check()
-        child.status = health.EXIT_RENEW
+        child.status = heartbeats.EXIT_RENEW
         restarter.check()
     assert (len(started), restarter.deaths, restarter.outcome) == (5, 0, None)
 

@@ -9,10 +9,10 @@ import pytest
 from monitor.alerts.queries.alerts import load_alerts
 from monitor.app.checks import table
 from monitor.app.checks.decisions import CoreProgress
-from monitor.app.checks.health import encode_line, read_line
 from monitor.app.checks.machine import DatabaseFacts
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.core import Core
+from monitor.app.heartbeats import encode_line, read_line
 from monitor.app.self_monitoring.emergency import NOTIFY_AFTER_S, EmergencyNotifier
 from monitor.app.self_monitoring.state_file import ChannelAddress, StateFile
 from monitor.cli.main import run_command

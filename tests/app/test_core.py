@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.app.checks import health
+from monitor.app import heartbeats
 from monitor.app.core import EXIT_OVERDUE, Core
 from monitor.app.self_monitoring.alarms import ServiceAlarms
 from monitor.app.self_monitoring.commits import CommitMonitor
@@ -58,7 +58,7 @@ def make_core(tmp_path):
 @pytest.mark.parametrize("part", ["ingest", "evaluation", "dispatcher"])
 def test_thread_without_progress_ends_the_process(tmp_path, part):
     core = make_core(tmp_path)
-    late = {part: NOW - timedelta(seconds=health.OVERDUE_S + 1)}
+    late = {part: NOW - timedelta(seconds=heartbeats.OVERDUE_S + 1)}
     setattr(core, part, SimpleNamespace(progress=lambda: late, is_busy=bool))
     jobs_stopped = []
     with pytest.MonkeyPatch.context() as patch:
@@ -73,7 +73,7 @@ def test_core_whose_machine_was_suspended_gives_way_at_once(tmp_path):
     core.config = SimpleNamespace(standby=SimpleNamespace(enabled=True))
     core.lease = SimpleNamespace(is_lost=True)
     threading.Timer(5.0, core.stopping.set).start()
-    assert core.watch() == health.EXIT_RENEW
+    assert core.watch() == heartbeats.EXIT_RENEW
 
 
 def is_at_rest(thread):
@@ -165,7 +165,7 @@ def test_ended_thread_is_an_alarm_and_ended_vital_thread_ends_the_process(
 def test_core_ends_in_order_when_its_supervisor_has_ended(tmp_path, monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
-    monkeypatch.setenv(health.HEARTBEAT_FD, str(writer))
+    monkeypatch.setenv(heartbeats.HEARTBEAT_FD, str(writer))
     try:
         assert make_core(tmp_path).watch() == 0
     finally:
@@ -174,7 +174,7 @@ def test_core_ends_in_order_when_its_supervisor_has_ended(tmp_path, monkeypatch)
 
 def test_running_core_sends_heartbeats(tmp_path, monkeypatch):
     reader, writer = os.pipe()
-    monkeypatch.setenv(health.HEARTBEAT_FD, str(writer))
+    monkeypatch.setenv(heartbeats.HEARTBEAT_FD, str(writer))
     core = make_core(tmp_path)
     threading.Timer(0.1, core.stopping.set).start()
     assert core.watch() == 0

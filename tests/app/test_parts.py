@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor import plugins
-from monitor.app.checks import health
+from monitor.app import heartbeats
 from monitor.app.checks.decisions import LONGEST_WITHOUT_WRITE_S
-from monitor.app.checks.health import find_overdue
 from monitor.app.checks.running import SiteStatus
 from monitor.app.checks.table import ServiceState, assess_service
 from monitor.app.children import HeartbeatWatch, ProcessRestarter, PythonChild
@@ -28,6 +27,7 @@ from monitor.app.evaluation_queue import (
     EvaluationTask,
     Trigger,
 )
+from monitor.app.heartbeats import find_overdue
 from monitor.app.outcomes import Outcome
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
 from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
@@ -645,21 +645,21 @@ def test_systemd_is_notified_and_its_watchdog_at_half_its_limit(monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0slopeward-test-notify")
         monkeypatch.setenv("NOTIFY_SOCKET", "@slopeward-test-notify")
-        assert health.notify_systemd("READY=1")
+        assert heartbeats.notify_systemd("READY=1")
         assert listener.recv(100) == b"READY=1"
     monkeypatch.delenv("NOTIFY_SOCKET")
-    assert not health.notify_systemd("READY=1")
+    assert not heartbeats.notify_systemd("READY=1")
     monkeypatch.setenv("WATCHDOG_USEC", "60000000")
-    assert health.watchdog_interval_s() == 30.0
+    assert heartbeats.watchdog_interval_s() == 30.0
     monkeypatch.delenv("WATCHDOG_USEC")
-    assert health.watchdog_interval_s() is None
+    assert heartbeats.watchdog_interval_s() is None
 
 
 def test_systemd_waits_for_the_core_while_it_upgrades_the_database(monkeypatch):
     supervisor = Supervisor(parse_service("", "x"), None, with_web=False)
     supervisor.core = SimpleNamespace(is_alive=lambda: True, trouble="")
     sent = []
-    monkeypatch.setattr(health, "notify_systemd", sent.append)
+    monkeypatch.setattr(heartbeats, "notify_systemd", sent.append)
     for now_s in (0.0, 5.0, 10.0):
         supervisor._extend_start(now_s)
     assert sent == ["EXTEND_TIMEOUT_USEC=60000000"] * 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from monitor.app.checks import health
+from monitor.app import heartbeats
 from monitor.app.checks.live import StationClocks
 from monitor.app.checks.machine import is_synchronised
 from monitor.app.evaluation_loop import EvaluationLoop
@@ -56,13 +56,13 @@ class ClockJumpGuard:
         self._jumped_s = float("-inf")
 
     def has_jumped(self, now: datetime) -> bool:
-        """Return whether the present jumped within `health.OVERDUE_S`."""
+        """Return whether the present jumped within `heartbeats.OVERDUE_S`."""
         now_s = time.monotonic()
         if abs((now - self._last).total_seconds() - (now_s - self._last_s)) > STEP_S:
             self._jumped_s = now_s
         self._last = now
         self._last_s = now_s
-        return now_s - self._jumped_s < health.OVERDUE_S
+        return now_s - self._jumped_s < heartbeats.OVERDUE_S
 
 
 @dataclass(kw_only=True)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from monitor.alerts.notification import Notification
-from monitor.app.checks.health import CANNOT_DECIDE
+from monitor.app.heartbeats import CANNOT_DECIDE
 from monitor.app.self_monitoring.state_file import ChannelAddress, NoticeState, StateFile
 from monitor.decision.alert_texts import join_lines
 from monitor.decision.changes import AlertCategory

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from monitor.alerts.acts.change_control import load_in_force
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes
 from monitor.alerts.views import AlertRow
-from monitor.app.checks import health
+from monitor.app import heartbeats
 from monitor.app.checks.live import BrokerClients, ProcessOutcomes
 from monitor.app.checks.table import run_checks
 from monitor.app.children import BrokerChild, ProcessRestarter, PythonChild, make_quarantine_rows, read_sites
@@ -154,7 +154,7 @@ class SupervisorRecords:
             "host": socket.gethostname(),
             "deaths": {restarter.child.name: restarter.deaths for restarter in self.restarters},
         }
-        remove_heartbeat(c, f"{health.STANDBY_PREFIX}{self._config.service_name}")
+        remove_heartbeat(c, f"{heartbeats.STANDBY_PREFIX}{self._config.service_name}")
         write_heartbeat(c, HEARTBEAT, detail, now)
         write_heartbeat(c, BROKER_HEARTBEAT, self._describe_broker(refused), now)
 

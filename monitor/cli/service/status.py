@@ -11,7 +11,6 @@ import typer
 
 from monitor.alerts.queries.evaluations import find_common_silence, load_incomplete
 from monitor.alerts.queries.overview import SiteCard, load_cards
-from monitor.app.checks import health
 from monitor.app.checks.running import ReachedDatabase, SiteStatus
 from monitor.app.checks.table import (
     EXIT_OF,
@@ -21,6 +20,7 @@ from monitor.app.checks.table import (
     assess_service,
     run_checks,
 )
+from monitor.app.heartbeats import STANDBY_PREFIX
 from monitor.cli.session import (
     Commands,
     UtcOption,
@@ -162,7 +162,7 @@ def _to_json(stored: StoredStatus, verdict: ServiceVerdict, now: datetime) -> di
         "processes": {
             name: {"at": at, **detail}
             for name, (at, detail) in stored.heartbeats.items()
-            if name in SHOWN_PROCESSES or name.startswith(health.STANDBY_PREFIX)
+            if name in SHOWN_PROCESSES or name.startswith(STANDBY_PREFIX)
         },
         "newest_outage": stored.newest_outage,
         "awaited": [model.to_json(site) for site, model in stored.awaited],
@@ -235,9 +235,9 @@ def _try_to_write(db: Database) -> ReachedDatabase:
 
 def _describe_standby(heartbeats: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:
     waiting = [
-        f"{name.removeprefix(health.STANDBY_PREFIX)} stands by (seen {describe_age(at, now)})"
+        f"{name.removeprefix(STANDBY_PREFIX)} stands by (seen {describe_age(at, now)})"
         for name, (at, _) in heartbeats.items()
-        if name.startswith(health.STANDBY_PREFIX)
+        if name.startswith(STANDBY_PREFIX)
     ]
     core = heartbeats.get("core")
     if core is None or not waiting:

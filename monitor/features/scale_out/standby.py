@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.api.app import CommitMonitor, health, read_sites
+from monitor.api.app import CommitMonitor, heartbeats, read_sites
 from monitor.api.database import CoreLease, Database, remove_heartbeat, require_current, write_heartbeat
 from monitor.api.errors import StoreBusyError, StoreError
 from monitor.api.queries.alerts import load_in_force
@@ -50,7 +50,7 @@ def wait_for_turn(
         if not fault and time.monotonic() >= next_heartbeat_s:
             next_heartbeat_s = time.monotonic() + HEARTBEAT_INTERVAL_S
             _write_heartbeat(config)
-        has_parent = health.beat(trouble, health.STANDS_APART if fault else health.STANDS_BY)
+        has_parent = heartbeats.beat(trouble, heartbeats.STANDS_APART if fault else heartbeats.STANDS_BY)
         if not has_parent or stopping.wait(POLL_S):
             # A person stopped this service, so its silence must not be reported.
             _remove_heartbeat(config)
@@ -76,7 +76,7 @@ def _remove_heartbeat(config: ServiceConfig) -> None:
 
 
 def _get_heartbeat_name(config: ServiceConfig) -> str:
-    return f"{health.STANDBY_PREFIX}{config.service_name}"
+    return f"{heartbeats.STANDBY_PREFIX}{config.service_name}"
 
 
 def _run_unguarded(config: ServiceConfig, write: Callable[[Connection], None]) -> None:

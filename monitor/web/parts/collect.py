@@ -22,8 +22,8 @@ from monitor.alerts.queries.station_states import StationStates
 from monitor.alerts.records import AlertState
 from monitor.alerts.states import list_shelf_hours
 from monitor.alerts.views import AlertEventRow, AlertRow
-from monitor.app.checks.health import CANNOT_DECIDE, STANDBY_PREFIX
 from monitor.app.checks.table import check_parts
+from monitor.app.heartbeats import CANNOT_DECIDE, STANDBY_PREFIX
 from monitor.decision.alert_texts import HEALTH_NAMES
 from monitor.decision.changes import AlertCategory
 from monitor.decision.common_silence import SILENT_SLOPE

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from monitor.alerts.queries.overview import count_open, load_cards
-from monitor.app.checks.health import CANNOT_DECIDE
+from monitor.app.heartbeats import CANNOT_DECIDE
 from monitor.delivery.queries.outbox import count_states
 from monitor.errors import StoreBusyError
 from monitor.storage.service_state import load_heartbeats

@@ -1,4 +1,4 @@
-"""Heartbeats and texts between the processes of the service, and notifications to systemd.
+"""Heartbeats and texts between the processes of the service, their exit statuses, and notifications to systemd.
 
 The core writes heartbeats to a pipe of the supervisor (`beat`). The supervisor writes to a pipe of the web process
 why the core cannot decide.
