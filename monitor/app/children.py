@@ -68,7 +68,12 @@ _OVERSIZED: Final = Template(
     "the broker dropped the message: a message may have {most} bytes. Let {login} send its readings in several "
     "messages",
 )
-HEARTBEAT_MARKS: Final = (heartbeats.STARTING, heartbeats.UNPROVEN, heartbeats.STANDS_BY, heartbeats.STANDS_APART)
+HEARTBEAT_MARKS: Final = (
+    heartbeats.STARTING,
+    heartbeats.NOT_EVALUATED,
+    heartbeats.STANDBY,
+    heartbeats.STANDBY_OTHER_SCHEMA,
+)
 
 
 class Child(Protocol):
@@ -128,7 +133,7 @@ class PythonChild:
 
     Args:
         stop_s: Seconds between SIGTERM and SIGKILL in `stop`.
-        sends_heartbeats: The process writes heartbeats to a pipe (`monitor.app.checks.heartbeats.beat`).
+        sends_heartbeats: The process writes heartbeats to a pipe (`monitor.app.checks.heartbeats.send_heartbeat`).
         receives_lines: The process reads lines from a pipe (`send_line`).
 
     Attributes:
@@ -242,13 +247,13 @@ class PythonChild:
         last = lines[-1].decode("utf-8", "replace")
         mark = last[:1] if last.startswith(HEARTBEAT_MARKS) else ""
         self._heartbeats.receive()
-        self.trouble = heartbeats.read_line(last.removeprefix(mark))
+        self.trouble = heartbeats.decode_line(last.removeprefix(mark))
         self.decides = not mark
-        self.stands_by = mark in {heartbeats.STANDS_BY, heartbeats.STANDS_APART}
+        self.stands_by = mark in {heartbeats.STANDBY, heartbeats.STANDBY_OTHER_SCHEMA}
         # During the start an upgrade of the database may still run.
         if mark != heartbeats.STARTING:
             self.is_ready = True
-            self.can_read = mark != heartbeats.STANDS_APART
+            self.can_read = mark != heartbeats.STANDBY_OTHER_SCHEMA
 
     def send_line(self, text: str) -> None:
         """Send a text to the process. If its pipe is full the text is lost; the next one replaces it."""

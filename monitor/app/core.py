@@ -176,7 +176,7 @@ class Core:
     def _send_heartbeats_until(self, has_started: threading.Event) -> None:
         """Send heartbeats during the start, because the upgrade of a large database takes long."""
         while not has_started.wait(HEARTBEAT_EVERY_S):
-            heartbeats.beat(self.commits.trouble(), heartbeats.STARTING)
+            heartbeats.send_heartbeat(self.commits.trouble(), heartbeats.STARTING)
 
     def _prepare_database(self) -> None:
         # `hold_core_lock` could not take the lease if the database was unreachable.
@@ -360,7 +360,7 @@ class Core:
         """
         while not self.stopping.is_set():
             has_proof = self.commits.has_evaluated() or not self.sites
-            if not heartbeats.beat(self.find_trouble(), "" if has_proof else heartbeats.UNPROVEN):
+            if not heartbeats.send_heartbeat(self.find_trouble(), "" if has_proof else heartbeats.NOT_EVALUATED):
                 log.warning("the supervisor has ended; stopping")
                 return 0
             if self.stopping.wait(HEARTBEAT_EVERY_S):
@@ -404,7 +404,9 @@ class Core:
             return heartbeats.EXIT_RENEW
         log.critical("%s", TAKEN_OVER)
         self._stop_parts()
-        while heartbeats.beat(TAKEN_OVER, heartbeats.UNPROVEN) and not self.stopping.wait(HEARTBEAT_EVERY_S):
+        while heartbeats.send_heartbeat(TAKEN_OVER, heartbeats.NOT_EVALUATED) and not self.stopping.wait(
+            HEARTBEAT_EVERY_S
+        ):
             if self.commits.attempt(lease.take) and lease.is_ours:
                 log.warning("the other core has ended; a new core decides here again")
                 return heartbeats.EXIT_RENEW

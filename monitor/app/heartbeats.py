@@ -1,7 +1,7 @@
 """Heartbeats and texts between the processes of the service, their exit statuses, and notifications to systemd.
 
-The core writes heartbeats to a pipe of the supervisor (`beat`). The supervisor writes to a pipe of the web process
-why the core cannot decide.
+The core writes heartbeats to a pipe of the supervisor (`send_heartbeat`). The supervisor writes the reason why the core
+cannot decide to a pipe of the web process (`encode_line`).
 """
 
 import json
@@ -14,10 +14,11 @@ from typing import Final
 
 from monitor.text.message import Template, messages_to_plain, plain_to_messages
 
-# A thread that decides or delivers and has made no progress for this long hangs. A lock of a minute is no fault.
+# A thread that decides or delivers and has made no progress for this long hangs. The limit is longer than a minute,
+# because a thread may wait that long for a lock of the database.
 OVERDUE_S: Final = 120.0
 CANNOT_DECIDE: Final = Template("service.cannot_decide", "cannot decide: {text}")
-# Characters of a line, each of at most twelve bytes in JSON.
+# A text that is too long for a line is cut to this many characters. Each takes at most twelve bytes in JSON.
 LONGEST: Final = 300
 # Environment variables with the file descriptors of the pipes.
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
@@ -25,9 +26,9 @@ TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"
 # Marks at the start of a heartbeat. A heartbeat without a mark comes from a core that has stored an evaluation, or that
 # has no site to evaluate.
 STARTING: Final = "~"  # the start has not finished
-UNPROVEN: Final = "?"  # no evaluation has been stored yet
-STANDS_BY: Final = "="  # waits to take over from the core of another service
-STANDS_APART: Final = "-"  # the same, on a database whose schema this version cannot read
+NOT_EVALUATED: Final = "?"  # the start has finished, but no evaluation has been stored yet
+STANDBY: Final = "="  # waits to take over from the core of another service
+STANDBY_OTHER_SCHEMA: Final = "-"  # as STANDBY, and this version cannot read the schema of the database
 # Name of the heartbeat of a standby service in the database, before the name of the service.
 STANDBY_PREFIX: Final = "standby:"
 # Exit status of a core that has to be replaced by one that loads other site files. This does not count as a failure.
@@ -41,7 +42,7 @@ def find_overdue(progress: Mapping[str, datetime], now: datetime, limit_s: float
 
 
 def notify_systemd(text: str) -> bool:
-    """Send a message such as `READY=1` to systemd; return False if it does not listen (sd_notify(3))."""
+    """Send a message such as `READY=1` to systemd; return False if there is no systemd (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False
@@ -67,27 +68,28 @@ def watchdog_interval_s() -> float | None:
 def encode_line(text: str) -> bytes:
     """Encode a text as a line for another process, with its id and values. A text that is too long is cut.
 
-    >>> read_line(encode_line(CANNOT_DECIDE(text="disk full")).decode()).id, read_line(encode_line("").decode())
+    >>> decode_line(encode_line(CANNOT_DECIDE(text="disk full")).decode()).id, decode_line(encode_line("").decode())
     ('service.cannot_decide', '')
     """
     line = json.dumps(messages_to_plain(text)).encode() + b"\n" if text else b"\n"
-    # A shorter line is written to the pipe in one piece, together with its mark.
+    # Together with its mark, a line of less than PIPE_BUF bytes is written to the pipe in one piece.
     is_atomic = len(line) < select.PIPE_BUF
     return line if is_atomic else json.dumps(str(text)[:LONGEST]).encode() + b"\n"
 
 
-def read_line(line: str) -> str:
-    """Return the text of a line of `encode_line`."""
+def decode_line(line: str) -> str:
+    """Return the text that `encode_line` has encoded."""
     text: str = plain_to_messages(json.loads(line)) if line.strip() else ""
     return text
 
 
-def beat(trouble: str = "", mark: str = "") -> bool:
+def send_heartbeat(trouble: str = "", mark: str = "") -> bool:
     """Send a heartbeat to the supervisor. Return False if the supervisor has ended.
 
     Args:
         trouble: Why nothing can be decided, in one line; empty if decisions are made.
-        mark: STARTING, UNPROVEN, STANDS_BY or STANDS_APART; empty if an evaluation was stored or there is no site.
+        mark: STARTING, NOT_EVALUATED, STANDBY or STANDBY_OTHER_SCHEMA; empty if an evaluation was stored or there is no
+            site.
     """
     number = os.environ.get(HEARTBEAT_FD)
     if not number:

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from monitor import logs
-from monitor.app.heartbeats import TROUBLE_FD, read_line
+from monitor.app.heartbeats import TROUBLE_FD, decode_line
 from monitor.errors import SlopewardError
 from monitor.settings.service import WebSection, load_service
 from monitor.storage.engine import Database
@@ -121,7 +121,7 @@ def follow_trouble(context: Context) -> None:
     def read_pipe() -> None:
         with os.fdopen(int(descriptor), encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                context.trouble = read_line(line)
+                context.trouble = decode_line(line)
 
     threading.Thread(target=read_pipe, name="trouble", daemon=True).start()
 

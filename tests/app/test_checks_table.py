@@ -12,7 +12,7 @@ from monitor.app.checks.decisions import CoreProgress
 from monitor.app.checks.machine import DatabaseFacts
 from monitor.app.checks.site_files import SiteFolder
 from monitor.app.core import Core
-from monitor.app.heartbeats import encode_line, read_line
+from monitor.app.heartbeats import decode_line, encode_line
 from monitor.app.self_monitoring.emergency import NOTIFY_AFTER_S, EmergencyNotifier
 from monitor.app.self_monitoring.state_file import ChannelAddress, StateFile
 from monitor.cli.main import run_command
@@ -112,7 +112,7 @@ def test_problem_that_prevents_decisions_is_sent_without_the_outbox_and_shown_on
     trouble = core.commits.trouble()
     core.db.close()
     assert trouble == FLOOD_MESSAGE
-    assert read_line(encode_line(trouble).decode()).values == trouble.values, "whole to the page"
+    assert decode_line(encode_line(trouble).decode()).values == trouble.values, "whole to the page"
     state_file = StateFile(tmp_path / "state", "sqlite:///x.db")
     addresses = [ChannelAddress("ada", "log:a")]
     emergency = EmergencyNotifier(lambda: addresses, list, {}, lambda: NOW, lambda *_: None, state_file)

@@ -50,7 +50,9 @@ def wait_for_turn(
         if not fault and time.monotonic() >= next_heartbeat_s:
             next_heartbeat_s = time.monotonic() + HEARTBEAT_INTERVAL_S
             _write_heartbeat(config)
-        has_parent = heartbeats.beat(trouble, heartbeats.STANDS_APART if fault else heartbeats.STANDS_BY)
+        has_parent = heartbeats.send_heartbeat(
+            trouble, heartbeats.STANDBY_OTHER_SCHEMA if fault else heartbeats.STANDBY
+        )
         if not has_parent or stopping.wait(POLL_S):
             # A person stopped this service, so its silence must not be reported.
             _remove_heartbeat(config)
