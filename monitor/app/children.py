@@ -421,7 +421,7 @@ class ProcessRestarter:
     Pauses between restarts grow while the child keeps ending.
 
     Args:
-        on_renewed: Called when the child ended in order to be started again with new site files.
+        on_replaced: Called when the child ended with `EXIT_REPLACE`, before it is started again.
 
     Attributes:
         outcome: How often the child has ended in a row without running for `STEADY_S` in between. None until it has
@@ -431,11 +431,11 @@ class ProcessRestarter:
     def __init__(
         self,
         child: Child,
-        on_renewed: Callable[[], None] = lambda: None,
+        on_replaced: Callable[[], None] = lambda: None,
     ) -> None:
         self.child = child
         self.outcome: Outcome | None = None
-        self._on_renewed = on_renewed
+        self._on_replaced = on_replaced
         self._started_s = 0.0
         self._next_start_s: float | None = 0.0
 
@@ -456,9 +456,9 @@ class ProcessRestarter:
                 self.outcome = Outcome(0)
                 log.info("%s has run for %g s", self.child.name, STEADY_S)
             return
-        if getattr(self.child, "status", None) == heartbeats.EXIT_RENEW:
-            log.info("%s ended so that it starts again with the present site files", self.child.name)
-            self._on_renewed()
+        if getattr(self.child, "status", None) == heartbeats.EXIT_REPLACE:
+            log.info("%s ended in order to be replaced and starts again at once", self.child.name)
+            self._on_replaced()
             self.start_at_once()
             return
         self._note_death(now_s, _describe_end(self.child))

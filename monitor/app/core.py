@@ -1,8 +1,8 @@
 """The core process: receives readings, evaluates sites, delivers alerts and runs jobs.
 
-`main` shows its life: `Core.start` opens the database and starts the parts, each with threads of its own. `Core.watch`
-sends heartbeats to the supervisor until the process has to end. `Core.stop` ends the parts in the order in which data
-flows through them.
+`main` runs these phases: `Core.start` opens the database and starts the parts, each with threads of its own.
+`Core.watch` sends heartbeats to the supervisor until the process has to end. `Core.stop` ends the parts in the order in
+which data flows through them.
 """
 
 import logging
@@ -81,20 +81,21 @@ START_FIRST_JOBS_EVERY_S: Final = 2.0
 RETRY_DATABASE_S: Final = 2.0
 # How long the start waits until the broker has confirmed the subscriptions.
 AWAIT_BROKER_S: Final = 3.0
-# How long a thread that computes may keep the interpreter while another one waits for it. An evaluation can wait after
-# each of its SQL statements, so Python's default of 5 ms adds up to a tenth of a second and more.
+# How long a thread that computes may keep the interpreter while another thread waits for it. An evaluation may have to
+# wait after each of its SQL statements. With Python's default of 5 ms, these waits add up to a tenth of a second.
 SWITCH_INTERVAL_S: Final = 0.0005
 
 STOP_PART_S: Final = 3.0
 STOP_PLUGIN_PART_S: Final = 1.0
-# The whole stop. The supervisor would wait slightly longer, but it may have ended.
+# The process exits if `Core.stop` takes longer. The supervisor would kill it a second later, but may have ended itself.
 STOP_S: Final = 7.0
-# For threads of jobs after everything else has ended.
+# Threads of jobs may run for this long after all other parts have ended.
 END_JOBS_S: Final = 2.0
 
-# Exit statuses. `heartbeats.EXIT_RENEW` is one too.
+# Exit statuses, besides `heartbeats.EXIT_REPLACE`.
+# A thread has ended or hangs.
 EXIT_OVERDUE: Final = 70
-# The database was unreachable at the start or at the end.
+# The database was unreachable at the start, or the stop took too long.
 EXIT_TRY_AGAIN: Final = 75
 
 
@@ -108,7 +109,7 @@ class Core:
 
     Attributes:
         stopping: Set when the process has to end.
-        renewing: Set when another version of a site file is in force, so that a new core process has to load it.
+        has_new_site_files: Set when another version of a site file is in force. A new core process has to load it.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Core:
         self.clock = clock
         self.started_at = clock()
         self.stopping = threading.Event()
-        self.renewing = threading.Event()
+        self.has_new_site_files = threading.Event()
         self.db = Database(config.database.url, session)
         self.lease: CoreLease | None = None  # on PostgreSQL
         self.sites: dict[str, Site] = {}
@@ -131,11 +132,11 @@ class Core:
         self._change_detector = ChangeDetector()
         self._jump_guard = ClockJumpGuard(clock())
         self._signing_keys = Keyring(Path(config.paths.state) / KEYS_FILE, config.signing.keys)
-        # Another core has taken the database over, so this process must write nothing more.
+        # Set when another core has taken the database over. This process must write nothing more.
         self._has_lost_database = False
         self._has_stopped_parts = threading.Event()
 
-    def hold(self, lease: CoreLease | None) -> None:
+    def use_lease(self, lease: CoreLease | None) -> None:
         """Allow transactions only while this process holds the lease. On SQLite there is no lease."""
         self.lease = lease
         if lease is not None:
@@ -144,7 +145,7 @@ class Core:
 
     # ---- start -------------------------------------------------------------------------------------------------------
     def wait_for_turn(self) -> bool:
-        """Wait, as a standby service, until this service is the active one. Return False if it was stopped before."""
+        """Wait, as a standby service, until this service is the active one. Return False if it is stopped first."""
         if self.lease is None or not self.config.standby.enabled:
             return True
         is_active = hooks().wait_for_turn(
@@ -167,7 +168,7 @@ class Core:
             self._start_parts()
             self._await_broker()
         except BaseException:
-            # Without a start the lease must not be renewed.
+            # The thread that renews the lease must end too.
             self._has_stopped_parts.set()
             raise
         finally:
@@ -382,10 +383,10 @@ class Core:
                 )
                 compute.stop_all()
                 return EXIT_OVERDUE
-            if self.renewing.is_set():
-                return heartbeats.EXIT_RENEW
+            if self.has_new_site_files.is_set():
+                return heartbeats.EXIT_REPLACE
             if self.lease is not None and self.lease.is_lost:
-                return self._go_to_standby(self.lease)
+                return self._handle_lost_lease(self.lease)
         return 0
 
     def _collect_progress(self) -> dict[str, datetime]:
@@ -396,12 +397,16 @@ class Core:
         """Return why nothing can be decided at this moment; empty if decisions are made."""
         return self.commits.trouble(is_evaluating=self.evaluation.is_busy())
 
-    def _go_to_standby(self, lease: CoreLease) -> int:
-        """End every part, because another core has taken the database over. Return when a new core may start."""
+    def _handle_lost_lease(self, lease: CoreLease) -> int:
+        """Stop deciding, because another core has taken the database over. Return the exit status of this process.
+
+        With `[standby]` a new core starts at once, as the standby service. Otherwise this process ends its parts,
+        reports the conflict in its heartbeats, and returns when the other core has ended.
+        """
         self._has_lost_database = True
         if self.config.standby.enabled:
             log.warning("another core has taken this database over; this one starts again as standby")
-            return heartbeats.EXIT_RENEW
+            return heartbeats.EXIT_REPLACE
         log.critical("%s", TAKEN_OVER)
         self._stop_parts()
         while heartbeats.send_heartbeat(TAKEN_OVER, heartbeats.NOT_EVALUATED) and not self.stopping.wait(
@@ -409,7 +414,7 @@ class Core:
         ):
             if self.commits.attempt(lease.take) and lease.is_ours:
                 log.warning("the other core has ended; a new core decides here again")
-                return heartbeats.EXIT_RENEW
+                return heartbeats.EXIT_REPLACE
         return 0
 
     # ---- stop --------------------------------------------------------------------------------------------------------
@@ -464,7 +469,7 @@ class Core:
         """Request a new core if another version of a site file was put in force."""
         if changed := self.site_files.find_changed():
             log.info("new site files in force: %s; the core starts again with them", ", ".join(changed))
-            self.renewing.set()
+            self.has_new_site_files.set()
 
     def _start_first_jobs(self) -> None:
         self.schedule.first_runs.check()
@@ -495,20 +500,20 @@ class Core:
 def main(config_path: str | None = None) -> int:
     """Run the core process. Return its exit status."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    # A standby core may wait for days, so its memory is compacted before.
+    # Called now and again after the start, because a standby core may wait for days in between.
     freeze_startup_objects()
     # The memory contains secrets of the configuration.
     hide_memory()
     config = load_service(config_path)
     logs.configure("core", config.log.level)
-    for chatty in ("alembic", "apscheduler"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for library in ("alembic", "apscheduler"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     session = f"slopeward core {uuid.uuid4().hex[:12]}"
     core = Core(config, ServiceClock(), session)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: core.stopping.set())
     with hold_core_lock(config, session) as lease:
-        core.hold(lease)
+        core.use_lease(lease)
         if not core.wait_for_turn():
             return 0
         core.start()
@@ -527,7 +532,7 @@ def main(config_path: str | None = None) -> int:
 
 
 def _exit_after(seconds: float, status: int) -> threading.Timer:
-    """End this process after a time, whatever its threads do."""
+    """End this process after a time, even if its threads still run."""
     timer = threading.Timer(seconds, os._exit, (status,))
     timer.daemon = True
     timer.start()

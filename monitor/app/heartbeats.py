@@ -31,8 +31,9 @@ STANDBY: Final = "="  # waits to take over from the core of another service
 STANDBY_OTHER_SCHEMA: Final = "-"  # as STANDBY, and this version cannot read the schema of the database
 # Name of the heartbeat of a standby service in the database, before the name of the service.
 STANDBY_PREFIX: Final = "standby:"
-# Exit status of a core that has to be replaced by one that loads other site files. This does not count as a failure.
-EXIT_RENEW: Final = 76
+# Exit status of a core that must be replaced at once, because it has to load other site files, or because it becomes
+# active or standby. This does not count as a failure.
+EXIT_REPLACE: Final = 76
 
 
 def find_overdue(progress: Mapping[str, datetime], now: datetime, limit_s: float = OVERDUE_S) -> list[str]:

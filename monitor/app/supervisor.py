@@ -63,7 +63,7 @@ class Supervisor:
     ) -> None:
         self.config = config
         self.stopping = threading.Event()
-        self._must_renew_core = threading.Event()
+        self._must_replace_core = threading.Event()
         self._started_s = time.monotonic()
         self._is_ready = False
         self._make_children(config_path, with_web=with_web)
@@ -129,8 +129,8 @@ class Supervisor:
                 self._check_alarms(now_s)
                 self._write_records(now_s)
                 self._ping_watcher(now_s)
-                if self._must_renew_core.is_set():
-                    self._renew_core()
+                if self._must_replace_core.is_set():
+                    self._replace_core()
                 self._sleep()
         finally:
             self._stop()
@@ -138,7 +138,7 @@ class Supervisor:
 
     def reload(self) -> None:
         """Replace the core by one that loads the service file and the site files again. The broker keeps messages."""
-        self._must_renew_core.set()
+        self._must_replace_core.set()
 
     def _check_children(self) -> None:
         """Start and restart the children. The web process needs the database schema to which the core upgrades."""
@@ -161,8 +161,8 @@ class Supervisor:
     def _has_current_schema(self) -> bool:
         return self._is_ready and self.core.can_read
 
-    def _renew_core(self) -> None:
-        self._must_renew_core.clear()
+    def _replace_core(self) -> None:
+        self._must_replace_core.clear()
         log.info("the core starts again with the present configuration and site files")
         # The broker subscribes the sessions of the core to new topics, so the core must not be connected.
         self.core.stop()

@@ -408,13 +408,13 @@ def test_approved_file_is_loaded_by_a_new_core(core, bench, tmp_path):
     core._check_site_files()
     found = suggest(bench, LOOSE)
     core._check_site_files()
-    assert not core.renewing.is_set()
+    assert not core.has_new_site_files.is_set()
     approve(bench.database, tmp_path / "sites", found.id, BO, "fine", START)
     core._check_site_files()
-    assert (core.watch(), load(core)) == (heartbeats.EXIT_RENEW, LOOSE)
-    core.renewing.clear()
+    assert (core.watch(), load(core)) == (heartbeats.EXIT_REPLACE, LOOSE)
+    core.has_new_site_files.clear()
     core._check_site_files()
-    assert not core.renewing.is_set()
+    assert not core.has_new_site_files.is_set()
     assert [a.open for a in core.alarms.pending() if a.key.endswith("unapproved")] == [True, False]
 
 
@@ -425,7 +425,7 @@ def test_core_that_restarts_is_not_reported_as_failed():
     restarter = ProcessRestarter(child)
     for _ in range(5):
         restarter.check()
-        child.status = heartbeats.EXIT_RENEW
+        child.status = heartbeats.EXIT_REPLACE
         restarter.check()
     assert (len(started), restarter.deaths, restarter.outcome) == (5, 0, None)
 

@@ -73,7 +73,7 @@ def test_core_whose_machine_was_suspended_gives_way_at_once(tmp_path):
     core.config = SimpleNamespace(standby=SimpleNamespace(enabled=True))
     core.lease = SimpleNamespace(is_lost=True)
     threading.Timer(5.0, core.stopping.set).start()
-    assert core.watch() == heartbeats.EXIT_RENEW
+    assert core.watch() == heartbeats.EXIT_REPLACE
 
 
 def is_at_rest(thread):
@@ -134,7 +134,7 @@ def test_ended_thread_is_an_alarm_and_ended_vital_thread_ends_the_process(
     threads_before = {listed.ident for listed in threading.enumerate()}
     core = Core(config, lambda: datetime.now(UTC), f"test {os.getpid()}")
     if not core.db.is_sqlite:
-        core.hold(CoreLease(core.db, "x"))
+        core.use_lease(CoreLease(core.db, "x"))
     core.start()
     try:
         core.dispatcher._find_worker("log")  # the first message would start this worker
