@@ -131,7 +131,7 @@ def test_ended_thread_is_an_alarm_and_ended_vital_thread_ends_the_process(
         f'[paths]\nsites = "{tmp_path}"\nstate = "{tmp_path}/state"\ninbox = "{tmp_path}/inbox"\n',
         "x",
     )
-    threads_before = {listed.ident for listed in threading.enumerate()}
+    threads_before = set(threading.enumerate())
     core = Core(config, lambda: datetime.now(UTC), f"test {os.getpid()}")
     if not core.db.is_sqlite:
         core.use_lease(CoreLease(core.db, "x"))
@@ -144,9 +144,7 @@ def test_ended_thread_is_an_alarm_and_ended_vital_thread_ends_the_process(
         time.sleep(
             1.0
         )  # By now each thread has run once. An exception raised in a writing thread would leave its transaction open.
-        lasting = [
-            listed for listed in threading.enumerate() if listed.ident not in threads_before and listed.name != "beat"
-        ]
+        lasting = [listed for listed in threading.enumerate() if listed not in threads_before and listed.name != "beat"]
         names = {listed.name for listed in lasting}
         assert {"watch-folders", "status-publisher", "APScheduler", "channel-log"} <= names
         assert VITAL & names >= {"self-monitoring", "dispatcher", "evaluate", "ingest-writer"}
