@@ -38,16 +38,16 @@ from monitor.worker.linux import end_with_parent
 
 log = logging.getLogger(__name__)
 
-# Pauses before the first, second, ... restart of a child that keeps failing. The last pause is repeated.
+# Pauses before the first, second and each further restart of a child that fails repeatedly. The last pause is repeated.
 RESTART_PAUSES_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
-# A child that ran for this long counts as healthy: its next restart begins with the shortest pause again.
+# A child that ran for this long counts as working. After its next failure, the pauses start with the shortest again.
 STEADY_S: Final = 60.0
 
-# A core without a heartbeat for this long hangs and cannot end itself. The supervisor kills it. The new core needs the
-# remaining seconds of a minute to start and decide.
+# The supervisor kills a core without a heartbeat for this long, because it hangs and cannot end itself. The new core
+# starts and decides within a minute of the last heartbeat.
 SILENT_CORE_S: Final = 35.0
-# Until its first heartbeat a process may take longer, because a busy machine needs minutes to load a program. The limit
-# doubles after each start without a heartbeat.
+# The first heartbeat of a process may take longer, because a busy machine needs minutes to load a program. This limit
+# doubles after each start without a heartbeat, up to `LONGEST_FIRST_BEAT_S`.
 FIRST_BEAT_S: Final = 180.0
 LONGEST_FIRST_BEAT_S: Final = 1440.0
 
@@ -137,10 +137,11 @@ class PythonChild:
         receives_lines: The process reads lines from a pipe (`send_line`).
 
     Attributes:
-        is_ready: The process has finished its start, or it stands by.
-        decides: It has stored an evaluation since its start, or it has no site to evaluate.
-        stands_by: It waits until it may take over from another service.
-        can_read: The database has the schema version of this program.
+        is_ready: Whether the process has finished its start, or is a standby.
+        is_deciding: Whether it has stored an evaluation since its start, or has no site to evaluate.
+        is_standby: Whether it waits until it may take over from another service.
+        has_current_schema: Whether the database has the schema of this program, as far as known. False only if a
+            standby has reported another schema.
         trouble: Why nothing can be decided, from the last heartbeat; empty if decisions are made.
     """
 
@@ -168,9 +169,9 @@ class PythonChild:
         self._heartbeats = HeartbeatWatch(SILENT_CORE_S)
         self._incomplete_line = b""
         self.is_ready = False
-        self.decides = False
-        self.stands_by = False
-        self.can_read = True
+        self.is_deciding = False
+        self.is_standby = False
+        self.has_current_schema = True
         self.trouble = ""
 
     def start(self) -> None:
@@ -199,7 +200,7 @@ class PythonChild:
                 os.close(descriptor)
         self._heartbeats.start()
         self.is_ready = False
-        self.decides = False
+        self.is_deciding = False
 
     @property
     def pid(self) -> int | None:
@@ -227,7 +228,10 @@ class PythonChild:
             self._process.kill()
 
     def is_alive(self) -> bool:
-        """Return whether the process runs. A process whose heartbeat is overdue is killed and counts as ended."""
+        """Read the heartbeats that have arrived, and return whether the process runs.
+
+        A process whose heartbeat is overdue is killed and counts as ended.
+        """
         if self.pid is None:
             return False
         if self._heartbeat_pipe is not None:
@@ -248,15 +252,15 @@ class PythonChild:
         mark = last[:1] if last.startswith(HEARTBEAT_MARKS) else ""
         self._heartbeats.receive()
         self.trouble = heartbeats.decode_line(last.removeprefix(mark))
-        self.decides = not mark
-        self.stands_by = mark in {heartbeats.STANDBY, heartbeats.STANDBY_OTHER_SCHEMA}
+        self.is_deciding = not mark
+        self.is_standby = mark in {heartbeats.STANDBY, heartbeats.STANDBY_OTHER_SCHEMA}
         # During the start an upgrade of the database may still run.
         if mark != heartbeats.STARTING:
             self.is_ready = True
-            self.can_read = mark != heartbeats.STANDBY_OTHER_SCHEMA
+            self.has_current_schema = mark != heartbeats.STANDBY_OTHER_SCHEMA
 
     def send_line(self, text: str) -> None:
-        """Send a text to the process. If its pipe is full the text is lost; the next one replaces it."""
+        """Send a text to the process. If its pipe is full, the text is lost. The process uses the newest text only."""
         if self._line_pipe is not None:
             with contextlib.suppress(OSError):
                 os.write(self._line_pipe, heartbeats.encode_line(text))
@@ -279,8 +283,8 @@ class PythonChild:
         self._line_pipe = None
         self._incomplete_line = b""
         self.trouble = ""
-        self.decides = False
-        self.stands_by = False
+        self.is_deciding = False
+        self.is_standby = False
 
 
 class BrokerChild:
@@ -339,7 +343,7 @@ class BrokerChild:
 
     @property
     def risk_s(self) -> float | None:
-        """Seconds of acknowledged messages that a crash of the broker can lose; None if it stores no messages."""
+        """How many seconds of acknowledged messages a crash of the broker can lose; None if it stores no messages."""
         return self._broker.saver.risk_s if isinstance(self._broker, ManagedBroker) else None
 
     def list_refused(self) -> list[RefusedTopic]:
@@ -418,14 +422,14 @@ def _make_quarantine_row(message: RefusedTopic) -> RejectedMessage:
 class ProcessRestarter:
     """Keep one child running.
 
-    Pauses between restarts grow while the child keeps ending.
+    Pauses between restarts grow while the child fails: while it ends by itself or cannot be started.
 
     Args:
         on_replaced: Called when the child ended with `EXIT_REPLACE`, before it is started again.
 
     Attributes:
-        outcome: How often the child has ended in a row without running for `STEADY_S` in between. None until it has
-            ended or has run for `STEADY_S`.
+        outcome: How often the child has failed in a row without running for `STEADY_S` in between. None until it has
+            failed or has run for `STEADY_S`.
     """
 
     def __init__(
@@ -440,8 +444,8 @@ class ProcessRestarter:
         self._next_start_s: float | None = 0.0
 
     @property
-    def deaths(self) -> int:
-        """How often the child has ended in a row."""
+    def failures(self) -> int:
+        """How often the child has failed in a row."""
         return 0 if self.outcome is None else self.outcome.failures
 
     def check(self) -> None:
@@ -461,7 +465,7 @@ class ProcessRestarter:
             self._on_replaced()
             self.start_at_once()
             return
-        self._note_death(now_s, _describe_end(self.child))
+        self._note_failure(now_s, _describe_end(self.child))
 
     def start_at_once(self) -> None:
         """Start the child at the next check, without a pause."""
@@ -473,18 +477,18 @@ class ProcessRestarter:
             self.child.stop()
             self.child.start()
         except (SlopewardError, OSError) as error:
-            self._note_death(now_s, _NOT_STARTED(name=self.child.name, problem=error_text(error)))
+            self._note_failure(now_s, _NOT_STARTED(name=self.child.name, problem=error_text(error)))
             return
         self._started_s = time.monotonic()
         self._next_start_s = None
         log.info("%s started", self.child.name)
 
-    def _note_death(self, now_s: float, text: Message) -> None:
-        deaths_before = 0 if self._has_been_steady(now_s) else self.deaths
-        pause_s = RESTART_PAUSES_S[min(deaths_before, len(RESTART_PAUSES_S) - 1)]
-        self.outcome = Outcome(deaths_before + 1, text)
+    def _note_failure(self, now_s: float, text: Message) -> None:
+        failures_before = 0 if self._has_been_steady(now_s) else self.failures
+        pause_s = RESTART_PAUSES_S[min(failures_before, len(RESTART_PAUSES_S) - 1)]
+        self.outcome = Outcome(failures_before + 1, text)
         self._next_start_s = now_s + pause_s
-        level = logging.CRITICAL if self.deaths >= PROCESS_ENDS_IN_A_ROW else logging.ERROR
+        level = logging.CRITICAL if self.failures >= PROCESS_ENDS_IN_A_ROW else logging.ERROR
         log.log(level, "%s; it is started again in %g s", text, pause_s)
 
     def _has_been_steady(self, now_s: float) -> bool:

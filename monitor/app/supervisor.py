@@ -143,7 +143,7 @@ class Supervisor:
     def _check_children(self) -> None:
         """Start and restart the children. The web process needs the database schema to which the core upgrades."""
         for restarter in self.restarters:
-            if restarter.child is self.web and not self._has_current_schema:
+            if restarter.child is self.web and not self._is_database_ready:
                 continue
             restarter.check()
             if restarter.child is self.core:
@@ -158,8 +158,9 @@ class Supervisor:
         log.info("ready after %.1f s", time.monotonic() - self._started_s)
 
     @property
-    def _has_current_schema(self) -> bool:
-        return self._is_ready and self.core.can_read
+    def _is_database_ready(self) -> bool:
+        """Whether a core has been ready, so that the database has the schema of this program."""
+        return self._is_ready and self.core.has_current_schema
 
     def _replace_core(self) -> None:
         self._must_replace_core.clear()
@@ -219,7 +220,7 @@ class Supervisor:
     def _write_records(self, now_s: float) -> None:
         """Write to the database in a thread, because the database may hang."""
         is_due = now_s >= self._next_write_s or self.records.is_urgent
-        if self._has_current_schema and is_due:
+        if self._is_database_ready and is_due:
             self._next_write_s = now_s + WRITE_EVERY_S
             self._writer = _start_unless_alive(self._writer, lambda: self.records.write(self.core_watch), "records")
 

@@ -427,7 +427,7 @@ def test_core_that_restarts_is_not_reported_as_failed():
         restarter.check()
         child.status = heartbeats.EXIT_REPLACE
         restarter.check()
-    assert (len(started), restarter.deaths, restarter.outcome) == (5, 0, None)
+    assert (len(started), restarter.failures, restarter.outcome) == (5, 0, None)
 
 
 def test_one_person_cannot_retire_a_site_at_a_high_level(bench, tmp_path, capsys):

@@ -98,11 +98,11 @@ class CoreWatch:
         self.emergency.update(
             "" if decides_elsewhere else self.find_trouble(now_s),
             now_s,
-            has_decided=decides_elsewhere or self._core.decides or self._core.stands_by,
+            has_decided=decides_elsewhere or self._core.is_deciding or self._core.is_standby,
         )
         is_beating = now_s - last_beat_s <= LONGEST_WITHOUT_HEARTBEAT_S and self._core.is_alive()
         self.unwatched.update(now_s, last_beat_s, is_beating=is_beating)
-        if self._core.stands_by:
+        if self._core.is_standby:
             # The active service watches and reports.
             self.unwatched.forget()
 

@@ -127,7 +127,7 @@ class SupervisorRecords:
     def _write_all(self, db: Database, core_watch: CoreWatch) -> None:
         alarms = self.alarms.pending()
         refused = [] if self.broker is None else self.broker.list_refused()
-        stands_by = self._core.stands_by
+        is_standby = self._core.is_standby
         now = datetime.now(UTC)
         with db.write() as c:
             if alarms:
@@ -135,12 +135,12 @@ class SupervisorRecords:
                 context = ChangeContext(SERVICE_SITE, None, recipients, SERVICE_ACTOR, now, code_version())
                 apply_changes(c, alarms, context)
             before = find_heartbeat(c, HEARTBEAT)
-            if not stands_by:
+            if not is_standby:
                 # The heartbeats of a pair of services are those of the active one.
                 self._write_heartbeats(c, refused, now)
                 add_rejected(c, make_quarantine_rows(refused), self._quota)
         self.alarms.forget(alarms)
-        if stands_by:
+        if is_standby:
             return
         if self.broker is not None:
             self.broker.note_stored(refused)
@@ -152,7 +152,7 @@ class SupervisorRecords:
         detail = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "deaths": {restarter.child.name: restarter.deaths for restarter in self.restarters},
+            "deaths": {restarter.child.name: restarter.failures for restarter in self.restarters},
         }
         remove_heartbeat(c, f"{heartbeats.STANDBY_PREFIX}{self._config.service_name}")
         write_heartbeat(c, HEARTBEAT, detail, now)
