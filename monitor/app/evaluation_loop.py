@@ -1,4 +1,7 @@
-"""The thread that evaluates sites: soon after their data was stored, and regularly, so that silence is noticed."""
+"""The thread that evaluates sites: soon after their data was stored, and regularly, so that silence is noticed.
+
+`EvaluationLoop` owns the thread. `EvaluationQueue` decides which site is next.
+"""
 
 import logging
 import threading
@@ -27,14 +30,16 @@ DRAIN_LIMIT_S: Final = 300.0
 # No level falls while draining, so the next evaluation follows soon.
 PAUSE_WHILE_DRAINING_S: Final = 2.0
 
-# An evaluation that takes longer is reported, unless it mostly waits for the database: shorter windows would not help.
+# An evaluation that takes longer than this is reported.
 SLOW_S: Final = 30.0
+# An evaluation that computes for a smaller part of its time is not reported, because it mostly waits for the database.
+# The advice of the report, shorter windows, would not help.
 LEAST_COMPUTING_FRACTION: Final = 0.1
 
-# A thread that computes is slow but does not hang, and a new process would not be faster. After this time it counts as
-# hanging all the same.
+# A thread that computes is slow but does not hang, and a new process would not be faster. An evaluation that computes
+# for longer than this counts as hanging.
 LONGEST_COMPUTATION_S: Final = 900.0
-# A thread that has used this much more processor time has been computing.
+# A thread that has used more processor time than this since the last call of `progress` has been computing.
 COMPUTED_S: Final = 0.1
 
 
@@ -146,7 +151,7 @@ class EvaluationLoop:
 
     # ---- the thread --------------------------------------------------------------------------------------------------
     def _run(self) -> None:
-        # Changes from now on are found. The first evaluations include everything before.
+        # The first call only marks where the search starts. The first evaluations include all earlier changes.
         self._mark_changed_sites()
         for site_id in list(self._sites):
             self._evaluate_task(EvaluationTask(site_id, Trigger.START, has_voting_data=True))
@@ -236,7 +241,10 @@ class EvaluationLoop:
         return self._current is not None
 
     def progress(self) -> dict[str, datetime]:
-        """Return when the thread has last finished an evaluation, waited for a task, or was found computing."""
+        """Return the time of the thread's last progress, by the name of the thread.
+
+        Progress is an evaluation that ended, a wait for a task, or computation since the last call.
+        """
         current = self._current
         processor_s = self._read_processor_s()
         if current is not None and processor_s is not None:
