@@ -164,8 +164,8 @@ def test_recipient_not_reached_before_a_kill_is_notified_after_the_restart(recor
 
 
 def test_sending_of_the_end_continues_after_a_kill(recorder: Recorder) -> None:
-    open_state(recorder.path.parent).keep_notice(
-        replace(TOLD, taken=frozenset({ADA, BEN}), over_at=NOW, settled=frozenset({ADA}))
+    open_state(recorder.path.parent).store_notice(
+        replace(TOLD, accepted=frozenset({ADA, BEN}), over_at=NOW, finished=frozenset({ADA}))
     )
     recorder.start_notifier()
     recorder.pass_time(1, "", has_decided=False)
@@ -173,28 +173,28 @@ def test_sending_of_the_end_continues_after_a_kill(recorder: Recorder) -> None:
     wait_for(lambda: not recorder.path.exists(), 5, "nothing is left to tell")
 
 
-@pytest.mark.parametrize("told", [TOLD, replace(TOLD, over_at=NOW, settled=frozenset({ADA}))])
+@pytest.mark.parametrize("told", [TOLD, replace(TOLD, over_at=NOW, finished=frozenset({ADA}))])
 def test_state_file_keeps_the_notice_and_is_readable_only_by_its_owner(tmp_path: Path, told: NoticeState) -> None:
     folder = tmp_path / "var"
     path = folder / FILE_NAME
     folder.mkdir()
     path.with_name(f"{FILE_NAME}.next").touch(0o644)  # a spare file with permissions for everybody
-    open_state(folder).keep_notice(TOLD)
-    open_state(folder).keep_notice(told)
+    open_state(folder).store_notice(TOLD)
+    open_state(folder).store_notice(told)
     assert open_state(folder).read_notice() == told
     assert path.stat().st_mode & 0o777 == 0o600
-    open_state(folder).keep_notice(None)
+    open_state(folder).store_notice(None)
     assert open_state(folder).read_notice() is None
     assert not path.exists()
 
 
 def test_state_file_keeps_each_database_and_the_first_entry_apart(tmp_path: Path) -> None:
     first, second = open_state(tmp_path), open_state(tmp_path, "sqlite:///other.db")
-    first.keep_notice(TOLD)
-    second.keep_first_entry("abc")
-    second.keep_notice(replace(TOLD, trouble="disk full"))
+    first.store_notice(TOLD)
+    second.store_first_entry("abc")
+    second.store_notice(replace(TOLD, trouble="disk full"))
     assert (first.read_notice(), first.read_first_entry()) == (TOLD, "abc")
-    first.keep_notice(None)
+    first.store_notice(None)
     assert (first.read_notice(), first.read_first_entry()) == (None, "abc")
     remaining = open_state(tmp_path, "sqlite:///other.db").read_notice()
     assert remaining is not None
@@ -207,7 +207,7 @@ from pathlib import Path
 from monitor.app.self_monitoring.state_file import StateFile
 
 for number in range(100):
-    StateFile(Path(sys.argv[1]), "sqlite:///x.db").keep_first_entry(str(number))
+    StateFile(Path(sys.argv[1]), "sqlite:///x.db").store_first_entry(str(number))
 """
 
 
@@ -216,7 +216,7 @@ def test_concurrent_writes_to_the_state_file_lose_nothing(tmp_path: Path) -> Non
     state_file = open_state(tmp_path)
     writes = 0
     while other.poll() is None:
-        state_file.keep_notice(replace(TOLD, trouble=str(writes)))
+        state_file.store_notice(replace(TOLD, trouble=str(writes)))
         writes += 1
     assert other.returncode == 0
     assert state_file.read_first_entry() == "99"
@@ -245,7 +245,7 @@ def test_unreadable_state_file_is_as_an_empty_one(
     state_file.path.write_text(content.replace("KEY", state_file._database_key))
     assert state_file.read_notice() is None
     assert "cannot be read" in caplog.text
-    state_file.keep_notice(TOLD)
+    state_file.store_notice(TOLD)
     assert state_file.read_notice() == TOLD
 
 
@@ -258,15 +258,15 @@ from tests.app.test_emergency_notice import TOLD, BEN, fill, open_state
 folder = Path(sys.argv[1]) / "var"
 ready = open_state(folder)
 fill(folder)
-ready.keep_notice(TOLD)
+ready.store_notice(TOLD)
 assert open_state(folder).read_notice() == TOLD, "the first"
 for _ in range(3):
     fill(folder)
-    ready.keep_notice(replace(TOLD, taken=frozenset({BEN})))
+    ready.store_notice(replace(TOLD, accepted=frozenset({BEN})))
 found = open_state(folder).read_notice()
 assert found is not None and found.at == TOLD.at, "an older one at the worst"
 late = open_state(folder.parent / "other")
-late.keep_notice(TOLD)  # without a spare file this is logged, and delays nothing
+late.store_notice(TOLD)  # without a spare file this is logged, and delays nothing
 assert late.read_notice() is None
 print("held")
 """

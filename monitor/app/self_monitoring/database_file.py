@@ -42,7 +42,7 @@ def check_identity(db: Database, state_file: StateFile, alarms: ServiceAlarms) -
         log.critical("%s", reason)
         # The alarm is committed before the file is written, so that it cannot be lost between the two.
         alarms.write(make_alarm(OTHER_DATABASE_KEY, URGENT, reason, is_open=True))
-    state_file.keep_first_entry(entry_hash)
+    state_file.store_first_entry(entry_hash)
 
 
 class DatabaseFileWatch:

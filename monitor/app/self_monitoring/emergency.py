@@ -42,9 +42,10 @@ _OVER_SUBJECT: Final = Template("service.notice.over", "over: decides again")
 
 log: Final = logging.getLogger(__name__)
 
-# The core has already waited before it reports trouble. Together this is well below a minute.
+# A core reports trouble after 15 s without a write, and counts as silent after 10 s without a heartbeat. With this
+# pause, people are notified well within a minute.
 NOTIFY_AFTER_S: Final = 20.0
-# Trouble that is gone for a shorter time may return.
+# Trouble that has been absent for a shorter time may return, so its end is not reported yet.
 OVER_AFTER_S: Final = 5.0
 RETRY_S: Final = 5.0
 MOST_ATTEMPTS: Final = 60
@@ -109,8 +110,8 @@ class EmergencyNotifier:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._notice = state_file.read_notice()
-        # The outage that was forgotten last. A message about it may still be on its way to somebody.
-        self._forgotten_notice: NoticeState | None = None
+        # The outage that ended last. A channel may still accept a message about it after all others have ended.
+        self._last_notice: NoticeState | None = None
         self._must_continue = self._notice is not None
 
     def load_texts(self) -> None:
@@ -125,8 +126,8 @@ class EmergencyNotifier:
         Args:
             trouble: Why nothing can be decided; empty if decisions are made.
             now_s: Monotonic time in seconds.
-            has_decided: Without trouble: an evaluation was stored. A core that has just started has no trouble, but has
-                not shown yet that it can decide.
+            has_decided: Whether a core has stored an evaluation since its start. Only then does the absence of trouble
+                mean that the trouble is over: a core that has just started has none, but may not be able to decide.
         """
         if self._must_continue:
             self._must_continue = False
@@ -172,7 +173,7 @@ class EmergencyNotifier:
         with self._lock:
             self._notice = notice
             self._over = threading.Event()
-        self._state_file.keep_notice(notice)
+        self._state_file.store_notice(notice)
         self._send_trouble(notice)
 
     def _continue_notice(self) -> None:
@@ -184,28 +185,28 @@ class EmergencyNotifier:
             self._send_trouble(notice)
         else:
             self._over.set()
-            self._send_over(notice, notice.taken - notice.settled)
+            self._send_over(notice, notice.accepted - notice.finished)
 
     def _send_trouble(self, notice: NoticeState) -> None:
         self._send(
-            [address for address in notice.addressees if address not in notice.taken],
+            [address for address in notice.addressees if address not in notice.accepted],
             CANNOT_DECIDE(text=notice.trouble),
             notice.body,
             f"decide:{notice.at}",
             self._over,
-            on_end=lambda address, is_accepted: self._note_taken(notice, address) if is_accepted else None,
+            on_end=lambda address, is_accepted: self._note_accepted(notice, address) if is_accepted else None,
         )
 
-    def _note_taken(self, notice: NoticeState, address: ChannelAddress) -> None:
+    def _note_accepted(self, notice: NoticeState, address: ChannelAddress) -> None:
         """Record that a channel accepted the message about the outage."""
         with self._lock:
-            current = self._notice or self._forgotten_notice
+            current = self._notice or self._last_notice
             if current is None or current.at != notice.at:
-                # Another outage began meanwhile. Its messages follow.
+                # Another outage has started since. Its own messages are sent.
                 return
-            updated = replace(current, taken=current.taken | {address})
+            updated = replace(current, accepted=current.accepted | {address})
             self._notice = updated
-        self._state_file.keep_notice(updated)
+        self._state_file.store_notice(updated)
         if updated.over_at is not None:
             # The channel accepted the message only after the end had been sent to the others.
             self._send_over(updated, [address])
@@ -218,36 +219,36 @@ class EmergencyNotifier:
             self._notice = notice
             self._over.set()
         log.warning("over: %s", notice.trouble)
-        self._state_file.keep_notice(notice)
-        self._send_over(notice, notice.taken)
-        self._on_over(notice.trouble, len(notice.taken), len(notice.addressees))
+        self._state_file.store_notice(notice)
+        self._send_over(notice, notice.accepted)
+        self._on_over(notice.trouble, len(notice.accepted), len(notice.addressees))
 
     def _send_over(self, notice: NoticeState, addresses: Collection[ChannelAddress]) -> None:
         over_at = Timestamp.of(notice.over_at or self._clock(), "second")
         if not addresses:
-            self._note_settled(notice, ())
+            self._note_finished(notice, ())
         self._send(
             addresses,
             _OVER_SUBJECT(),
             join_lines([_AGAIN(at=over_at, text=notice.trouble), _BEING_READ()]),
             f"over:{notice.at}",
             threading.Event(),
-            on_end=lambda address, _: self._note_settled(notice, (address,)),
+            on_end=lambda address, _: self._note_finished(notice, (address,)),
         )
 
-    def _note_settled(self, notice: NoticeState, addresses: Iterable[ChannelAddress]) -> None:
-        """Forget the outage when everybody who was notified of it was notified of its end, or cannot be notified."""
+    def _note_finished(self, notice: NoticeState, addresses: Iterable[ChannelAddress]) -> None:
+        """Record that no further message is sent to these addresses. Forget the outage after the last one."""
         with self._lock:
             if self._notice is None or self._notice.at != notice.at:
                 return
-            updated = replace(self._notice, settled=self._notice.settled.union(addresses))
-            if updated.settled >= updated.taken:
+            updated = replace(self._notice, finished=self._notice.finished.union(addresses))
+            if updated.finished >= updated.accepted:
                 self._notice = None
-                self._forgotten_notice = updated
+                self._last_notice = updated
             else:
                 self._notice = updated
             remaining = self._notice
-        self._state_file.keep_notice(remaining)
+        self._state_file.store_notice(remaining)
 
     # ---- delivery ------------------------------------------------------------------------------------------------
     def _send(

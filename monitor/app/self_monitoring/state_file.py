@@ -1,4 +1,4 @@
-"""The state file of self-monitoring: what the service has to remember while the database is unreachable.
+"""The state file of self-monitoring: facts that the service needs after a restart while the database is unreachable.
 
 The file is `self-monitoring.json` in the folder `paths.state`. It contains
 
@@ -55,18 +55,19 @@ class NoticeState:
         at: When people were notified.
         body: Text of the message.
         addressees: Everybody to notify.
-        taken: Addressees whose channel has accepted the message.
+        accepted: Addressees whose channel has accepted the message.
         over_at: When the outage ended; None while it lasts.
-        settled: Addressees who need no message that the outage is over, because they have it or it cannot be delivered.
+        finished: Addressees who need no message that the outage is over, because they have it or it cannot be
+            delivered.
     """
 
     trouble: str
     at: datetime
     body: str
     addressees: tuple[ChannelAddress, ...]
-    taken: frozenset[ChannelAddress] = frozenset()
+    accepted: frozenset[ChannelAddress] = frozenset()
     over_at: datetime | None = None
-    settled: frozenset[ChannelAddress] = frozenset()
+    finished: frozenset[ChannelAddress] = frozenset()
 
 
 class StateFile:
@@ -88,7 +89,7 @@ class StateFile:
         self._lock = threading.Lock()
         self._newest_notice: NoticeState | None = None
         self._has_warned = False
-        self._try(self._prepare_spare)
+        self._log_disk_errors(self._prepare_spare)
 
     @classmethod
     def of(cls, config: ServiceConfig) -> "StateFile":
@@ -99,9 +100,9 @@ class StateFile:
         """Return the hash of the first audit entry of the database that the service used last; empty if unknown."""
         return str(self._load().get(_FIRST_ENTRY, ""))
 
-    def keep_first_entry(self, entry_hash: str) -> None:
+    def store_first_entry(self, entry_hash: str) -> None:
         """Store which database the service uses."""
-        self._try(lambda: self._update(lambda content: content | {_FIRST_ENTRY: entry_hash}))
+        self._log_disk_errors(lambda: self._update(lambda content: content | {_FIRST_ENTRY: entry_hash}))
 
     def read_notice(self) -> NoticeState | None:
         """Return the outage of which people were notified; None if there is none or it cannot be read."""
@@ -114,7 +115,7 @@ class StateFile:
                 self._log_unreadable(error)
         return self._newest_notice
 
-    def keep_notice(self, notice: NoticeState | None) -> None:
+    def store_notice(self, notice: NoticeState | None) -> None:
         """Store an outage, or None when nobody needs a message about it any more. Returns after two seconds at most."""
         self._newest_notice = notice
         thread = threading.Thread(target=self._write_newest_notice, name="state-file", daemon=True)
@@ -124,7 +125,7 @@ class StateFile:
     def _write_newest_notice(self) -> None:
         # A thread that was delayed by the disk writes the newest notice as well, so that the order does not matter.
         with self._lock:
-            self._try(lambda: self._update(self._with_newest_notice))
+            self._log_disk_errors(lambda: self._update(self._with_newest_notice))
 
     def _with_newest_notice(self, content: dict[str, Any]) -> dict[str, Any]:
         notices = dict(content.get(_NOTICES, {}))
@@ -151,8 +152,8 @@ class StateFile:
     def _log_unreadable(self, problem: object) -> None:
         log.error("%s: cannot be read, so earlier notices may be repeated: %s", self.path, problem)
 
-    def _try(self, action: Callable[[], None]) -> None:
-        """Log an error of the disk once."""
+    def _log_disk_errors(self, action: Callable[[], None]) -> None:
+        """Call a function and log an error of the disk, once until a later call succeeds."""
         try:
             action()
         except OSError as error:
@@ -215,9 +216,9 @@ def _notice_to_plain(notice: NoticeState) -> Any:
             "at": format_iso(notice.at),
             "body": notice.body,
             "addressees": notice.addressees,
-            "taken": sorted(notice.taken),
+            "taken": sorted(notice.accepted),
             "over_at": None if notice.over_at is None else format_iso(notice.over_at),
-            "settled": sorted(notice.settled),
+            "settled": sorted(notice.finished),
         }
     )
 
