@@ -177,7 +177,7 @@ class Core:
     def _send_heartbeats_until(self, has_started: threading.Event) -> None:
         """Send heartbeats during the start, because the upgrade of a large database takes long."""
         while not has_started.wait(HEARTBEAT_EVERY_S):
-            heartbeats.send_heartbeat(self.commits.trouble(), heartbeats.STARTING)
+            heartbeats.send_heartbeat(self.commits.find_trouble(), heartbeats.STARTING)
 
     def _prepare_database(self) -> None:
         # `hold_core_lock` could not take the lease if the database was unreachable.
@@ -197,7 +197,7 @@ class Core:
     def _renew_lease(self, lease: CoreLease) -> None:
         """Renew the lease in a thread of its own. A core that waits for a lock must not lose its lease."""
         while not self._has_stopped_parts.wait(RENEW_LEASE_EVERY_S):
-            if self.commits.attempt(lease.keep, LEASE):
+            if self.commits.attempt(lease.renew, LEASE):
                 self.commits.note_write(LEASE)
 
     def _open_database(self) -> None:
@@ -241,7 +241,7 @@ class Core:
             limits=DeliveryLimits.from_settings(self.config.duty),
         )
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
-        self.reserve.follow()
+        self.reserve.update()
         self.readers = ReaderWatch(self.db, self.config.limits.reader_s)
         self.ingest = self._retry_until_available(self._make_ingest)
         self.evaluation = EvaluationLoop(
@@ -316,7 +316,13 @@ class Core:
 
     def _make_ingest(self) -> Ingest:
         context = IngestContext(
-            self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock, self.reserve.hold
+            self.db,
+            self.config,
+            self.sites,
+            self._on_stored,
+            self.alarms.write,
+            self.clock,
+            self.reserve.find_hold_reason,
         )
         return Ingest(context)
 
@@ -395,7 +401,7 @@ class Core:
 
     def find_trouble(self) -> str:
         """Return why nothing can be decided at this moment; empty if decisions are made."""
-        return self.commits.trouble(is_evaluating=self.evaluation.is_busy())
+        return self.commits.find_trouble(is_evaluating=self.evaluation.is_busy())
 
     def _handle_lost_lease(self, lease: CoreLease) -> int:
         """Stop deciding, because another core has taken the database over. Return the exit status of this process.

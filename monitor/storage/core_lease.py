@@ -41,7 +41,7 @@ class CoreLease:
     of the lease table, and each of its transactions first checks that its number is still the current one (`guard`).
     So only one core writes, whatever ended the session and however long this process was suspended.
 
-    The lease is renewed every second (`keep`). A lease that was not renewed for long shows that the process hangs or
+    The lease is renewed every second (`renew`). A lease that was not renewed for long shows that the process hangs or
     that its network is cut, which the server alone would not notice for hours.
 
     Args:
@@ -66,11 +66,11 @@ class CoreLease:
 
     @property
     def is_ours(self) -> bool:
-        """Return whether this core held the lock when it was last checked."""
+        """Whether this core held the lock when it was last checked."""
         return self._session is not None
 
     def can_send(self) -> bool:
-        """Return, without a query, whether no other core can have taken the lease, so that this core may send."""
+        """Return whether this core may send, because no other core can have taken the lease. Makes no query."""
         return not self.is_lost and _boot_s() - self.renewed_s < TRUST_S
 
     def take(self) -> bool:
@@ -104,7 +104,7 @@ class CoreLease:
         self.renewed_s = started_s
         return True
 
-    def keep(self) -> None:
+    def renew(self) -> None:
         """Check the lock, take it again if its session ended, and renew the lease. Set `is_lost` if it is lost.
 
         Raises:
@@ -119,7 +119,7 @@ class CoreLease:
                 self._session = lock_core(self.engine)
             # Another core may have taken and released the lock meanwhile, and written rows that this core does not
             # have in memory. Then the fencing number has changed, and the renewal fails.
-            if self._session is None or not self._renew():
+            if self._session is None or not self._store_renewal():
                 self.is_lost = True
                 self._release()
                 return
@@ -138,7 +138,7 @@ class CoreLease:
             return False
         return True
 
-    def _renew(self) -> bool:
+    def _store_renewal(self) -> bool:
         with self.engine.begin() as c:
             # A crash of the server may lose a renewal, which the next one replaces.
             c.exec_driver_sql("SET LOCAL synchronous_commit = off")
@@ -155,16 +155,16 @@ class CoreLease:
             raise StoreBusyError("another core has taken this database over; this one writes nothing")
 
     def give_up(self) -> None:
-        """Release the lock if it is held. The last renewal records until when this core had it."""
+        """Renew the lease once more, so that the database contains when this core gave it up, and release the lock."""
         if self._session is not None:
             with contextlib.suppress(DBAPIError):
-                self._renew()
+                self._store_renewal()
         self._release()
 
     def _release(self) -> None:
         session = self._session
         self._session = None
         if session is not None:
-            # A session that ended holds no lock.
+            # Closing fails if the session has ended. Then it holds no lock any more.
             with contextlib.suppress(DBAPIError):
                 session.close()

@@ -53,7 +53,7 @@ class ReaderWatch:
     """End sessions of readers whose transaction lasts too long, or that hold too many locks.
 
     The limit of a transaction also limits each statement. PostgreSQL shows the start of a transaction to superusers
-    only, so its duration is measured from the first call of `follow` that finds it. Only one thread may call `follow`.
+    only, so its duration is measured from the first call of `check` that finds it. Only one thread may call `check`.
 
     Args:
         db: the database. On SQLite nothing is done.
@@ -63,7 +63,7 @@ class ReaderWatch:
     Attributes:
         ended: how many sessions were ended since the start.
         last: the session that was ended last, and why.
-        refused: a session that could not be ended at the last call of `follow`. Empty if there is none.
+        refused: a session that could not be ended at the last call of `check`. Empty if there is none.
     """
 
     def __init__(self, db: Database, longest_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
@@ -78,7 +78,7 @@ class ReaderWatch:
         self.last = ""
         self.refused = ""
 
-    def follow(self) -> EndedSessions:
+    def check(self) -> EndedSessions:
         """Check all sessions of readers once.
 
         Raises:

@@ -69,13 +69,13 @@ class DiskReserve:
         reserve = None if file is None else Path(f"{file}.reserve")
         return cls(find_database_folder(db, disk), reserve, reserve_mb * MEGABYTE)
 
-    def hold(self) -> str:
-        """Return why readings must wait, or an empty text. The disk is checked at most once a second."""
+    def find_hold_reason(self) -> str:
+        """Return why readings must wait; empty if they need not. The disk is checked at most once a second."""
         if time.monotonic() - self._checked_at_s >= CHECK_EVERY_S:
-            self.follow()
+            self.update()
         return self.trouble
 
-    def follow(self) -> None:
+    def update(self) -> None:
         """Check the disk, delete or create the reserve, and decide whether readings are accepted."""
         if self._folder is None:
             return

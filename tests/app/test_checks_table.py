@@ -107,9 +107,9 @@ def test_problem_that_prevents_decisions_is_sent_without_the_outbox_and_shown_on
     channel = SimpleNamespace(deliver=lambda notification: sent_bodies.append(notification.body))
     monkeypatch.setattr("monitor.app.self_monitoring.emergency.open_notifier", lambda *_: channel)
     core = Core(service, lambda: NOW)
-    assert core.commits.trouble() == ""
+    assert core.commits.find_trouble() == ""
     add_check(monkeypatch, CoreProgress)
-    trouble = core.commits.trouble()
+    trouble = core.commits.find_trouble()
     core.db.close()
     assert trouble == FLOOD_MESSAGE
     assert decode_line(encode_line(trouble).decode()).values == trouble.values, "whole to the page"

@@ -221,7 +221,7 @@ class SlowUpgrade:
         """Send the heartbeats of a core that starts, and let the supervisor notify people of its trouble."""
         for _ in range(seconds):
             self.now_s += 1.0
-            trouble = self.core.commits.trouble()
+            trouble = self.core.commits.find_trouble()
             self.troubles.add(trouble)
             self.emergency.update(trouble, self.now_s, has_decided=False)
 
@@ -248,7 +248,7 @@ def test_upgrade_of_more_than_ten_minutes_notifies_people_of_the_upgrade(tmp_pat
     wait_for(lambda: upgrade.sent)
     assert upgrade.troubles == {"", "the upgrade of the database has been running since 2026-03-01 06:00:00 UTC"}
     assert upgrade.sent[0].startswith("Slopeward cannot decide: the upgrade of the database has been running since")
-    assert upgrade.core.commits.trouble() == ""
+    assert upgrade.core.commits.find_trouble() == ""
     upgrade.core.db.close()
 
 

@@ -67,40 +67,42 @@ def store_decisions(db, count=20):
 
 def test_decisions_are_stored_after_another_program_fills_the_disk(disk, db):
     reserve = make_reserve(db, LIMITS)
-    reserve.follow()
+    reserve.update()
     file = disk / "slopeward.db.reserve"
     assert (file.stat().st_size, file.stat().st_mode & 0o777, reserve.trouble) == (8 * MEGABYTE, 0o600, "")
     fill(disk)
     with pytest.raises(StoreBusyError):  # without a reserve this error would be permanent
         store_decisions(db, 200)
-    reserve.follow()
+    reserve.update()
     assert not file.exists()
     store_decisions(db)
     assert (ask(db, verify_chain), "readings wait with the broker" in reserve.trouble) == ([], True)
     (problem,) = (result for result in run_checks(PartTroubles(reserve.trouble)) if result.is_wrong)
     assert (problem.key, problem.check.alarm) == ("disk:reserve", 2)
     (disk / "other").unlink()
-    reserve.follow()
+    reserve.update()
     assert (file.stat().st_size, reserve.trouble) == (8 * MEGABYTE, "")
 
 
 def test_readings_are_refused_before_the_reserve_is_released(disk, db):
     config = parse_service(LIMITS, "test")
     reserve = make_reserve(db, LIMITS)
-    ingest = Ingest(IngestContext(db, config, {}, lambda _: None, lambda _: None, lambda: NOW, reserve.hold))
+    ingest = Ingest(
+        IngestContext(db, config, {}, lambda _: None, lambda _: None, lambda: NOW, reserve.find_hold_reason)
+    )
     assert ingest._store([]).rejected == 0
     fill(disk, leave_bytes=3 * MEGABYTE)
-    reserve.follow()
+    reserve.update()
     with pytest.raises(StoreBusyError, match=r"[23] MB are free"):
         ingest._store([])
     assert (disk / "slopeward.db.reserve").exists()
     store_decisions(db)
     (disk / "other").unlink()
     fill(disk, leave_bytes=6 * MEGABYTE)  # less than a whole reserve is free: the state must not flutter
-    reserve.follow()
+    reserve.update()
     assert reserve.trouble
     (disk / "other").unlink()
-    reserve.follow()
+    reserve.update()
     assert ingest._store([]).rejected == 0
 
 
@@ -112,7 +114,7 @@ def test_reserve_shrinks_with_the_disk_and_readings_are_refused_below_half_of_it
     tmp_path, monkeypatch, free_mb, reserve_mb, is_taken
 ):
     disk = SmallDisk(tmp_path, monkeypatch, free_mb)
-    disk.reserve.follow()
+    disk.reserve.update()
     assert (disk.laid_mb, not disk.reserve.trouble) == (reserve_mb, is_taken)
     if is_taken:  # readings fill the disk step by step
         least = next(free for free in range(free_mb - reserve_mb, -1, -1) if disk.leave(free))
@@ -123,7 +125,7 @@ def test_reserve_shrinks_with_the_disk_and_readings_are_refused_below_half_of_it
 
 def test_readings_are_accepted_again_after_space_was_freed(tmp_path, monkeypatch):
     disk = SmallDisk(tmp_path, monkeypatch, 300)
-    disk.reserve.follow()
+    disk.reserve.update()
     assert disk.leave(4)
     assert (disk.laid_mb, disk.free_mb) == (0, 68)
     assert disk.leave(68), "what was given up is for decisions, not for readings"
@@ -136,7 +138,7 @@ def test_readings_are_accepted_again_after_space_was_freed(tmp_path, monkeypatch
 
 def test_readings_wait_if_the_reserve_cannot_be_deleted(tmp_path, monkeypatch):
     disk = SmallDisk(tmp_path, monkeypatch, 300)
-    disk.reserve.follow()
+    disk.reserve.update()
 
     def refuse(*_, **__):
         raise OSError("read-only file system")
@@ -147,8 +149,8 @@ def test_readings_wait_if_the_reserve_cannot_be_deleted(tmp_path, monkeypatch):
 
 def test_reserve_is_resized_after_its_setting_changed(tmp_path, monkeypatch):
     disk = SmallDisk(tmp_path, monkeypatch, 300)
-    disk.reserve.follow()
-    DiskReserve(tmp_path, disk.file, 8 * MEGABYTE).follow()
+    disk.reserve.update()
+    DiskReserve(tmp_path, disk.file, 8 * MEGABYTE).update()
     assert (disk.laid_mb, disk.free_mb) == (8, 292)
 
 
@@ -173,7 +175,7 @@ class SmallDisk:
     def leave(self, free_mb):
         """Set the free space besides the reserve and return why readings are refused then."""
         self._room_mb = free_mb + self.laid_mb
-        self.reserve.follow()
+        self.reserve.update()
         return self.reserve.trouble
 
 
@@ -184,7 +186,7 @@ def test_postgresql_is_watched_only_by_the_folder_of_the_setting(disk):
     without_reserve = make_reserve(database, f'[limits]\nreserve_mb = 0\ndisk = "{disk}"\n')
     fill(disk)
     for reserve in (watched, without_folder, without_reserve):
-        reserve.follow()
+        reserve.update()
     assert (bool(watched.trouble), without_folder.trouble, without_reserve.trouble) == (True, "", "")
     assert {path.name for path in Path(disk).iterdir()} == {"other"}
     database.close()

@@ -580,10 +580,13 @@ def test_lease_that_cannot_be_renewed_counts_as_no_write():
         at_s[0] = float(second)
         commits.note_write()  # by a session opened before the failure
         commits.note_error("cannot execute UPDATE in a read-only transaction", LEASE)
-        assert bool(commits.trouble()) == (second > LONGEST_WITHOUT_WRITE_S)
-    assert "accepted no writes since 2026-03-01 06:00:00 UTC (cannot execute UPDATE in a read-only" in commits.trouble()
+        assert bool(commits.find_trouble()) == (second > LONGEST_WITHOUT_WRITE_S)
+    assert (
+        "accepted no writes since 2026-03-01 06:00:00 UTC (cannot execute UPDATE in a read-only"
+        in commits.find_trouble()
+    )
     commits.note_write(LEASE)
-    assert not commits.trouble()
+    assert not commits.find_trouble()
 
 
 def make_site_status(**changes):

@@ -145,16 +145,16 @@ def test_sessions_of_a_reader_that_removes_its_limits_are_ended_and_others_conti
     sleeping_query = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     wait_for(lambda: query_server(service, sleeping_query), description="the long statement to run")
     other_session.execute("SELECT * FROM site_status")
-    assert watch.follow() == ([], [])
+    assert watch.check() == ([], [])
     hoarder.execute("SELECT pg_advisory_lock(n) FROM generate_series(1, 600) n")  # without an open transaction
     now_s[0] += 59.0
-    assert [reason.split(") ")[1] for reason in watch.follow().ended] == ["holds 600 locks"]
+    assert [reason.split(") ")[1] for reason in watch.check().ended] == ["holds 600 locks"]
     # PostgreSQL only asks a session to end. One that has not ended yet would be listed again.
     session_query = f"SELECT 1 FROM pg_stat_activity WHERE pid = {hoarder.info.backend_pid}"
     wait_for(lambda: not query_server(service, session_query), description="the end of the session with 600 locks")
     now_s[0] += 1.0
     other_session.execute("BEGIN; SELECT * FROM site_status")
-    ended = watch.follow().ended
+    ended = watch.check().ended
     assert sorted(int(reason.split("pid ")[1].split(")")[0]) for reason in ended) == overlong
     with pytest.raises(psycopg.Error):
         sleeps.result(20)
@@ -204,7 +204,7 @@ def test_session_that_cannot_be_ended_is_named(service, reader, postgresql, monk
         with pytest.raises(StoreBusyError, match=rf"{reader.role} \(pid {attacker.info.backend_pid}\)"):
             migrate.upgrade(plain_database)
         watch = ReaderWatch(plain_database, 0.0)
-        assert watch.follow().ended == []
+        assert watch.check().ended == []
         assert f"{reader.role} (pid {attacker.info.backend_pid})" in watch.refused
         results = {result.key: result for result in run_checks(ReaderStatus(watch, AlarmConditions(None).has_grown))}
         assert results["database:readers:unended"].is_wrong
@@ -249,7 +249,7 @@ def test_core_without_its_lease_cannot_write_and_one_with_a_lost_session_continu
         assert not second.take()
         end_sessions(postgresql, service)
         tell(service, add_audit, SERVICE_ACTOR, "test", "test", {}, NOW)
-        first.keep()
+        first.renew()
         assert (first.is_ours, first.is_lost, second.take()) == (True, False, False)
         end_sessions(postgresql, service)
         assert second.take()
@@ -259,7 +259,7 @@ def test_core_without_its_lease_cannot_write_and_one_with_a_lost_session_continu
         second.give_up()
         third = CoreLease(first_database)
         assert third.take()
-        second.keep()  # the lock is free again, but another core wrote meanwhile
+        second.renew()  # the lock is free again, but another core wrote meanwhile
         third.give_up()
         assert second.is_lost
 

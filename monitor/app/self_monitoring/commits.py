@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class _TimedEvent(NamedTuple):
     monotonic_s: float
     at: datetime
-    error: str = ""  # of a commit: why the attempt after it failed; empty if there was none
+    error: str = ""  # why the first later commit failed; empty if none failed
 
 
 class CommitMonitor:
@@ -102,7 +102,7 @@ class CommitMonitor:
         with self._lock:
             return self._has_evaluated
 
-    def trouble(self, *, is_evaluating: bool = False) -> str:
+    def find_trouble(self, *, is_evaluating: bool = False) -> str:
         """Return in one line why nothing can be decided now; empty if decisions are made.
 
         Args:

@@ -36,8 +36,8 @@ WAKE_EVERY_S: Final = 0.25
 # After a duty that failed. The database may need a moment.
 RETRY_S: Final = 1.0
 WRITE_ALARMS_EVERY_S: Final = 0.5
-FOLLOW_RESERVE_EVERY_S: Final = 1.0
-FOLLOW_READERS_EVERY_S: Final = 2.0
+UPDATE_RESERVE_EVERY_S: Final = 1.0
+CHECK_READERS_EVERY_S: Final = 2.0
 CHECK_PARTS_EVERY_S: Final = 3.0
 CHECK_CLOCK_EVERY_S: Final = 5.0
 UNSHELVE_EVERY_S: Final = 15.0
@@ -95,8 +95,8 @@ class SelfMonitoring:
         self._commit_durations_s: deque[float] = deque(maxlen=COMMIT_DURATIONS)
         self._stopping = threading.Event()
         self.duties = (
-            Duty("keep the disk reserve", parts.reserve.follow, FOLLOW_RESERVE_EVERY_S),
-            Duty("end long sessions of readers", parts.readers.follow, FOLLOW_READERS_EVERY_S),
+            Duty("keep the disk reserve", parts.reserve.update, UPDATE_RESERVE_EVERY_S),
+            Duty("end long sessions of readers", parts.readers.check, CHECK_READERS_EVERY_S),
             Duty("store alarms", alarms.write_pending, WRITE_ALARMS_EVERY_S),
             Duty("check the parts of the core", self.check_parts, CHECK_PARTS_EVERY_S),
             Duty("write the heartbeat", partial(self.write_heartbeat, "running"), CHECK_PARTS_EVERY_S),

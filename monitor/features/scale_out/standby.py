@@ -42,7 +42,7 @@ def wait_for_turn(
     fault = ""
     next_heartbeat_s = 0.0
     while not attempt(lambda: take_over(turn)) or not turn.is_ours:
-        trouble = commits.trouble()
+        trouble = commits.find_trouble()
         previous_fault = fault
         fault = _find_version_fault(turn, commits)
         if fault and fault != previous_fault:

@@ -92,7 +92,7 @@ def test_core_that_loses_its_connection_within_a_transaction_is_replaced_and_wri
         db.guard = second.guard
         assert take_over(first)
         assert not take_over(second)
-        first.keep()
+        first.renew()
         assert cut_off.can_send()
         with pytest.raises(StoreBusyError), cut_off.write() as c:
             add_audit(c, SERVICE_ACTOR, "test", "test", {}, NOW)
@@ -105,7 +105,7 @@ def test_core_that_loses_its_connection_within_a_transaction_is_replaced_and_wri
         assert (lease.holder, lease.fence, second.fence) == ("b", first.fence + 1, first.fence + 1)
         with pytest.raises(StoreBusyError, match="another core"), cut_off.write():
             pass
-        first.keep()
+        first.renew()
         assert first.is_lost
         with db.read() as c:
             subjects = c.exec_driver_sql("SELECT subject FROM audit_entry WHERE action = 'test'").scalars().all()
