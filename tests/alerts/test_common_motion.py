@@ -81,6 +81,7 @@ def test_drift_as_small_as_the_noise_rarely_raises_a_level_before_the_question()
     assert early <= 2, f"{early} of 16 drifts raised a level before the question"
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(("rate", "noise"), [(8.0, 2.5), (30.0, 2.5), (60.0, 0.5)])
 @pytest.mark.parametrize("stations", [2, 3])
 def test_rover_that_moves_alone_raises_the_level_at_most_one_epoch_later(stations, rate, noise, monkeypatch):
@@ -99,6 +100,7 @@ def test_rover_that_moves_alone_raises_the_level_at_most_one_epoch_later(station
     assert raised >= 5
 
 
+@pytest.mark.soak
 def test_answer_about_a_reference_is_stored_until_the_motion_ends():
     drift = dict.fromkeys(ALL, 30.0)
 

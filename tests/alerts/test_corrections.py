@@ -280,6 +280,7 @@ class Markers:
         return found, [r["key"] for r in alerts if r["key"].endswith(":mistyped")]
 
 
+@pytest.mark.soak
 @ON_BOTH
 def test_lost_decimal_point_is_named_and_does_not_vote_even_before_silence(database):
     markers = Markers(database)

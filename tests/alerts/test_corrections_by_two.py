@@ -100,6 +100,7 @@ def test_frozen_inputs_contain_unsigned_corrections():
     assert "unsigned" not in DecisionInputs().to_json()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("histories", with_soak(4, 400))
 def test_unsigned_corrections_lower_no_level_at_any_evaluation_of_drawn_histories(histories):
     raised = 0

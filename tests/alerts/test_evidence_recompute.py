@@ -116,6 +116,7 @@ def test_later_rows_change_no_decision_and_are_listed(bench):
     assert ask(bench.database, load_decision, row.id) == row
 
 
+@pytest.mark.soak
 def test_pruning_and_restore_keep_the_hash(bench, tmp_path):
     before = hazard(bench)[1]
     bench.live(24 * 4)
@@ -158,6 +159,7 @@ def alter(bench, table, **values):
         c.execute(update(table).values(**values))
 
 
+@pytest.mark.soak
 def test_altered_byte_of_the_inputs_is_found(bench, explain):
     alert, row = hazard(bench)
     for name, change in ALTERED.items():

@@ -110,6 +110,7 @@ def reading(second, value):
     return Observation("north", "A", "displacement", "mm", at, at, value, flags=flags)
 
 
+@pytest.mark.soak
 @ON_BOTH
 def test_job_loads_a_long_history_in_parts(database):
     """Two hours of one-second readings: what a job holds of them is two numbers each, and a forecast's less."""

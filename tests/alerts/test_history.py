@@ -227,6 +227,7 @@ def test_memory_contains_windows_and_not_the_history(light, site):
     assert view.newest["G1.displacement"].observed_s == epoch_s(rows[-1].observed_at)
 
 
+@pytest.mark.soak
 @ON_BOTH
 def test_replay_knows_a_late_event_from_when_people_knew_it(database, site):
     """A past earthquake explains its steps in a replay; what the service itself decided then does not change."""

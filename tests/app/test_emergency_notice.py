@@ -281,6 +281,7 @@ def fill(folder: Path) -> None:
         pass
 
 
+@pytest.mark.soak
 def test_state_file_can_be_replaced_on_a_full_disk(tmp_path: Path) -> None:
     script = tmp_path / "full.py"
     script.write_text(WRITE_ON_FULL_DISK)

@@ -225,6 +225,7 @@ def test_audit_of_the_broker_measures_the_longest_outage_it_bridges(mosquitto, s
         assert "broker.bridge" not in broker_audit.run(database, config, None, NOW + timedelta(hours=1))
 
 
+@pytest.mark.soak
 @pytest.mark.server
 def test_changed_setting_of_the_broker_is_checked_at_the_next_audit(mosquitto, sqlite_url):
     def set_queue_limit(messages):

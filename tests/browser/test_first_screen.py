@@ -105,6 +105,7 @@ def test_first_screen_still_answers_when_a_failure_is_expected(red, red_database
             c.execute(failure_time.update().values(trusted=False))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("size", with_soak("phone", "desk"))
 def test_first_screen_after_the_failure_answers_what_happened_before_everything_else(after_failure, open_page, size):
     watch = open_page(size, address=after_failure)

@@ -271,6 +271,7 @@ MORPH_DETAILS = """() => {
 }"""
 
 
+@pytest.mark.soak
 def test_details_stay_as_the_reader_left_them(chromium):  # noqa: F811
     page = chromium.new_page()
     script = (REPOSITORY / "monitor/web/static/live/morph.js").read_text(encoding="utf-8")

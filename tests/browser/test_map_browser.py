@@ -125,6 +125,7 @@ def count_colours(page):
     return len(Image.open(io.BytesIO(page.locator(".mapview").screenshot())).convert("RGB").getcolors(1 << 24))
 
 
+@pytest.mark.soak
 def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     base, _ = served
     w = watch(height=1200)

@@ -22,6 +22,7 @@ def visit(page, base, *paths):
         page.wait_for_load_state("load")
 
 
+@pytest.mark.soak
 def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, watch):  # noqa: F811
     base, _, _, server = served
     page = watch(width=390, height=844).page
@@ -89,6 +90,7 @@ def test_what_one_person_read_is_gone_when_another_one_signs_in(served, watch): 
     assert "/sites/north-bench" not in kept
 
 
+@pytest.mark.soak
 def test_a_push_message_shows_and_carries_its_alert(served, watch):  # noqa: F811
     base, *_ = served
     one = watch()

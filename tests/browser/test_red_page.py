@@ -66,6 +66,7 @@ def red(red_database):
         yield server.url, f"/alerts/{hazard['alert_id']}"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("width", with_soak(390, 1440))
 def test_pages_at_red_load_fast_fit_the_screen_and_are_accessible(red, chromium, width):
     base, alert = red

@@ -156,6 +156,7 @@ def wait_drawn(chart, act):
     chart.locator(f"xpath=self::*[@data-drawn != '{before}']").wait_for(timeout=60_000)
 
 
+@pytest.mark.soak
 def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch):
     base, db, *_ = served
     add_unusual(db)
@@ -408,6 +409,7 @@ def test_nothing_moves_after_the_first_paint(served, watch):
     assert w.page.evaluate("window.shift") < 0.05
 
 
+@pytest.mark.soak
 def test_the_page_reads_well_without_scripts(served, chromium):
     base, *_ = served
     context = chromium.new_context(java_script_enabled=False)

@@ -167,6 +167,7 @@ def test_networks_are_listed_as_not_measured_without_records(capsys, monkeypatch
     assert re.search(r"^unet +17\.263 M / 17\.269 M  not measured$", capsys.readouterr().out, re.MULTILINE)
 
 
+@pytest.mark.soak
 def test_list_of_networks_imports_no_torch():
     code = (
         "import sys; from monitor.cli.main import run_command; assert run_command(['scenes', 'models']) == 0; "

@@ -290,6 +290,7 @@ def test_operator_manages_accounts_if_there_is_no_admin(accounts, call, monkeypa
     assert call("people", "users", "disable", "Bo", who="Ada")[0] == 1  # now there is an admin
 
 
+@pytest.mark.soak
 def test_each_person_can_change_only_their_own_password(accounts, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
     tell(accounts.database, add_account, "Root-1", WORDS["Root-1"], "admin", NOW)
@@ -339,6 +340,7 @@ def test_token_can_acknowledge_and_report_but_not_act_for_a_person(accounts, cal
         assert (status, "unknown, expired or revoked" in error) == (1, True)
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_bound_system_user_acts_as_its_account_and_root_is_not_authenticated(database, tmp_path):
     slope = WatchedSlope(database)
@@ -417,6 +419,7 @@ ACCOUNT_CHANGES_BY_ADMIN = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("how", ACCOUNT_CHANGES_BY_ADMIN)
 def test_admin_who_changed_an_account_does_not_count_as_second_person(accounts_of_nine_days, call, how):
     command, name, change = ACCOUNT_CHANGES_BY_ADMIN[how]
@@ -431,6 +434,7 @@ def test_admin_who_changed_an_account_does_not_count_as_second_person(accounts_o
     assert (call(*LOWER, "--by", other, password=WORDS["Bo"])[0], load_level(accounts_of_nine_days)) == (0, 0)
 
 
+@pytest.mark.soak
 def test_chain_of_account_changes_is_followed_for_a_day(accounts_of_nine_days, call):
     for maker, name, role in (("Root-1", "Dan", "admin"), ("Dan", "Eve", "operator"), ("Root-1", "Fay", "operator")):
         command = ("people", "users", "add", name, "--role", role, "--by", maker)
@@ -502,6 +506,7 @@ def test_first_code_activates_the_second_factor_and_prints_recovery_codes(accoun
     assert call("people", "users", "totp", "Ada", "--code", make_code(address), who="Ada")[0] == 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_terminal_prompts_for_the_first_code(accounts_with_key):
     parent_fd, child_fd = pty.openpty()

@@ -209,6 +209,7 @@ SERVICE_COMMANDS = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("stored_items")
 def test_bound_system_user_sees_only_the_sites_of_the_account(bench, monkeypatch, capsys, tmp_path):
     """A user who can open the database can still read it. The rule prevents actions on the slope of another team."""

@@ -281,6 +281,7 @@ assert list_faults() == []
 """
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_the_decoder_of_the_page_rejects_a_message_without_a_station(installed, tmp_path):
     text = SITE.partition("[[criterion]]")[0]

@@ -266,6 +266,7 @@ def count_raised(kind, dwell):
     return raised
 
 
+@pytest.mark.soak
 @tabulated("kind", [kind for kind, entry in CRITERIA.items() if "dwell" in entry.table.written_keys()])
 def test_a_kind_with_the_key_dwell_applies_it(kind):
     at_once = count_raised(kind, "dwell = {hits = 1, of = 1}\n")

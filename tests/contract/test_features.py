@@ -333,6 +333,7 @@ def test_a_section_of_a_missing_feature_is_a_warning_and_a_misspelt_one_an_error
     assert "[[profile]] is ignored" in refused
 
 
+@pytest.mark.soak
 def test_fixtures_of_kernel_tests_import_no_feature():
     """Pytest imports them also where a copy of the repository lacks the feature."""
     paths = [path.relative_to(ROOT) for path in ROOT.glob("tests/**/conftest.py") if "features" not in path.parts]

@@ -139,6 +139,7 @@ def test_two_runs_give_the_same_bytes_on_any_number_of_threads(model_to_train):
     assert train(seed=8) != once
 
 
+@pytest.mark.one_case_in(4)
 def test_a_checkpoint_forecasts_what_was_saved(trained, tmp_path):
     content = to_bytes(trained, "d")
     path = write(tmp_path / "new", content, {"model_hash": model_hash(content)})
@@ -292,6 +293,7 @@ def test_no_two_networks_have_the_same_weights_by_shape():
     assert len(list_weight_shapes(MODELS)) == len(MODELS)
 
 
+@pytest.mark.one_case_in(4)
 def test_odd_series_are_an_error_or_a_forecast_never_nonsense(model):
     with pytest.raises(NotEnoughDataError):
         train_network(model, PANEL.head(30), split(30), HORIZONS, QUICK)
@@ -330,6 +332,7 @@ def test_an_edge_leads_from_who_moves_first():
     np.testing.assert_array_equal(backwards, [[0.0, 0.0], [1.0, 0.0]])
 
 
+@pytest.mark.one_case_in(3)
 def test_no_network_runs_back_where_a_motion_runs_faster_than_any_it_learnt(model_to_train):
     """Quiet months, then a slide: what is learnt of noise is not laid on the motion in the scale of the motion."""
     row, rng = np.arange(500.0), np.random.default_rng(4)

@@ -56,6 +56,7 @@ def test_what_a_worker_takes_and_gives_is_what_was_agreed(task) -> None:
         plain_to_record(task.result_type, {"no such key": 1})
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("job", list_jobs(), ids=lambda job: job.name)
 def test_a_job_on_a_site_without_readings(job, database, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -26,6 +26,7 @@ EDITS = [  # file, what stands there, what is put in its place, what is read of 
 ]
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @ON_SQLITE
 def test_one_edit_is_read_everywhere(database_url, tmp_path):

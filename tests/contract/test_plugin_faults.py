@@ -204,6 +204,7 @@ def run_service(environment, **more):
     return json.loads(ended.stdout.splitlines()[-1]), ended.stderr
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_plugins_that_cannot_be_used_are_disabled_and_everything_else_works(install):
     texts = {name: text for name, (text, _) in IMPORT_FAULTS.items()}
@@ -234,6 +235,7 @@ def test_what_plugins_fail_to_do_is_left_out_and_everything_else_works(install):
     assert "an internal error occurred" in found["route"]
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_version_is_tried_once(install):
     environment = install(

@@ -140,6 +140,7 @@ def test_a_record_of_the_past_is_stored_without_a_question(name, here, capsys):
     assert stored() >= COUNT
 
 
+@pytest.mark.one_case_in(3)
 @ALL
 @pytest.mark.parametrize("begin", [AHEAD, EARLY], ids=["ahead of now", "before 1950"])
 def test_a_record_that_cannot_be_is_never_stored_unasked(name, begin, here, capsys):

@@ -160,6 +160,7 @@ def test_every_reader_has_its_example_and_a_kind_of_content():
         assert callable(opens(name))
 
 
+@pytest.mark.one_case_in(2)
 @ALL
 @pytest.mark.parametrize("is_named", [True, False])
 def test_a_file_of_a_folder_is_recognised_and_stored_once(name, is_named, here, monkeypatch, capsys):

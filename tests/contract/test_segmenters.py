@@ -99,6 +99,7 @@ def test_shipped_weights_of_the_plain_network_keep_their_names():
     assert load_model("generated").network.state_dict().keys() == set(names)
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize(("channels", "height", "width"), [(14, 48, 64), (3, 49, 67)])
 def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(model, channels, height, width):
     network = seeded(model, channels)
@@ -117,6 +118,7 @@ def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(mod
     assert bool(gates) == (model.startswith(("sru-", "sbconv-")))
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("width", [0.03, 0.2])
 def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width(model, width):
     network = build(model, 5, 3, width)
@@ -125,6 +127,7 @@ def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width
     assert torch.isfinite(logits).all()
 
 
+@pytest.mark.one_case_in(3)
 def test_at_most_twenty_steps_halve_the_loss(model, rate, request):
     network = seeded(model, seed=1)
     count, size_px = request.module.TRAINING_IMAGES
@@ -144,6 +147,7 @@ def test_at_most_twenty_steps_halve_the_loss(model, rate, request):
     assert losses[-1] < losses[0] / 2
 
 
+@pytest.mark.one_case_in(4)
 def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_not_matter(model, tmp_path):
     network, twin, other = (seeded(model, seed=seed).eval() for seed in (3, 3, 4))
     card = {

@@ -176,6 +176,7 @@ def test_an_error_that_is_none_counts_as_none_stated(name, gate):
     assert found[-1] > 0.0
 
 
+@pytest.mark.one_case_in(4)
 @has(t.EDGES)
 @pytest.mark.parametrize("around", AROUND)
 def test_what_stands_around_is_no_content(name, around, gate):

@@ -98,6 +98,7 @@ def publish(command: str, at: datetime) -> None:
     assert (result.added.stored > 0, result.rejected, result.waiting) == (True, 0, ()), command
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("page", EXAMPLES)
 def test_a_page_works_as_printed(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -150,6 +150,7 @@ def find_yellow(decision: Decision) -> Mapping[str, float]:
     return bound
 
 
+@pytest.mark.soak
 def test_the_table_of_the_motion_shows_what_the_service_computes(make_example):
     example = make_example(move)
     shown = read_table("A slope moves and stops")
@@ -167,6 +168,7 @@ def test_the_table_of_the_motion_shows_what_the_service_computes(make_example):
     assert shown == computed
 
 
+@pytest.mark.soak
 def test_the_table_of_the_silence_shows_what_the_service_computes(make_example):
     example = make_example(move)
     example.ends = {"G1": LAST_OF_G1, "G2": LAST_OF_G2}

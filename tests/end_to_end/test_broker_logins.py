@@ -135,6 +135,7 @@ def test_wrong_stations_and_names_are_rejected_with_one_line(stopped_service: Se
     )
 
 
+@pytest.mark.soak
 def test_simulator_uses_a_temporary_login(service: Service) -> None:
     url = load_service(service.config).broker.url
     arguments = f"demo simulate --broker {url} --days 2 --step 6h --live 6h --speed 100000 --stations 1"

@@ -224,6 +224,7 @@ def run_replay(
     )
 
 
+@pytest.mark.soak
 @ON_SQLITE
 @pytest.mark.slow
 @pytest.mark.timeout(300)

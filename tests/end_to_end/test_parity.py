@@ -220,6 +220,7 @@ def ordered_history() -> list[list[tuple[Any, ...]]]:
     return []
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.usefixtures("process_in_shanghai")
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
 def test_order_and_repetition_of_messages_do_not_change_the_history(

@@ -111,6 +111,7 @@ def copy_into_inbox(source: Path, target: Path) -> Path:
     return target
 
 
+@pytest.mark.soak
 def test_truncated_file_fails_with_a_reason_and_is_read_when_it_is_complete(service: Service, scenes: Path) -> None:
     inbox = WatchedInbox(service, "truncated")
     complete_file = scenes / "20260512T100000.tif"

@@ -159,6 +159,7 @@ def test_readings_acknowledged_before_the_core_ever_connected_are_stored(broker,
     assert not find_open_alarms(ingest), "nothing is lost at the first start"
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(180)
 def test_no_acknowledged_reading_is_lost_at_600_per_second_over_restarts(broker, instrument, start_ingest, database):
     ended = threading.Event()

@@ -268,6 +268,7 @@ def by_number(at: datetime, east_mm: float, base: str) -> bytes:
     return json.dumps({"time": format_iso(at), "e": east_mm, "rtk": {"base": int(base)}}).encode()
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     ("topic", "make", "bases"),
     [

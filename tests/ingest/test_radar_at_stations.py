@@ -91,6 +91,7 @@ def test_mask_beside_a_velocity_is_applied(tmp_path):
     assert len(read_rows(path, quantity="velocity", mask="none")) == 1
 
 
+@pytest.mark.soak
 def test_worker_reads_a_velocity(tmp_path):
     path = write_mintpy(tmp_path, "geo_velocity.h5", "velocity", RATE, UNIT="m/year")
     options = ImportOptions(quantity="velocity", places=(HERE,))

@@ -19,6 +19,7 @@ def rises(found):
     return [(now, c.level) for now, d in found for c in d.changes if c.ledger == AlertCategory.HAZARD]
 
 
+@pytest.mark.soak
 def test_outang_climbs_in_autumn_2017_and_is_quiet_the_year_before(measured):
     site = measured_site("outang")
     rows = [o for o in read_outang(measured("outang/monitoring_data.csv")) if o.observed_at < day(2018, 1, 1)]
@@ -35,6 +36,7 @@ def test_outang_climbs_in_autumn_2017_and_is_quiet_the_year_before(measured):
     assert ("drawdown", "RES") in heard
 
 
+@pytest.mark.soak
 def test_baijiabao_alerts_by_10_june_2018_and_is_quiet_before_june(measured):
     site = measured_site("baijiabao")
     found = list(replay(site, read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))))

@@ -66,6 +66,7 @@ def test_one_table_in_three_formats_of_a_logger(tmp_path, measured):
         assert {q.key for q in guess(read_raw_table(measured(f"{folder}/{name}")), {}).questions} == {"zone", "day"}
 
 
+@pytest.mark.soak
 def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
     path = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat")
     mapping = tmp_path / "m.toml"
@@ -117,6 +118,7 @@ AMONG = {
 }
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("row", UNDERSTOOD)
 def test_what_is_understood_of_a_measured_file(row, measured):
     name, rows, first, last, step, asked = row.split("|")

@@ -28,6 +28,7 @@ def mean(rows, field, model, horizon):
     return float(np.mean([r[field] for r in rows if (r["model"], r["horizon"]) == (model, horizon)]))
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     ("name", "shape", "step_s", "drivers"),
     [
@@ -51,6 +52,7 @@ def test_every_recipe_reads_its_record(measured, name, shape, step_s, drivers):
         assert np.isfinite(values).all()  # a month, a row: none slipped, none was averaged with another
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     ("name", "file", "horizon", "gain", "words"),
     [

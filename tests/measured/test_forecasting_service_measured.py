@@ -64,6 +64,7 @@ def call(monkeypatch, capsys):
     return ask
 
 
+@pytest.mark.soak
 def test_a_quarter_of_an_hour_by_a_site_file(measured, tmp_path, call):
     measured("bowdoin-gnss15min/B1601_15min.dat")
     names = write_long(tmp_path / "b.csv", 500)

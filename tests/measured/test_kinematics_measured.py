@@ -47,6 +47,7 @@ def test_reservoir_steps_that_did_not_fail_show_no_window(measured):
     assert not any(x.trusted for x in issues)
 
 
+@pytest.mark.soak
 def test_a_backtest_of_quiet_gnss_computes_its_windows_and_trusts_none(measured, sqlite_url):
     folder = measured("gnss-cascadia-pbo-csv/ALBH.pbo.nam08.csv").parent
     begin, end = datetime(2014, 1, 1, tzinfo=UTC), datetime(2015, 7, 1, tzinfo=UTC)
@@ -81,6 +82,7 @@ def test_the_published_failure_curves_are_read_and_judged(measured, capsys, suff
     assert sum(x["trusted"] for x in before) <= 0.02 * len(before)  # it creeps until the last ten days
 
 
+@pytest.mark.soak
 def test_baijiabao_accelerates_in_june_2018_ends_as_a_step_and_never_has_a_failure_window(measured, sqlite_url):
     site, db = measured_site("baijiabao"), Database(sqlite_url)
     days = defaultdict(list)

@@ -50,6 +50,7 @@ def spells(found):
     return list(dict.fromkeys(from_epoch_s(at).date().isoformat() for at, _ in begun))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("station", "name", "wet_days", "storm_days"),
     [

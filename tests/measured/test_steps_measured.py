@@ -77,6 +77,7 @@ def nepal(measured: Callable[[str], Path]) -> list[Observation]:
     return [o for file in files for o in read_positions(file, "gnss", day("2015-03-01"), day("2015-05-11"))]
 
 
+@pytest.mark.soak
 def test_the_gorkha_earthquake_is_an_event_at_every_station_that_stepped(nepal):
     looks = play(make_site(NEPAL), nepal, events=(GORKHA,))
     assert max(d.level for _, d in looks) == 0, "an earthquake raised a level by itself"
@@ -106,6 +107,7 @@ def test_an_antenna_that_fails_for_five_days_and_is_replaced_is_asked_about_and_
     assert max(d.level for _, d in looks) == 0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("answer", ["instrument", None])
 def test_a_scatter_of_months_is_asked_about_for_days_and_its_end_anew(measured, answer):
     """With daily positions the first quiet one is that of the day; six of them show that it is quiet."""
@@ -119,6 +121,7 @@ def test_a_scatter_of_months_is_asked_about_for_days_and_its_end_anew(measured, 
     assert max(d.level for _, d in looks) == (0 if answer else 1), "unanswered, a lone question is the lowest level"
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     ("station", "from_at", "to_at", "on"),
     [
@@ -143,6 +146,7 @@ def test_a_step_that_silence_follows_is_movement(nepal):
     assert "has been silent since the jump" in next(iter(looks[-1][1].memory.steps.values())).reason
 
 
+@pytest.mark.soak
 def test_steps_in_two_groups_are_movement_and_on_one_reference_a_question(nepal):
     pair = [o for o in nepal if o.station in {"CHLM", "KKN4"}]
     apart = play(make_site(["CHLM", "KKN4"]), pair)

@@ -48,6 +48,7 @@ def test_outlines_on_snow_are_advice_and_those_on_fresh_slides_are_not(measured,
     assert measure_white(folder, "post", tmp_path / "slides")[0] < 0.05
 
 
+@pytest.mark.soak
 def test_landslides_in_a_mosaic_of_stretched_patches_are_not_taken_for_white_ground(measured) -> None:
     """Each patch was stretched by its own maximum, so pale ground of one patch is as bright as snow in another."""
     patches = read_png(measured("landslide4sense-rgb"), "validation").select_bands(COLOURS)

@@ -16,6 +16,7 @@ AT_LEAST = {"top": 0.2, "gaps": 0.2, "down": 0.08, "verify": 0.2, "rain": 0.15, 
 AT_LEAST |= {"lowered": 0.1, "covered": 0.02, "alone": 0.1, "pair": 0.03, "disturbed": 0.005}
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.parametrize("stories", with_soak(24, 10_000))
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_laws_hold_in_random_stories(part, stories):
@@ -106,6 +107,7 @@ FIRST = {
 }
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("name", list(MUTANTS))
 def test_a_broken_variant_of_a_law_is_caught(name, monkeypatch):
     module, attribute, broken = MUTANTS[name]

@@ -274,6 +274,7 @@ MUTANTS = {
 }
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("name", list(MUTANTS))
 def test_a_broken_variant_of_the_rule_is_caught(name, monkeypatch):
     module, attribute, broken, check = MUTANTS[name]

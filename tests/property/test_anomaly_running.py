@@ -117,6 +117,7 @@ def draw_table(seed: int, rows: int, cells: int, holes: float) -> np.ndarray:
     return table * 1000.0 + 5e5
 
 
+@pytest.mark.soak
 @settings(max_examples=4, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -68,6 +68,7 @@ def lower(site, seeds):
             yield seed
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("seeds", with_soak(REACHING, range(100)))
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_is_called_harmless_lowers_no_high_level(name, seeds):

@@ -419,6 +419,7 @@ MUTANTS: Final[Mapping[str, tuple[object, str, object, Callable[[], None]]]] = {
 }
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_broken_variants_fail(name, monkeypatch):
     module, function, broken, law = MUTANTS[name]

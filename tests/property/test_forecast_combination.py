@@ -49,6 +49,7 @@ def make_network(values, seed=0):
     return middle[..., None] + np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 
 
+@pytest.mark.soak
 @FEW
 @given(records(), st.integers(1, 49))
 def test_later_rows_do_not_change_earlier_forecasts(values, cut):
@@ -60,6 +61,7 @@ def test_later_rows_do_not_change_earlier_forecasts(values, cut):
     np.testing.assert_array_equal(first.network_fans["gru"][:cut], second.network_fans["gru"][:cut])
 
 
+@pytest.mark.soak
 @FEW
 @given(records(), st.integers(1, 48), st.sampled_from((DAY_S, 6 * 3600.0)))
 def test_restored_state_continues_bit_for_bit(values, cut, step_s):
@@ -111,6 +113,7 @@ def test_intervals_are_ordered_around_the_median(values):
     assert (np.diff(fans[known], axis=-1) >= 0.0).all()
 
 
+@pytest.mark.soak
 @FEW
 @given(records(), st.sampled_from((0.1, 10.0, 1000.0)))
 def test_intervals_contain_those_of_a_failure_window(values, width):
@@ -127,6 +130,7 @@ def test_intervals_contain_those_of_a_failure_window(values, width):
     np.testing.assert_array_equal(made.fans[without], narrow.fans[without])
 
 
+@pytest.mark.soak
 @FEW
 @given(records(), st.floats(-1e4, 1e4))
 def test_shifted_readings_shift_forecasts(values, shift):
@@ -134,6 +138,7 @@ def test_shifted_readings_shift_forecasts(values, shift):
     np.testing.assert_allclose(shifted, run(make_panel(values), HORIZONS_S).fans + shift, rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.soak
 @FEW
 @given(records(), st.sampled_from((0.25, 4.0, 64.0)))
 def test_scaled_readings_scale_forecasts(values, scale):
@@ -142,6 +147,7 @@ def test_scaled_readings_scale_forecasts(values, scale):
     np.testing.assert_allclose(scaled, run(make_panel(values), HORIZONS_S).fans * scale, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.soak
 @FEW
 @given(st.floats(-5.0, 5.0), st.floats(-1e3, 1e3), st.sampled_from((0.0, 0.3)), st.integers(0, 1000))
 def test_straight_line_is_forecast_exactly(velocity, level, share_missing, seed):
@@ -155,6 +161,7 @@ def test_straight_line_is_forecast_exactly(velocity, level, share_missing, seed)
     np.testing.assert_allclose(medians[known], expected[known], rtol=1e-6, atol=1e-4)
 
 
+@pytest.mark.soak
 @FEW
 @given(records(stations=(2, 3)))
 def test_station_without_readings_changes_nothing(values):
@@ -183,6 +190,7 @@ def test_gap_changes_only_what_is_unknown(values, first):
     np.testing.assert_allclose(after.medians[lines][..., 0][known], last[..., 1][known], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.soak
 @FEW
 @given(records(stations=(3, 3)))
 def test_components_of_one_motion_share_their_weights(values):
@@ -207,6 +215,7 @@ def test_expert_that_is_good_at_the_horizon_alone_has_most_of_its_weight(seed):
     assert shares[3, 1, 0] > 0.9
 
 
+@pytest.mark.soak
 @FEW
 @given(st.integers(0, 2**32 - 1), st.sampled_from((1.0, 10.0)))
 def test_change_of_velocity_is_followed_within_rows(seed, velocity):
@@ -219,6 +228,7 @@ def test_change_of_velocity_is_followed_within_rows(seed, velocity):
     assert errors.mean() < velocity
 
 
+@pytest.mark.soak
 def test_tide_is_forecast_after_some_days():
     row = np.arange(24.0 * 16.0)
     rng = np.random.default_rng(1)
@@ -244,6 +254,7 @@ def test_season_has_no_weight_before_it_was_scored_for_a_period():
     assert (weights[-10:] > 0.0).all()
 
 
+@pytest.mark.soak
 def test_intervals_hold_their_coverage():
     rng = np.random.default_rng(3)
     values = np.cumsum(rng.normal(0.0, 1.0, (500, 2)), axis=0) + rng.normal(0.0, 1.0, (500, 2))

@@ -48,6 +48,7 @@ def slopes(rows=250, stations=20, seed=3):
     return Panel(0.0, DAY_S, tuple(f"S{i:02}" for i in range(stations)), values)
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     "name", [*WITHOUT_TRAINING, *(pytest.param(name, marks=pytest.mark.soak) for name in sorted(list_networks()))]
 )
@@ -112,6 +113,7 @@ def test_a_network_is_never_the_forecast(seed, networks, error_mm):
         assert sum(weights) <= 0.5 + 1e-9
 
 
+@pytest.mark.soak
 @given(seed=NUMBERS, shift=st.integers(-10_000, 10_000))
 @settings(max_examples=3, deadline=None)
 def test_scores_rest_on_movement_not_on_the_level(seed, shift):
@@ -218,6 +220,7 @@ def test_any_fan_keeps_to_any_limits(case):
         assert (np.diff(clipped) >= np.minimum(np.diff(fan), asked) - 1e-9).all(), "not narrower than a reading allows"
 
 
+@pytest.mark.soak
 def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
     scene = crack()
     panel = panel_from_samples({"C1": (scene.times_s, scene.values)}, scene.step_s)

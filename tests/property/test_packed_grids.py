@@ -57,6 +57,7 @@ def check(folder, encoding, order, engine, seed):
     np.testing.assert_allclose(found, expected[1:4, rows, columns], rtol=1e-12, atol=1e-9)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=40, deadline=None)
 @given(encoding=draw_packing(), order=st.permutations(list(SHAPE)), seed=st.integers(0, 1000))

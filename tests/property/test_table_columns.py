@@ -130,6 +130,7 @@ def test_a_column_is_read_as_it_is_meant_or_asked_about(tmp_path_factory, column
         pytest.fail(f"a table with names and units is refused: {error}")
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("quantity", sorted(WORDS))
 def test_headings_with_one_meaning_need_no_question(quantity):
     words, units, _ = WORDS[quantity]

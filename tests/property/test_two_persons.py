@@ -123,6 +123,7 @@ def test_nobody_alone_hides_a_high_level_and_every_act_is_in_the_log(database, a
             c.execute(update(audit_entry).where(audit_entry.c.id == chosen).values(detail=told))
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     ("module", "attribute", "broken"),
     [

@@ -88,6 +88,7 @@ def test_a_walk_in_pieces_ends_where_one_in_a_single_piece_ends(walks):
     assert agreed > walks // 200, "too few epochs agreed on a step within their own errors"
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.parametrize("broken", ["_restart", "_measure_scatter"])
 def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
     plain = getattr(StepDetector, broken)
@@ -217,6 +218,7 @@ def check_held_readings(database, seeds):
         assert cache.was_used, "nothing was held, so nothing was tested"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("histories", with_soak(1, 60))
 def test_readings_that_are_held_are_those_that_are_known(database, histories):
     check_held_readings(database, range(histories))

@@ -145,6 +145,7 @@ OTHER_FORMS = [form for number, form in enumerate(FORMS) if number % 5]
 
 
 # Every fifth form contains nearly every date form and every form of the clock.
+@pytest.mark.one_case_in(12)
 @pytest.mark.parametrize("form", [*FORMS[::5], *in_soak(*OTHER_FORMS)])
 def test_every_form_of_a_long_record_is_read(tmp_path, form):
     assert check_record(tmp_path, write(form, HOURS))

@@ -131,6 +131,7 @@ def walk(template, folder, seed, *, at):
     return levels
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", range(2))
 def test_the_same_readings_give_the_same_levels_whether_a_station_was_renamed_or_not(seed, sqlite_template, tmp_path):
     at = random.Random(seed).randrange(4, 24)  # hour of the renaming

@@ -150,6 +150,7 @@ def test_coordinates_with_four_decimals_of_a_minute_do_not_lower_a_level(gst, st
     assert sigmas == {None} if not gst else min(sigmas) > 50.0  # 185 mm / sqrt(12)
 
 
+@pytest.mark.soak
 def test_coordinates_with_seven_decimals_can_lower_a_level():
     decisions, stored = decide_messages(
         BENCH, positions(7, 80.0), every_s=3600.0, series=[("N1", "displacement_north")]

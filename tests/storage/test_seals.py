@@ -115,6 +115,7 @@ def test_each_change_of_a_sealed_column_is_named(filled_database):
     assert attempt_count > 100
 
 
+@pytest.mark.soak
 def test_deleted_or_added_row_of_a_sealed_table_is_named(filled_database):
     with filled_database.engine.connect() as connection, connection.begin():
         without_keys(connection)

@@ -261,6 +261,7 @@ def desk(database, tmp_path, monkeypatch):
     return database
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("tries_every_role", with_soak(ordinary=False, soak=True))
 def test_every_act_by_every_way_in_every_role(desk, capsys, caplog, tries_every_role):
     """A role that may not do an act is refused by every way.

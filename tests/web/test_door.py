@@ -268,6 +268,7 @@ def test_new_device_logs_in_after_a_proof_of_work(filled_database, clock):
         assert guess(address, "ada", of="203.0.113.9", password=PASSWORD).status_code == 303
 
 
+@pytest.mark.soak
 def test_proof_of_work_does_not_shorten_the_wait_of_a_guessing_address(filled_database, clock):
     with serving(filled_database, clock, BEHIND_PROXY) as address:
         for n in range(login.TRIES):
@@ -281,6 +282,7 @@ def test_proof_of_work_does_not_shorten_the_wait_of_a_guessing_address(filled_da
         assert guess(address, of="2001:db8:1:3::1", password=PASSWORD).status_code == 303
 
 
+@pytest.mark.soak
 def test_successful_login_does_not_reset_the_failures_of_its_address(filled_database, clock):
     with serving(filled_database, clock) as address:
         codes = []
@@ -299,6 +301,7 @@ def test_many_failures_at_many_accounts_require_a_proof_of_work(filled_database,
         assert guess(address, "fresh", of="203.0.113.9").status_code == 429
 
 
+@pytest.mark.soak
 def test_forwarded_address_is_accepted_only_from_trusted_proxies(address, filled_database):
     codes = [guess(address, f"name{n}", of=f"198.51.100.{n}").status_code for n in range(8)]
     assert codes == [401] * login.TRIES + [429] * 3

@@ -86,6 +86,7 @@ def failure(database):
     return WatchedFailure(database)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("step_min", with_soak(5, 1))
 def test_no_now_comes_from_data_older_than_two_intervals(failure, step_min):
     assert failure.level == 3

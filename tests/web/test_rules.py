@@ -158,6 +158,7 @@ def is_near_lowest_role(address, role, *, closed):
     return rank in {0, least - 1, least}
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.parametrize("closed", [False, True], ids=["open to readers", "login to read"])
 def test_every_address_follows_its_access_rule_for_every_caller(filled_database, places, closed):
     wrong = []
@@ -271,6 +272,7 @@ def test_items_of_another_site_are_not_found_under_the_allowed_site(filled_datab
         assert [w.site for w in load_waiting(c, NOW)] == ["north-bench"]
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("bo_for_lake_slope")
 def test_lists_contain_nothing_of_other_sites(filled_database, places):
     own_places = places | {"site": "lake-slope", "station": "P1", "quantity": "pore_pressure"}
@@ -309,6 +311,7 @@ def service_alarms(filled_database):
         return list(c.execute(wanted).scalars())
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("bo_for_lake_slope")
 def test_alarms_of_the_service_hide_names_of_other_sites(filled_database, places, service_alarms):
     others = re.compile(r"north.bench|\b(?:E1|R1|G1)\b", re.IGNORECASE)
@@ -332,6 +335,7 @@ def test_alarms_of_the_service_hide_names_of_other_sites(filled_database, places
             assert WITHHELD not in text
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("bo_for_lake_slope")
 def test_other_spellings_of_an_alert_number_do_not_bypass_the_site_check(filled_database, places):
     """The route and the access rule must read the same number from an address."""
@@ -372,6 +376,7 @@ def alarm_with_addresses(filled_database):
         return c.execute(select(func.max(alert_table.c.id)).where(alert_table.c.site == "status")).scalar()
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("bo_for_lake_slope")
 def test_only_accounts_for_all_sites_read_mail_addresses(filled_database, places, alarm_with_addresses):
     own_places = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening"}

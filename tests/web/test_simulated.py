@@ -313,6 +313,7 @@ def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(databas
 PRINTED = Path(__file__).parents[2] / "docs/tutorial/first-slope.md"
 
 
+@pytest.mark.soak
 def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, capsys):
     """As printed, in their order; the service is left out, and people give their passwords in the environment."""
     monkeypatch.chdir(tmp_path)

@@ -79,6 +79,7 @@ def test_paused_collector_returns_to_its_previous_state(is_enabled):
         (gc.enable if before else gc.disable)()
 
 
+@pytest.mark.soak
 def test_command_starts_almost_without_collections():
     phases = int(run_program(START_OF_A_COMMAND)[-1].removeprefix("phases "))
     assert phases < 130, "each collection has two phases; without the pause there are more than 400"

@@ -269,6 +269,7 @@ def standard(tmp_path_factory):
     return cache(lambda name: read_stored(name, TRAPS[STANDARD], tmp_path_factory.mktemp("standard")))
 
 
+@pytest.mark.one_case_in(6)
 @pytest.mark.parametrize(("name", "trap"), list(cases()))
 def test_a_value_does_not_depend_on_how_it_is_stored(tmp_path, standard, name, trap):
     found = read_stored(name, trap, tmp_path)

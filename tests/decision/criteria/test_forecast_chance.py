@@ -151,6 +151,7 @@ def swing(now_s, inputs):
     return replace(inputs, forecasts=tuple(made) if turn % 4 else ())
 
 
+@pytest.mark.soak
 def test_forecast_lowers_no_level_and_a_higher_probability_raises_no_vote():
     raised = 0
     for seed in (6, 7):

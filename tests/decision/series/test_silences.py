@@ -77,6 +77,7 @@ def test_one_notice_opens_and_closes_for_readings_rarer_than_declared(every, hou
     assert rare[0][1]
 
 
+@pytest.mark.soak
 def test_logger_that_sends_once_a_day_may_be_silent_for_days():
     arrivals = {day * 24: list(range(day * 24 - 23, day * 24 + 1)) for day in range(1, 12)}
     looks = watch(make_site(), arrivals, 11 * 24 + 80)
@@ -92,6 +93,7 @@ def test_declared_silence_is_not_changed(declared):
     assert opened == {"3h": 16, "12h": 1}[declared]
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("lost", [0.1, 0.3, 0.6])
 def test_randomly_lost_readings_hardly_lengthen_the_silence(lost):
     chance = random.Random(3)
@@ -146,6 +148,7 @@ def watch_uploads(
     return decisions
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("interval", "readings_per_upload", "every_h", "window"),
     [

@@ -256,6 +256,7 @@ def test_later_readings_do_not_change_the_scores_of_parts(part):
     assert np.isfinite(before["G0"][300:450]).all()
 
 
+@pytest.mark.soak
 def test_the_budget_is_spent_on_parts_that_find_faults():
     assert COMPOSITES["rules"] == tuple(PARTS)
     assert not set(PARTS) & ({*list_detectors()} - {*COMPOSITES})
@@ -374,6 +375,7 @@ def test_training_counts_its_false_alarms_within_the_budget(tmp_path, detector):
     assert (scored.scores[0].threshold, scored.model_hash) == (card["threshold"], answer.model_hash)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("detector", ["ae"])
 def test_networks_score_from_the_file(tmp_path, detector):
     asked = training(tmp_path, detector, site(420, 2), budget=1.0)
@@ -417,6 +419,7 @@ def test_bad_requests_are_refused_with_a_reason(tmp_path):
         jobs.train(training(tmp_path, samples=site(60, 1)))
 
 
+@pytest.mark.soak
 def test_an_altered_or_foreign_checkpoint_is_refused(tmp_path):
     answer = jobs.train(training(tmp_path, samples=site(1500, 6)))
     path = Path(answer.checkpoint)
@@ -437,6 +440,7 @@ def test_kinds_follow_from_earlier_readings_alone():
     assert name_kinds(np.array([6, -6, 6])) == ["spike", "unknown", "unknown"]
 
 
+@pytest.mark.soak
 def test_bench_reports_every_detector_at_one_budget():
     samples = {name: build_series(*one, DAY) for name, one in site(1500, 4).items()}
     found = run_bench(samples, ["rules", "rules+checks"], 0.3, range(1))

@@ -102,6 +102,7 @@ def read_logger(path: Path) -> Iterator[tuple[float, float]]:
             yield (datetime(int(f[1]), 1, 1, tzinfo=UTC) + since).timestamp(), float(f[5])
 
 
+@pytest.mark.soak
 def test_a_pressure_sensor_that_fails_alarms_and_is_stuck(measured: Measured) -> None:
     """Bowdoin: from 2017-02-04 00:30 on the logger writes -99999 for it."""
     path = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat")
@@ -179,6 +180,7 @@ def baijiabao(measured):
     return {"BJB": (times, rows["Total"].tolist())}
 
 
+@pytest.mark.soak
 def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):
     card = jobs.train(DetectorTraining("rules", japan, DAY, tmp_path)).card
     assert card["validation_months"] > 150
@@ -199,6 +201,7 @@ def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
     assert rules["recall_by_kind"]["spike"] >= 0.7
 
 
+@pytest.mark.soak
 def test_a_site_without_history_finds_faults_within_the_budget(japan):
     """What a fresh site is served: thresholds that were carried over, on stations of which it has seen nothing."""
     samples = {name: build_series(*one, DAY) for name, one in japan.items()}
@@ -234,6 +237,7 @@ def score(samples):
     return jobs.score(ScoringRequest("rules", samples, 3600.0))
 
 
+@pytest.mark.soak
 def test_faults_of_the_simulated_slope_are_found_without_false_alarms():
     faults = (
         InstrumentFault("spike", "G1", START + 1000 * HOUR, START + 1001 * HOUR, 400.0),
@@ -260,6 +264,7 @@ def test_faults_of_the_simulated_slope_are_found_without_false_alarms():
     }
 
 
+@pytest.mark.soak
 def test_acceleration_to_failure_is_a_movement_of_every_station_of_the_mass():
     model = SlopeModel(3, 4, START, duration=timedelta(days=60), faults=())
     onset_s = model.onset_at.timestamp()

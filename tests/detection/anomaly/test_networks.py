@@ -134,6 +134,7 @@ def test_a_series_of_another_quantity_and_a_silent_gauge_are_scored_without_an_e
     assert np.isnan(detector.score(tilt)["T1.tilt_x"]).all()
 
 
+@pytest.mark.soak
 def test_stations_that_measure_different_quantities_are_trained_together():
     samples = make_site(stations=2)
     times_s, rng = np.arange(CELLS) * DAY, np.random.default_rng(1)

@@ -207,6 +207,7 @@ def test_clock_jump_of_a_few_seconds_does_not_stop_the_escalation(
         print(f"{backend}: {hours:+d} h for some seconds: told again after {time.monotonic() - set_back_from:.0f} s")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("way", with_soak("paused", "suspended"))
 def test_halted_machine_continues_without_alarms_about_the_halt(
     sqlite_url, mosquitto, tmp_path, receiver, monkeypatch, way

@@ -151,6 +151,7 @@ def test_faults_of_any_quantity_are_found_and_named_on_the_page(database: Databa
     assert {station: reasons for station, reasons in said.items() if reasons} == wanted
 
 
+@pytest.mark.soak
 def test_a_stuck_instrument_is_listed_while_its_readings_stay_equal(database: Database) -> None:
     """It is found once; three days later the board called it well, and it still stood."""
     ends = FAULT + 24 * 5
@@ -196,6 +197,7 @@ def test_a_wrong_unit_is_listed_until_the_readings_are_as_before(database: Datab
     assert [one for one in list_findings(database) if "unit" in one[3]] == [], "it speaks as before"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("word", ["work", "unit", *in_soak("dismissed", "other cause")])
 def test_a_label_or_work_on_the_station_ends_a_wrong_unit(database: Database, word: str) -> None:
     """Who confirms that it is the unit leaves it on the board."""
@@ -218,6 +220,7 @@ def test_a_label_or_work_on_the_station_ends_a_wrong_unit(database: Database, wo
     assert any(state == "unusable" for _, state, *_ in list_findings(database)) == (word == "unit")
 
 
+@pytest.mark.soak
 def test_a_lasting_fault_is_found_in_a_batch_that_is_twenty_days_late(database: Database) -> None:
     """The first look went 60 intervals back; what began before was never found."""
     stations = TILTED | PRESSED
@@ -243,6 +246,7 @@ def test_a_lasting_fault_is_found_in_a_batch_that_is_twenty_days_late(database: 
     assert "not scored: " not in anomaly.run(database, CONFIG, site, START + (ends + 24 * 5) * HOUR)
 
 
+@pytest.mark.soak
 def test_a_factor_of_the_motion_raises_no_threshold_of_other_quantities(database: Database, site: Site) -> None:
     serve(database, site, STATIONS, range(FAULT), spoil)
     tell(database, set_factor, site, "rules", 1.4, Actor("ada", "person"), "tried", START + FAULT * HOUR)
@@ -253,6 +257,7 @@ def test_a_factor_of_the_motion_raises_no_threshold_of_other_quantities(database
     assert {(r["quantity"] == "displacement", r["factor"]) for r in rows} == {(True, 1.4), (False, 1.0)}
 
 
+@pytest.mark.soak
 def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: Database, site: Site) -> None:
     """To the last bit, threshold and words with them."""
     a = anomaly_table.c
@@ -280,6 +285,7 @@ def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: D
     assert list_rows() == with_others
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_the_number_of_statements_does_not_grow_with_the_quantities(database: Database) -> None:
     asked: list[str] = []

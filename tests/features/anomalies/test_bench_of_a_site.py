@@ -18,6 +18,7 @@ VOTES = criterion("anomaly", id="strange", stations=["G*"], role="witness", leve
 TEXT = SITE.replace('detectors = ["rules", "ae"]', PLAN) + VOTES
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the command's own rule, whatever the database
 def test_the_bench_of_a_site_stores_a_test(database, tmp_path, monkeypatch, capsys):
     site = parse_site(TEXT, "jobs.toml")

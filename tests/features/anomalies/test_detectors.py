@@ -114,6 +114,7 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     assert "rules" in training.run(database, service, with_plan(site, "rules", budget=2.0), later)
 
 
+@pytest.mark.soak
 def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Database, service: ServiceConfig) -> None:
     site = declare(database, SITE + WITNESS, "rules", "flatline", "replay", budget=1.0)
     now = fill(database, site, 900)

@@ -97,6 +97,7 @@ def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
     assert ask(watched, load_factors, site) == {"rules": 1.0}
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowly(watched, tmp_path, capsys):
     number = say(watched, ["dismissed"] * 9)

@@ -75,6 +75,7 @@ def findings(database: Database) -> list[tuple[str, str]]:
         return [(r["state"], r["reason"]) for r in load_view(c, "instrument_findings", site="kinds", instrument="T1")]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_gap_is_stored_without_a_notice_and_late_readings_remove_it(database, site, at_once):
     add(database, range(FROM))

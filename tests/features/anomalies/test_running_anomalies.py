@@ -80,6 +80,7 @@ def begun(database: Database, site: Site) -> Site:
     return site
 
 
+@pytest.mark.soak
 def test_many_runs_find_the_same_as_one_run(database, begun, monkeypatch):
     with monkeypatch.context() as warm:  # nothing but new readings is read
         warm.setattr(anomaly_state, "load_samples", lambda *_: pytest.fail("the whole window is read again"))
@@ -182,6 +183,7 @@ def stepped(database: Database, site: Site, monkeypatch: pytest.MonkeyPatch) -> 
     return replace(site, anomaly=replace(site.anomaly, detectors=("rules",)))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("is_made_anew", [False, True])
 def test_echoes_keep_their_scores_and_are_the_same_after_a_restart(database, stepped, is_made_anew):
     for day in range(178, 225, 3):
@@ -215,6 +217,7 @@ def test_no_score_is_an_echo_where_anomalies_count_for_the_level(database: Datab
     assert not list_over(database, alerted=False)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("is_made_anew", [False, True])
 def test_a_dismissed_alarm_has_no_echoes_until_it_is_confirmed(database, stepped, is_made_anew):
     """A false alarm must not hide a true one: somebody said snow, and what came weeks later was reported to nobody."""

@@ -51,6 +51,7 @@ def check_board(slope):
     assert "check power, antenna and radio" not in board[: board.index("seen from a safe place")]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("interval", "received_at"),
     [

@@ -71,6 +71,7 @@ def test_every_instrument_speaks_its_quantity():
     assert (seen["T1"], seen["W1"]) == ({"tilt_x_mrad", "tilt_y_mrad"}, {"reservoir_level_m"})
 
 
+@pytest.mark.soak
 def test_noise_of_a_control_station_has_the_stated_size_and_correlation():
     model = SlopeModel(seed=9, duration=timedelta(days=300), faults=(), fails=False, flicker_mm=(0.0, 0.0, 0.0))
     enu = np.array([s.payload["gnss"]["enu_mm"] for s in model.samples() if s.station == "C1"])

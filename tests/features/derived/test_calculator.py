@@ -213,6 +213,7 @@ def test_notes_of_a_site_that_cannot_keep_up_stay_few(database: Database, monkey
     assert (len(bench.read()), len(bench.read("P1.displacement")), count_notes(bench)) == (60, 60, 0)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", [0, *in_soak(1, 2)])
 def test_a_window_that_is_kept_in_memory_gives_what_one_that_is_read_gives(database: Database, seed: int) -> None:
     """Values by one calculator that lives on, with late, corrected and offset readings, and by a new one each time."""

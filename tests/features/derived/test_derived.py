@@ -163,6 +163,7 @@ def test_it_votes_as_one_witness_with_what_it_rests_on(database: Database) -> No
     assert evaluate_site(bench.db, bench.site, bench.now, "tick").decision.level == 1
 
 
+@pytest.mark.soak
 def test_values_in_any_order_and_together_come_to_the_same(database: Database) -> None:
     derived = [
         DISTANCE,
@@ -210,6 +211,7 @@ def test_values_in_any_order_and_together_come_to_the_same(database: Database) -
     assert len(found[0][2]) == 21
 
 
+@pytest.mark.soak
 @ON_BOTH
 def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: Database) -> None:
     bench = Bench(database)

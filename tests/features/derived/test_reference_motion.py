@@ -62,6 +62,7 @@ def test_reference_that_slides_with_its_stations_is_asked_about_within_one_windo
     assert f"the reference REF1 moves with the stations measured against it ({followers})" in text
 
 
+@pytest.mark.soak
 def test_page_says_that_the_level_is_relative(database: Database) -> None:
     site = parse_site(write(ONE, name="slide"), "b.toml")
     replay(database, site, dict.fromkeys(("G1", "G2", "REF1"), rise(30, 0.0, 60.0)), 54, 0.5, 3)
@@ -73,6 +74,7 @@ def test_page_says_that_the_level_is_relative(database: Database) -> None:
     assert "the reference REF1 moves with the stations measured against it" in page
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("name", "motions"),
     [
@@ -113,6 +115,7 @@ def test_repeated_common_jumps_are_motion() -> None:
     assert condition.level == 2
 
 
+@pytest.mark.soak
 def test_condition_closes_when_the_reference_has_come_to_rest() -> None:
     site = parse_site(write(ONE), "b.toml")
     slide = [min(max(0, hour - 30), 30) * 60.0 / 24.0 for hour in range(160)]

@@ -174,6 +174,7 @@ def rise(at: int, size: float, per_day: float = 0.0) -> Motion:
     return lambda h: (size + (h - at) * per_day / 24.0) * (h >= at)
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.parametrize(
     ("name", "motions", "raised"),
     [
@@ -221,6 +222,7 @@ def test_a_reference_that_stands_still_clears_all_that_move_alike() -> None:
     assert (found, move_alike(rovers, [], others_move=False)) == ([False, True, False, True], True)
 
 
+@pytest.mark.soak
 @tabulated("references", [("REF1",), ("REF1", "REF2")])
 def test_a_reference_that_falls_silent_is_the_one_cause_named_once(
     database: Database, references: tuple[str, ...]

@@ -85,6 +85,7 @@ def config(tmp_path: Path, monkeypatch) -> ServiceConfig:
     return ServiceConfig.model_validate({"paths": {"inbox": f"{tmp_path}/inbox", "models": f"{tmp_path}/models"}})
 
 
+@pytest.mark.soak
 def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(database, config, tmp_path):
     create_schema(f"sqlite:///{tmp_path}/alone.db")
     apart = Database(f"sqlite:///{tmp_path}/alone.db")  # a checkpoint of the same weights is one checkpoint
@@ -161,6 +162,7 @@ def test_a_slow_series_drives_a_fast_one_where_the_site_names_it(database: Datab
     assert read == [None, {"C1.crack_opening"}]
 
 
+@pytest.mark.soak
 def test_a_panel_in_pieces_stores_no_state(database: Database, config: ServiceConfig, monkeypatch) -> None:
     site = declare("pieces", {"G1": DAY, "G2": DAY, "G3": DAY}, ("1d",))
     fill(database, site, {DAY: 60})

@@ -101,6 +101,7 @@ def slope(database: Database) -> Slope:
     return Slope(database)
 
 
+@pytest.mark.soak
 @ON_BOTH
 def test_a_checkpoint_is_active_at_once_and_retired_when_a_newer_one_has_issued(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
@@ -123,6 +124,7 @@ def test_a_checkpoint_is_active_at_once_and_retired_when_a_newer_one_has_issued(
     assert {r["model_hash"] for r in rows} == {"", A, B}, "what the old one forecast stays"
 
 
+@pytest.mark.soak
 def test_checkpoints_of_other_series_do_not_replace_each_other(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     slope.register(A, now, stations=["G0.displacement"])
@@ -150,6 +152,7 @@ def test_a_network_is_trained_again_when_the_newest_is_a_week_old(slope: Slope, 
     assert why(28) == []
 
 
+@pytest.mark.soak
 def test_intervals_that_do_not_hold_are_alarmed_whichever_model_is_shown(slope: Slope) -> None:
     key = "health:forecast.86400:coverage"
     for day in range(30):
@@ -182,6 +185,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+@pytest.mark.soak
 def test_combined_is_shown_and_a_network_is_stored_and_never_shown(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     slope.register(A, now)
@@ -198,6 +202,7 @@ def test_combined_is_shown_and_a_network_is_stored_and_never_shown(slope: Slope,
     assert all(x.q025 <= x.q10 <= x.q50 <= x.q90 <= x.q975 for x in facts)
 
 
+@pytest.mark.soak
 @ON_BOTH
 def test_a_kill_within_a_scoring_loses_nothing_and_scores_nothing_twice(slope: Slope, in_process) -> None:
     run.run(slope.database, slope.config, slope.site, fill(slope.database, slope.site, 200))
@@ -220,6 +225,7 @@ def test_a_kill_within_a_scoring_loses_nothing_and_scores_nothing_twice(slope: S
     assert run.score_observed(slope.database, slope.config, slope.site, later).startswith("0 scored")
 
 
+@pytest.mark.soak
 def test_a_killed_issue_stores_nothing_and_the_next_process_issues_the_same(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 120)
     url = slope.database.url.render_as_string(hide_password=False)
@@ -263,6 +269,7 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     assert (facts["coverage_80"], facts["crps"], facts["mae"]) == (1.0, None, 1.0)
 
 
+@pytest.mark.soak
 def test_models_are_listed_and_compared_on_the_same_targets(slope: Slope, tmp_path: Path, capsys) -> None:
     config = write_service(tmp_path, slope.database, SITE)
 

@@ -74,6 +74,7 @@ def config(tmp_path, monkeypatch) -> ServiceConfig:
     return ServiceConfig.model_validate({"paths": {"inbox": f"{tmp_path}/inbox", "models": f"{tmp_path}/models"}})
 
 
+@pytest.mark.soak
 def test_page_status_sql_forecast_run_and_core_name_the_same_date(database, config, tmp_path, capsys) -> None:
     text = write_site()
     site = parse_site(text, "first.toml")

@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from monitor.cli.main import run_command
 from monitor.features.forecasts import run
 from monitor.models import first_runs
@@ -61,6 +63,7 @@ def declare_first(database: Database, models=("gru",), intervals_s=GNSS):
     return site
 
 
+@pytest.mark.soak
 def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(compute, "run", cross)
     site = declare_first(database)

@@ -123,6 +123,7 @@ def test_forecasts_behind_the_failure_window_of_the_movement_page_are_withheld(d
     ]
 
 
+@pytest.mark.soak
 def test_forecasts_are_issued_scored_and_shown_once(database, config, site, monkeypatch):
     now = fill(database, site, 200)
     move(database, "G1", now - timedelta(hours=2), "creep")
@@ -251,6 +252,7 @@ def check_past(database: Database, now: datetime, said: str) -> None:
     assert latest == [], "no forecast of the past is served"
 
 
+@pytest.mark.soak
 def test_the_past_is_scored_again_when_the_record_has_doubled(database, config, site):
     site, f = replace(site, forecast=replace(site.forecast, models=())), forecast.c
     seen, before = list[datetime](), 0

@@ -69,6 +69,7 @@ def test_a_peer_sees_nothing_after_the_origin_and_no_gaps(library):
     assert all(one.size <= 121 for one in StandIn.seen[: 2 * STATIONS])
 
 
+@pytest.mark.soak
 def test_all_are_scored_on_the_same_pairs_as_the_newest_value_by_hand(library):
     panel = panel_of(draw())
     told = []
@@ -85,6 +86,7 @@ def test_all_are_scored_on_the_same_pairs_as_the_newest_value_by_hand(library):
     assert "fold 1: AutoETS, 5 origins of 2 stations" in told
 
 
+@pytest.mark.soak
 def test_what_a_peer_cannot_fit_is_left_out_and_the_rest_is_scored(library):
     values = draw()
     values[:, 1] -= 2e5  # the second station: it gives up there
@@ -130,6 +132,7 @@ def test_the_verb_prints_a_row_for_each_model_and_peer(library, tmp_path, capsys
     assert {(one["model"], one["horizon"]) for one in lines} >= {("Theta", "7d"), ("combined", "1d"), ("line", "1d")}
 
 
+@pytest.mark.soak
 def test_what_is_not_installed_is_one_line_and_the_rest_is_printed(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("monitor.features.forecasts.cli.models.is_installed", lambda _: False)
     assert extras.EXTRAS[peers.LIBRARY][1] == "compare"

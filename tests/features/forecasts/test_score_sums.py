@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import insert, select, text
 
 from monitor.features.forecasts.queries.forecasts import ForecastScore, add_forecasts, add_scores
@@ -111,6 +112,7 @@ def draw_score(r, row):
     return ForecastScore(row.id, row.target_at, 3.0, *errors, *scores, crps, pit, situation)
 
 
+@pytest.mark.soak
 def test_views_of_scores_answer_as_if_all_scores_were_read(database):
     r = random.Random(database.engine.dialect.name)
     stations = [("s", k, "displacement_north") for k in ("A", "B", "C")]

@@ -116,6 +116,7 @@ def report(db, station, kind, hours=1.0, *, quantity="displacement_downslope", d
         add_anomalies(c, [AnomalyRow(series, NOW - hours * HOUR, detector, 9.0, 4.0, 0.1, kind, True)], NOW)
 
 
+@pytest.mark.soak
 def test_imported_readings_do_not_change_the_usual_delay(database):
     """As in the demonstration: weeks come at once, then the present; nobody must set a clock, that day or the next."""
     rows = []
@@ -129,6 +130,7 @@ def test_imported_readings_do_not_change_the_usual_delay(database):
     assert [hours for hours in looks if find_clock(database, rows, NOW + hours * HOUR)] == []
 
 
+@pytest.mark.soak
 def test_clock_that_is_wrong_since_an_outage_stays_found(database):
     """A reading a minute; the link is gone for twelve hours, its backlog comes at once, the clock is two hours late."""
     minute, rows = timedelta(minutes=1), []
@@ -189,6 +191,7 @@ def test_common_finding_is_one_notice_that_ends(bench):
     assert battery["state"] == "returned_unacknowledged", "a new battery ends the notice"
 
 
+@pytest.mark.soak
 def test_dying_battery_is_one_notice_until_its_replacement(bench):
     def told(name):
         with bench.read() as c:

@@ -333,6 +333,7 @@ def list_told(database):
         return sorted(set(rows.scalars()))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("wrong_by", with_soak(-timedelta(weeks=1024), HOUR))
 def test_wrong_clock_of_a_logger_is_one_notice(database, wrong_by):
     play(database, list_readings_clock(wrong_by, NOW), NOW - LOOK, NOW + 4 * HOUR)
@@ -342,6 +343,7 @@ def test_wrong_clock_of_a_logger_is_one_notice(database, wrong_by):
     assert acts["G1"] == ("stale", "set the clock of the logger")
 
 
+@pytest.mark.soak
 def test_instruments_in_maintenance_or_silent_do_not_prevent_a_common_notice(database):
     def declare(at):
         if at == NOW - HOUR:
@@ -354,6 +356,7 @@ def test_instruments_in_maintenance_or_silent_do_not_prevent_a_common_notice(dat
     assert {k for k in keys(database) if k.endswith("clock")} == {"health:instrument:logger:L1:clock"}
 
 
+@pytest.mark.soak
 def test_wrong_clock_of_one_instrument_is_a_notice_about_it(database):
     rows = list_readings_clock(timedelta(0), NOW, names=("G2", "G3", "G4")) + list_readings_clock(
         HOUR, NOW, names=("G1",)
@@ -362,6 +365,7 @@ def test_wrong_clock_of_one_instrument_is_a_notice_about_it(database):
     assert {k for k in keys(database) if k.endswith("clock")} == {"health:instrument:G1:clock"}
 
 
+@pytest.mark.soak
 def test_finding_of_a_clock_ends_after_a_few_right_readings(database):
     rows = list_readings_clock(timedelta(0), NOW, names=("G2", "G3", "G4")) + list_readings_clock(
         HOUR, NOW, names=("G1",)
@@ -373,6 +377,7 @@ def test_finding_of_a_clock_ends_after_a_few_right_readings(database):
     assert "health:instrument:G1:clock" in list_told(database)
 
 
+@pytest.mark.soak
 def test_backlog_of_a_gateway_is_not_a_late_clock(database):
     """Three days, the oldest first, within three hours, and live readings behind them."""
     gone, back, found = NOW - 4 * DAY, NOW - DAY, set()

@@ -96,6 +96,7 @@ def test_backlog_in_parts_has_the_result_of_single_updates(monkeypatch):
     assert state == one_by_one
 
 
+@pytest.mark.soak
 def test_cache_changes_no_result():
     """Towards a failure, and after a correction of the whole path."""
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))

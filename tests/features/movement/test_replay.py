@@ -86,6 +86,7 @@ def backtest(db, site, days=FAILS, **terms):
     return card.runs[0]
 
 
+@pytest.mark.soak
 def test_two_of_three_stations_raise_every_level_before_the_failure(light):
     site = slope(WITNESS, *THREE)
     store(light, site, readings("A"), readings("B"), readings("C", moves=False))
@@ -101,6 +102,7 @@ def test_two_of_three_stations_raise_every_level_before_the_failure(light):
     assert {name for name, _ in run.windows.looks} == {"A.displacement", "B.displacement", "C.displacement"}
 
 
+@pytest.mark.soak
 def test_stations_of_one_logger_are_one_witness(light):
     site = slope(WITNESS, moving("A", logger="L"), moving("B", logger="L"), moving("C"))
     store(light, site, readings("A"), readings("B"), readings("C", moves=False))
@@ -109,6 +111,7 @@ def test_stations_of_one_logger_are_one_witness(light):
     assert {p.first.station for p in run.windows.periods if p.first_trusted} == {"A", "B"}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("quantity", ["crack_opening", "displacement_distance", "displacement_downslope"])
 def test_scalar_series_vote_alone_and_together_with_others(light, quantity):
     along = {quantity: (1.0, 1.0)}
@@ -170,6 +173,7 @@ def test_replay_computes_the_windows_of_the_service(light, until):
     assert max(levels) >= 1
 
 
+@pytest.mark.soak
 def test_replay_uses_no_later_reading(light):
     site = slope(WITNESS, *THREE)
     store(light, site, readings("A"), readings("B"))
@@ -181,6 +185,7 @@ def test_replay_uses_no_later_reading(light):
     ]
 
 
+@pytest.mark.soak
 def test_stored_windows_are_used_as_known_then(light):
     site = slope(WITNESS, *THREE)
     store(light, site, readings("A"), readings("B"))
@@ -215,6 +220,7 @@ def test_stations_without_readings_of_motion_have_a_reason(light):
     assert "was known in that time" in score.not_computed
 
 
+@pytest.mark.soak
 def test_drill_raises_the_levels_of_failure_windows():
     site = slope(WITNESS, *THREE)
     steps = rehearse(site, DrillOptions(), lambda: True)

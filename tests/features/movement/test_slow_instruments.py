@@ -61,6 +61,7 @@ def load_stages(database, station):
     return [dict(row) for row in ask(database, load_view, "movement_history", station=station, order_by=["at"])]
 
 
+@pytest.mark.soak
 def test_slow_instrument_neither_degrades_the_site_nor_makes_its_movement_unknown(database):
     surveys = [FIRST_SURVEY + n * SURVEY_EVERY for n in range(7)]
     solutions = (surveys[-1] - START) // GNSS_EVERY + 1

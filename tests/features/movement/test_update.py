@@ -102,6 +102,7 @@ def rows(db, view, **where):
     return [dict(r) for r in found if all(r[k] == v for k, v in where.items())]
 
 
+@pytest.mark.soak
 def test_window_is_issued_for_an_acceleration_and_withdrawn_when_it_stops(database):
     begin(database, 95)
     assert step(database, 95).updated == ("A.displacement",)
@@ -150,6 +151,7 @@ def spell_day(day):
     return at(day).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+@pytest.mark.soak
 def test_assessments_missed_during_an_interruption_are_made_later(database, tmp_path, sqlite_template):
     shutil.copy(sqlite_template, tmp_path / "other.db")
     steady = Database(f"sqlite:///{tmp_path}/other.db")

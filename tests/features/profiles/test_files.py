@@ -137,6 +137,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("name", FORMS)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=READINGS)
@@ -153,6 +154,7 @@ def test_a_survey_of_each_form_gives_the_numbers_that_were_drawn(name, drawn):
     assert choose_reader(Path(name)) == "profile"
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("name", FORMS)
 def test_a_file_stores_what_json_stores_and_the_same_again_nothing(name):
     write, profile = FORMS[name]

@@ -254,6 +254,7 @@ def test_notes_of_a_borehole_without_a_profile_are_deleted(database: Database) -
     assert count_notes(bench) == 0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", with_soak(0, 1))
 def test_surveys_that_are_held_in_memory_give_what_surveys_that_are_read_give(
     database: Database, monkeypatch: pytest.MonkeyPatch, seed: int

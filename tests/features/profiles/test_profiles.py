@@ -123,6 +123,7 @@ def test_views_and_page_show_the_depth_of_slip(database):
         assert "/sites/bench/profiles" in client.get("/sites/bench").text
 
 
+@pytest.mark.soak
 @ON_BOTH
 def test_a_criterion_reads_the_rate_at_the_depth_of_slip(database):
     rate = site_text.criterion("level", series="I1.slip_rate", yellow={"over": 0.1}, red={"over": 5.0})
@@ -236,6 +237,7 @@ def test_depths_that_are_read_again_soon_belong_to_the_survey_before(database, w
     assert days == pytest.approx([0.0, 7.0, 7.4, 14.0])
 
 
+@pytest.mark.soak
 @tabulated(
     ("columns", "why"),
     [
@@ -292,6 +294,7 @@ def list_wrong(bench, name):
     return [str(one.text) for one in findings if one.is_wrong]
 
 
+@pytest.mark.soak
 def test_survey_with_missing_depths_is_reported_and_moves_no_level(database):
     yellow = site_text.criterion("level", series="I1.slip_rate", yellow={"over": 0.5}, author="test", reason="test")
     bench, rng = Bench(database, PROBE, criterion=yellow), random.Random(6)

@@ -62,6 +62,7 @@ def reduce(profile: Profile, surveys) -> list:
     return [subtract_zero(profile, one, read[0]) for one in read]
 
 
+@pytest.mark.soak
 def test_slip_is_found_within_one_interval_of_where_it_was_drawn():
     """Bias, spiral and noise of a hand-held probe; 1 to 6 mm a week."""
     rng, hits, sizes = random.Random(7), 0, []
@@ -78,6 +79,7 @@ def test_slip_is_found_within_one_interval_of_where_it_was_drawn():
     assert sum(sizes) / len(sizes) < 0.15
 
 
+@pytest.mark.soak
 @tabulated(
     "terms",
     [
@@ -120,6 +122,7 @@ def write_digits(surveys, digit_mm):
     ]
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("count", [20, 60, 120])
 @pytest.mark.parametrize("digit_mm", [0.01, 0.02, 0.1])
 def test_a_profile_at_rest_shows_no_slip(count, digit_mm):

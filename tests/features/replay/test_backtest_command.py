@@ -75,6 +75,7 @@ def test_backtest_of_a_file_with_a_site_file_needs_no_database(files, tmp_path, 
     assert "each criterion alone" in out
 
 
+@pytest.mark.soak
 def test_invalid_arguments_are_one_line_of_error(files, tmp_path, capsys):
     data, site = files
     base = ("--data", data, "--site-file", site)
@@ -160,6 +161,7 @@ def test_counter_declared_as_sums_is_rejected(tmp_path, capsys, stamp, status):
     assert (found, "is its rain what the site file says?" in err) == (status, bool(status)), err
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.parametrize(("names", "status"), [(("G1",), 0), (("G1", "g1"), 0), (("g1",), 1), (("G2", "g1"), 1)])
 def test_readings_of_undeclared_stations_are_reported(tmp_path, capsys, names, status):
     at = [START + timedelta(days=k) for k in range(40)]

@@ -4,6 +4,8 @@ import json
 import random
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from monitor.cli.main import run_command
 from tests.data.site_text import criterion, head, series, station
 
@@ -44,6 +46,7 @@ def make_slope(seed=4):
     return rain, moved, events
 
 
+@pytest.mark.soak
 def test_scorecard_compares_published_physical_and_learned_thresholds(tmp_path, capsys):
     rain, moved, events = make_slope()
     lines = ["time,station,quantity,value"]

@@ -343,6 +343,7 @@ def test_report_is_mailed_as_html_if_pdf_is_not_installed(database, mail, monkey
     assert [a.get_content_type() for a in message.iter_attachments()] == ["text/html"]
 
 
+@pytest.mark.soak
 @STORY_ON_SQLITE
 @pytest.mark.slow
 def test_pdf_is_made_without_loading_anything(database):

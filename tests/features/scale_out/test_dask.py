@@ -202,6 +202,7 @@ def test_job_of_a_lost_worker_runs_again_on_another_one(dask: TestCluster, tmp_p
     assert len(before.read_text().split()) == 1, "a finished job does not run again if its worker is lost"
 
 
+@pytest.mark.soak
 def test_missing_certificate_or_scheduler_is_one_line_of_error(dask, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_TIMEOUT_S", 1.0)
     for unreachable in (DaskCluster("tcp://127.0.0.1:1"), DaskCluster(dask.cluster.address.replace("tls", "tcp"))):

@@ -46,6 +46,7 @@ def facts(database, site, now):
     return ask(database, load_footprint_facts, site.id, MAY_7 - timedelta(days=1), now)
 
 
+@pytest.mark.soak
 def test_the_index_beside_the_network_is_said_and_kept_as_a_file(database, config, drawn):
     site = make_site(database, "bench")
     for name in "ab":
@@ -59,6 +60,7 @@ def test_the_index_beside_the_network_is_said_and_kept_as_a_file(database, confi
     assert any("by an index of red and green, beside the network: 1 (" in one for one in said), said
 
 
+@pytest.mark.soak
 def test_one_image_serves_two_sites(database, config, drawn):
     now = MAY_12 + timedelta(hours=3)
     north, south = make_site(database, "north"), make_site(database, "south", "S1")
@@ -84,6 +86,7 @@ def test_the_elevation_model_of_a_scene_becomes_the_ground_of_the_map_once(datab
     assert relief.read_bytes() == b"of a person"
 
 
+@pytest.mark.soak
 def test_one_image_by_two_names_is_read_once(database, config, drawn):
     site = make_site(database, "bench")
     for name in ("first", "second"):
@@ -94,6 +97,7 @@ def test_one_image_by_two_names_is_read_once(database, config, drawn):
     assert inbox.run(database, config, site, MAY_12 + timedelta(hours=5)) == IDLE
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("door", ["compute_fingerprint", "_is_scene"])
 def test_a_folder_that_may_not_be_read_stops_no_other(database, config, drawn, monkeypatch, door):
     site = make_site(database, "bench")

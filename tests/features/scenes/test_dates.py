@@ -124,6 +124,7 @@ def check_series(database, root):
     assert {found["G1", "ndvi", day].received_at[:16] for day in days} == {f"{day}T13:00" for day in days}
 
 
+@pytest.mark.soak
 def test_where_no_network_reads_a_scene_the_index_finds_change_that_never_counts(database, config, drawn):
     """Also against a date that a network has read; and the network's test stands as it stood."""
     site = add_site(database)

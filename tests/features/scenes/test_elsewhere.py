@@ -72,6 +72,7 @@ def test_scene_elsewhere_waits_and_names_the_site_of_its_ground(database, config
     assert ask(database, load_scenes, "bench") == []
 
 
+@pytest.mark.soak
 def test_scene_is_read_after_the_coordinates_of_the_site_were_corrected(database, config, scene):
     wrong = add_site(database, OTHER)
     arrive(config, scene, "after")
@@ -82,6 +83,7 @@ def test_scene_is_read_after_the_coordinates_of_the_site_were_corrected(database
     assert list_alerts(database) == [("scene:after", "returned_unacknowledged")]
 
 
+@pytest.mark.soak
 def test_add_refuses_a_scene_elsewhere_until_a_person_confirms_it(database, config, scene, tmp_path, capsys):
     add_site(database, OTHER)
     write_site_files(tmp_path, bench=OTHER, north=SITE)

@@ -61,6 +61,7 @@ def alerts(database):
         return {r.key: r.state for r in c.execute(select(a.key, a.state).where(a.closed_at.is_(None)))}
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox):
     for day, boxes in ((7, []), (12, [SCAR]), (17, [LARGER])):
@@ -274,6 +275,7 @@ def test_an_answer_that_names_what_is_no_part_of_the_question_is_refused(
         assert c.execute(select(func.count()).select_from(observation)).scalar() == 0
 
 
+@pytest.mark.soak
 def test_a_scene_that_no_network_knows_so_fine_is_read_coarser_and_is_advice(
     database, database_url, tmp_path, monkeypatch
 ):

@@ -116,6 +116,7 @@ def undisturbed(sqlite_template, inbox):
     return list_rows(f"sqlite:///{copy}"), read_files(inbox)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("place", PLACES)
 def test_a_kill_between_files_and_rows_leaves_each_row_once(database_url, inbox, undisturbed, place):
     rows, files = undisturbed
@@ -154,6 +155,7 @@ def read(database, tmp_path, monkeypatch):
     return make, folder, cut
 
 
+@pytest.mark.soak
 def test_what_fails_is_tried_again_after_a_while(read, monkeypatch):
     make, folder, _ = read
     assert is_making(folder)
@@ -182,6 +184,7 @@ def test_what_fails_is_tried_again_after_a_while(read, monkeypatch):
     assert not (folder / MAKING).exists()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("replaced", [True, False])
 def test_an_image_of_another_scene_or_that_cannot_be_read_costs_the_picture_alone(read, tmp_path, replaced):
     (make, folder, _), scene = read, tmp_path / "inbox" / "bench" / "a"
@@ -197,6 +200,7 @@ def test_an_image_of_another_scene_or_that_cannot_be_read_costs_the_picture_alon
     assert not left & {NOT_MADE, MAKING, "preview.png"}
 
 
+@pytest.mark.soak
 def test_a_scene_that_was_delivered_again_before_its_files_gets_them(read):
     make, folder, _ = read
     config, site, (row,), _ = make.args
@@ -204,6 +208,7 @@ def test_a_scene_that_was_delivered_again_before_its_files_gets_them(read):
     assert {"run.json", "preview.png"} <= {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.soak
 def test_the_worker_that_cuts_tiles_says_why_files_lack(read):
     _, folder, cut = read
     (folder / MAKING).write_text("[")
@@ -211,6 +216,7 @@ def test_the_worker_that_cuts_tiles_says_why_files_lack(read):
     assert "making.json: cannot be read" in (folder / NOT_MADE).read_text()
 
 
+@pytest.mark.soak
 def test_the_worker_that_cuts_tiles_makes_the_files(read, tmp_path, monkeypatch):
     _, folder, cut = read
     asked = []

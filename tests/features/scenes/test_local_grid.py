@@ -43,6 +43,7 @@ def shapes(answer):
     return [{k: v for k, v in one.items() if k != "polygon_id"} for one in answer["polygons"]]
 
 
+@pytest.mark.soak
 def test_a_file_in_the_mines_grid_gives_the_footprints_of_the_same_image_in_utm(tmp_path, capsys, drawn):
     site = tmp_path / "bench.toml"
     site.write_text(SITE + CRS)
@@ -94,6 +95,7 @@ def test_an_affine_that_cannot_be_meant_is_refused_with_its_key(words, said):
         parse_site(SITE + f"[crs]\nlocal = {{ {words} }}\n", "bench.toml")
 
 
+@pytest.mark.soak
 def test_the_watched_folder_places_compares_and_goes_on(tmp_path, database, database_url, monkeypatch, drawn):
     work_here(monkeypatch)
     monkeypatch.setattr(inbox, "SETTLED_S", 0.0)
@@ -117,6 +119,7 @@ def test_the_watched_folder_places_compares_and_goes_on(tmp_path, database, data
     assert compared["cautions"] == []
 
 
+@pytest.mark.soak
 def test_the_verb_that_compares_places_them(tmp_path, capsys, drawn):
     site = tmp_path / "bench.toml"
     site.write_text(SITE + CRS)

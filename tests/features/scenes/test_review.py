@@ -62,6 +62,7 @@ def keep(c, site, found):
     save_scene(c, row, footprints, NOW)
 
 
+@pytest.mark.soak
 def test_a_candidate_that_failed_finds_no_footprints(weights, found, tmp_path):
     model = load_model(str(weights))
     card = {**model.card, "gate": {"passed": False, "reasons": ["held part of train: may be worse by 0.02"]}}

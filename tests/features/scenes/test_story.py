@@ -58,6 +58,7 @@ def list_changes(rows):
     return [f"{r.name} {r.change}" for r in rows]
 
 
+@pytest.mark.soak
 def test_one_line_from_its_first_footprint_on(database, config, site):
     seen = {1: [], 3: [SMALL], 5: [LARGE], 7: [LARGE], 9: [], 11: [LARGE, OTHER], 13: [LARGEST, OTHER]}
     for day, boxes in seen.items():
@@ -89,6 +90,7 @@ def facts(database, now):
         return sorted((f.scene, f.change, datetime.fromtimestamp(f.since_s, UTC)) for f in found)
 
 
+@pytest.mark.soak
 def test_a_date_between_two_others_changes_what_is_known_and_not_what_was_known(database, config, site):
     deliver(database, config, site, 3)
     deliver(database, config, site, 5, SMALL)
@@ -124,6 +126,7 @@ def test_a_date_between_two_others_changes_what_is_known_and_not_what_was_known(
     assert {r.root_id for r in judged(database)} == {judged(database)[0].polygon_id}
 
 
+@pytest.mark.soak
 def test_whatever_the_order_of_arrival_the_same_is_known_at_the_end(database, config, site):
     boxes = {1: [], 3: [SMALL], 5: [LARGE, OTHER], 7: [LARGE], 9: [LARGEST, OTHER]}
     for number, day in enumerate((5, 1, 9, 3, 7)):
@@ -220,6 +223,7 @@ def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database,
     assert list_values(database, "G1", "scene_probability", may(12), may(12) + 2 * HOUR)[0][0] > 0.2
 
 
+@pytest.mark.soak
 def test_the_older_version_comes_back_and_goes_again(database, config, near_site):
     """Back and forth: each delivery counts from its arrival on, and every instant keeps what it knew."""
     deliver_version(database, config, near_site, "a", "a", may(7) + HOUR)
@@ -242,6 +246,7 @@ def test_the_older_version_comes_back_and_goes_again(database, config, near_site
     assert states(database) == [("a", "done"), ("b", "done"), ("b", "superseded")]
 
 
+@pytest.mark.soak
 def test_later_dates_are_judged_against_the_version_that_counts(database, config, near_site):
     deliver_version(database, config, near_site, "a", "a", may(7) + HOUR)
     deliver_version(database, config, near_site, "b", "b", may(12) + HOUR)

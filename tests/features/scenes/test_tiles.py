@@ -56,6 +56,7 @@ def told(database, tmp_path, monkeypatch):
     return lambda at=NOW: tiles.run(database, config, site, at), folders
 
 
+@pytest.mark.soak
 def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(told, database, tmp_path, monkeypatch):
     run, folders = told
     with monkeypatch.context() as full:

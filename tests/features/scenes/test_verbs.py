@@ -18,6 +18,7 @@ def dates(tmp_path_factory):
     return draw_dates(tmp_path_factory.mktemp("dates"), {"a": (7, None), "b": (12, 1.0), "c": (17, 1.6)})
 
 
+@pytest.mark.soak
 def test_compare_puts_dates_in_order_and_shows_the_index_beside_the_network(dates, tmp_path, capsys):
     paths = [str(dates / name) for name in ("c", "a", "b")]
     words = ["scenes", "compare", "--model", "generated", *paths, "--out", str(tmp_path)]
@@ -47,6 +48,7 @@ def test_compare_puts_dates_in_order_and_shows_the_index_beside_the_network(date
     assert "by the index of red and green, as advice: 1 barer" in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_footprints_of_several_scenes_stand_in_one_coco_file_in_pixels(dates, tmp_path, capsys):
     kept, scenes = tmp_path / "found.json", [str(dates / name) for name in ("a", "b", "c")]
     words = ["scenes", "detect", "--model", "generated", *scenes, "--coco", str(kept), "--json"]
@@ -74,6 +76,7 @@ def test_footprints_of_several_scenes_stand_in_one_coco_file_in_pixels(dates, tm
     assert run_command([*words[:4], scenes[1], "--coco", str(tmp_path / "no" / "found.json")]) == 2
 
 
+@pytest.mark.soak
 def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, capsys, monkeypatch):
     from detection.imagery.footprints import detect
 
@@ -103,6 +106,7 @@ def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, c
     assert answer["change"]["by_index"]["footprints"]
 
 
+@pytest.mark.soak
 def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp_path, capsys):
     paths = [str(dates / name) for name in ("b", "a")]
     assert run_command(["scenes", "compare", "--model", "index", *paths, "--out", str(tmp_path), "--json"]) == 0
@@ -120,6 +124,7 @@ def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp
     assert ([one["properties"]["change"] for one in features], run_command([*words[:4], paths[1]])) == (["new"], 4)
 
 
+@pytest.mark.soak
 def test_outlines_on_a_dimmed_image_are_advice_because_the_season_may_differ(dates, tmp_path, capsys):
     dim = tmp_path / "dim"
     shutil.copytree(dates / "a", dim)
@@ -165,6 +170,7 @@ def no_built_ground(monkeypatch):
     monkeypatch.setattr("detection.imagery.scene.built_ground.LEAST_GREY_SHARE", 2.0)
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.usefixtures("no_built_ground")
 @pytest.mark.parametrize(("scene", "pre", "words"), [("larger", "scar", "grown"), ("healed", "larger", "vanished")])
 def test_what_changed_is_told_and_written(stages, tmp_path, capsys, scene, pre, words):
@@ -192,6 +198,7 @@ def test_what_changed_is_told_and_written(stages, tmp_path, capsys, scene, pre, 
         assert word["parent_id"] == before[0]["polygon_id"]
 
 
+@pytest.mark.soak
 def test_warnings_have_one_form_in_json_and_in_the_record(stages, tmp_path, capsys):
     assert detect(stages, tmp_path, "larger", "scar", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
@@ -213,6 +220,7 @@ def test_warnings_have_one_form_in_json_and_in_the_record(stages, tmp_path, caps
         assert list(warning) == ["code", "text", "values"]
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("no_built_ground")
 def test_the_given_elevation_gates_change_on_flat_ground(stages, tmp_path, capsys):
     bare = tmp_path / "scar"  # without heights of its own
@@ -227,6 +235,7 @@ def test_the_given_elevation_gates_change_on_flat_ground(stages, tmp_path, capsy
     assert (word["change"], word["caution"]) == ("new", "flat ground (0 degrees)")
 
 
+@pytest.mark.soak
 def test_statuses_when_the_scene_before_does_not_serve(stages, tmp_path, capsys):
     assert detect(stages, tmp_path / "order", "scar", "larger") == 1
     said = capsys.readouterr().err.strip()
@@ -242,6 +251,7 @@ def test_statuses_when_the_scene_before_does_not_serve(stages, tmp_path, capsys)
     assert (detect(stages, tmp_path / "other", "empty", "bare"), "no pixel" in capsys.readouterr().out) == (4, False)
 
 
+@pytest.mark.soak
 def test_a_block_of_the_scene_before_that_cannot_be_read_is_status_3(stages, tmp_path, monkeypatch, capsys):
     from detection.imagery.footprints import detect as detecting
 

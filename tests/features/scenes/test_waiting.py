@@ -61,6 +61,7 @@ def alerts(database):
         return [tuple(r) for r in c.execute(select(a.key, a.state, a.reason).where(a.closed_at.is_(None)))]
 
 
+@pytest.mark.soak
 def test_files_that_are_to_come_are_named_until_they_are_there(database, config, drawn, calls, capsys):
     site, at = add_site(database), may(12) + HOUR
     entry = arrive(config, drawn / "b", "b")
@@ -114,6 +115,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     assert json.loads(capsys.readouterr().out)["waiting_scenes"] == []
 
 
+@pytest.mark.soak
 def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, config, drawn, calls):
     weights = Path(config.paths.inbox).parent / "own.safetensors"
     site = add_site(database, SITE + f'[scenes]\nweights = "{weights}"\n')
@@ -152,6 +154,7 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     assert (sorted(r for _, _, r in found), ask(database, load_waiting)) == (gone, [])
 
 
+@pytest.mark.soak
 def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     site = add_site(database)
     entry = arrive(config, drawn / "b", "b")
@@ -168,6 +171,7 @@ def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
 
 
+@pytest.mark.soak
 def test_a_manifest_that_arrives_during_a_look_does_not_leave_its_scene_waiting(database, config, drawn, monkeypatch):
     """The look found that it lacks; the mark of the files was taken a moment later, with it."""
     site, now = add_site(database), may(12) + HOUR
@@ -197,6 +201,7 @@ def test_a_point_cloud_is_listed_with_the_command_for_it(database, config):
     assert said.startswith("flight.laz: failed: a point cloud: `slopeward scenes clouds grid`")
 
 
+@pytest.mark.soak
 def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, config, drawn, tmp_path, capsys):
     add_site(database)
     (tmp_path / "sites").mkdir()
@@ -216,6 +221,7 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
     assert run_command(["scenes", "add", "bench", str(inbox / "b")]) == 0, "it is read where it lies"
 
 
+@pytest.mark.soak
 def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for(
     database, config, drawn, tmp_path, capsys
 ):
@@ -251,6 +257,7 @@ def raster(drawn, tmp_path):
     return (tmp_path / "whole.tif").read_bytes()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("ahead_h", [-1, 1])
 def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
     database, config, raster, monkeypatch, calls, ahead_h
@@ -342,6 +349,7 @@ def test_a_raster_that_stayed_and_is_replaced_is_watched_anew(database, config, 
     assert said[-2:] == ["nothing is due", "20260512T100000.tif: waiting: is still being written"]
 
 
+@pytest.mark.soak
 def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_core_is_known(
     config, tmp_path, monkeypatch, capsys
 ):
@@ -374,6 +382,7 @@ def test_check_says_from_when_a_footprint_counts(config, tmp_path, monkeypatch, 
     assert line in out + err
 
 
+@pytest.mark.soak
 def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, config, drawn, tmp_path, capsys):
     own, at = tmp_path / "run-1" / "mine.safetensors", may(12) + HOUR
     site = add_site(database, f'{SITE}[scenes]\nweights = "auto"\n')
@@ -445,6 +454,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     assert (find_fault(f"{'n' * 300}.safetensors") or "").endswith("cannot be read (File name too long)")
 
 
+@pytest.mark.soak
 def test_a_network_that_cannot_be_run_is_known_until_a_scene_asks_it_again_however_many_came_since(database):
     site, at = add_site(database, f'{SITE}[scenes]\nweights = "auto"\n'), may(12)
     own = read_weights("bijie").model_hash

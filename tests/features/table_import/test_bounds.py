@@ -85,6 +85,7 @@ def test_a_record_that_is_too_short_gets_the_fixed_bounds():
     assert {window.speeds for window in windows} == {None}
 
 
+@pytest.mark.soak
 def test_a_daily_cycle_lengthens_the_windows():
     calm = propose_bounds([make_record(60, 600.0, 0.1, 0.3)], 600.0)
     cyclic = propose_bounds([make_record(60, 600.0, 0.1, 0.3, daily_mm=5.0)], 600.0)
@@ -107,6 +108,7 @@ def find_line(windows, level):
     return next(window for window in windows if window.level == level and not window.is_survey)
 
 
+@pytest.mark.soak
 @settings(max_examples=12, deadline=None)
 @given(
     share=st.floats(0.6, 0.95),

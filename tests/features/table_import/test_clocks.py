@@ -101,6 +101,7 @@ def test_numbers_since_1970_are_known_by_their_size(tmp_path, unit, per_s):
     assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("first", [1, 1601])
 @pytest.mark.parametrize("year", [1990, 2008, 2025, 2040])
 def test_ticks_of_100_ns_are_no_nanoseconds_since_1970(tmp_path, first, year):
@@ -286,6 +287,7 @@ def test_times_that_cannot_be_and_words_that_gainsay_a_mapping_are_a_doubt(tmp_p
     assert find_time_count("Time") is None
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("count", with_soak(15, 60))
 def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path, count):
     rng = random.Random(5)
@@ -297,6 +299,7 @@ def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path, count):
             guess(read_raw_table(path), {"zone": "UTC", "dates": "day first"}, NOW)
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("begin", [(1970, 1, 1), (1980, 1, 6), (1990, 1, 1), (2000, 1, 1)])
 @pytest.mark.parametrize("count", [1, 7])
 @pytest.mark.parametrize("lone", [True, False])

@@ -56,6 +56,7 @@ def find_question(found, key):
     return next(question for question in found.questions if question.key == key)
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("place", [SWISS, BESIDE_INSTRUMENT, *in_soak(LOCAL)])
 @pytest.mark.parametrize(
     ("head", "order"),
@@ -210,6 +211,7 @@ GRIDS = {
 EAST_NORTH = "Point;Date;Easting [m];Northing [m];Height [m]"
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("grid", GRIDS)
 def test_exchanged_coordinates_of_a_grid_are_asked_about(tmp_path, grid):
     position, place = GRIDS[grid]
@@ -245,6 +247,7 @@ def test_a_wrong_answer_about_x_and_y_is_noticed(tmp_path):
     assert find_question(understand(path, answers | {"axes": "x east, y north"}), "exchanged")
 
 
+@pytest.mark.soak
 @settings(max_examples=12, deadline=None)
 @given(
     place=st.tuples(*([st.floats(-9e5, 9e5)] * 3)),

@@ -141,6 +141,7 @@ def test_a_strangers_table_becomes_a_site_with_stored_readings(bench, page, ada,
     assert list((tmp_path / "inbox/.uploads").iterdir()) == []
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process")
 def test_files_that_are_sent_together_are_asked_about_once_and_make_one_site(bench, page, ada, tmp_path):
     names = ("a.csv", "b.csv", "c.csv")
@@ -296,6 +297,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.soak
 def test_a_hostile_file_ends_in_one_line_and_leaves_nothing(page, ada, tmp_path, request):
     for name, content in HOSTILE.items():
         answer = ada.post(f"/files/{ada.send(name, content)}/answers")
@@ -366,6 +368,7 @@ def test_an_upload_whose_folder_is_empty_stops_no_sweep(tmp_path):
     assert not store.folder("torn").exists()
 
 
+@pytest.mark.soak
 def test_satellite_points_are_sent_to_the_command_that_reads_them(page, ada):
     row = b"time,point,latitude,longitude,value\n2024-01-01T00:00:00Z,p,46,8,1.0\n"
     _, text = ada.look("points.csv", row, "bench")

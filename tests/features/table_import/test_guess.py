@@ -227,6 +227,7 @@ def test_columns_of_fixed_width_are_cut_at_their_starts(tmp_path):
     assert len(read_all(path, found.mapping)) == 28 + 9
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("seed", range(24))
 def test_damage_ends_in_one_line(tmp_path, seed):
     rng = random.Random(seed)
@@ -755,6 +756,7 @@ def test_the_neutral_form_in_another_spelling_is_understood_and_not_sent_back(tm
     ]
 
 
+@pytest.mark.soak
 def test_no_form_that_reads_a_text_is_passed_over_by_its_shape():
     """Also in the spellings that a form reads besides: blanks more and for zeros, no zeros, small letters, 24:00."""
     dates = time_forms.DATE_FORMS

@@ -124,6 +124,7 @@ SLOPES = MappingProxyType(
 SIMILAR_SLOPES = ("semicolons", "one only rises", "one only sinks", "all stable", "a crack that closes", "a settlement")
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     "slope", [*(slope for slope in SLOPES if slope not in SIMILAR_SLOPES), *in_soak(*SIMILAR_SLOPES)]
 )
@@ -179,6 +180,7 @@ def test_a_short_record_says_that_it_tells_no_direction(tmp_path):
     assert "its record is too short" in text
 
 
+@pytest.mark.soak
 def test_stations_that_are_added_later_are_judged(tmp_path):
     """A folder with a file for each station: the base comes first, by its name."""
     _, site, _ = begin_site(lay(tmp_path / "base.csv", in_space(BASE=STILL), days=120, every_h=24))
@@ -230,6 +232,7 @@ def test_stations_of_different_interval_each_get_all_levels():
         assert sorted(t.level for c in speeds for t in c.thresholds) == [1, 2, 3]
 
 
+@pytest.mark.soak
 def test_each_figure_of_the_file_is_repeated_by_a_replay_of_it(tmp_path):
     path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40), G2=STILL), days=120, every_h=24)
     found, sensors = understand(path)
@@ -248,6 +251,7 @@ def test_each_figure_of_the_file_is_repeated_by_a_replay_of_it(tmp_path):
     assert max(written) > 0
 
 
+@pytest.mark.soak
 def test_of_a_long_record_the_newest_days_are_counted(tmp_path, monkeypatch):
     path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40), G2=STILL), days=120, every_h=24)
     found, sensors = understand(path)
@@ -275,6 +279,7 @@ def test_a_name_of_stable_ground_is_a_whole_word():
     assert list(map(names_stable_ground, names)) == [True, True, True, False, False, False, True, True]
 
 
+@pytest.mark.soak
 def test_what_the_last_reading_shows_is_counted(tmp_path):
     columns = {"P1 E (mm)": lambda day: 200.0 * (day >= 510), "P1 N (mm)": 0.0}
     path = lay(tmp_path / "surveys.csv", columns, days=540, every_h=720)
@@ -289,6 +294,7 @@ def test_what_the_last_reading_shows_is_counted(tmp_path):
     }
 
 
+@pytest.mark.soak
 def test_days_of_a_long_gap_are_not_judged(tmp_path):
     path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 0.1)), days=160, every_h=24)
     head, *lines = path.read_text().splitlines()

@@ -47,6 +47,7 @@ def test_an_answer_to_no_question_is_refused_with_the_nearest_one(here, capsys, 
     assert hint in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.soak
 def test_two_answers_lead_from_a_table_to_levels_and_stored_readings(here, capsys):
     assert run_command(["sites", "init", "other"]) == 0  # a service is set up: the new file goes to the others
     command = ["ingest", "hang.csv", "--guess", "--site", "hang", "--answer", "zone=Europe/Berlin", "--answer"]
@@ -105,6 +106,7 @@ def test_in_an_empty_folder_the_printed_commands_lead_to_stored_readings_levels_
     assert "mv -i look/hang.toml configs/sites/" in said
 
 
+@pytest.mark.soak
 def test_out_is_followed_with_a_site_name_as_well(here, capsys):
     command = ["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", "--answer", "place=1,2"]
     assert run_command([*command, "--site", "north-bench", "--out", "look"]) == 0
@@ -113,6 +115,7 @@ def test_out_is_followed_with_a_site_name_as_well(here, capsys):
     assert "mv look/north-bench.toml configs/sites/" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_check_does_not_doubt_bounds_that_the_guess_has_converted(here, capsys):
     rows = "".join(f"{datetime(2026, 3, 1) + timedelta(hours=k):%Y-%m-%d %H:%M},{0.001 * k:.4f}\n" for k in range(200))
     Path("creep.csv").write_text("Time (UTC),Crack 1 [in]\n" + rows)
@@ -121,6 +124,7 @@ def test_check_does_not_doubt_bounds_that_the_guess_has_converted(here, capsys):
     assert not [line for line in find_cautions(site) if "converted" in line]
 
 
+@pytest.mark.soak
 def test_beside_sites_a_new_one_waits_to_be_moved_and_stations_to_be_added(here, capsys):
     assert run_command(["sites", "init", "bench"]) == 0
     assert run_command(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", "--answer", "place=47.5,10.2"]) == 0
@@ -131,6 +135,7 @@ def test_beside_sites_a_new_one_waits_to_be_moved_and_stations_to_be_added(here,
     assert follow(capsys.readouterr().err) == ["cat a b.stations.toml", *NEXT]
 
 
+@pytest.mark.soak
 def test_of_quantities_without_a_criterion_it_is_said_how_one_is_written(here, capsys):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k % 7 / 10};{k % 5}.1" for k in range(60)]
     Path("tilt.csv").write_text("\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]))
@@ -164,6 +169,7 @@ def lay_tilt():
     return ["ingest", "tilt.csv", "--guess", "--answer", "place=47.5,10.2"]
 
 
+@pytest.mark.soak
 def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsys):
     command = lay_tilt()
     assert (run_command(command), "`slopeward check` exits 1 until" in capsys.readouterr().err) == (0, True)
@@ -259,6 +265,7 @@ def test_a_dry_run_says_what_is_understood_and_asked_and_writes_nothing(here, ca
     assert [p for p in sorted(here.rglob("*")) if "gauges" not in str(p)] == before
 
 
+@pytest.mark.soak
 def test_a_folder_of_tables_makes_one_site_and_merges_no_gauges(here, capsys):
     assert run_command(["ingest", lay_gauges(here / "gauges"), "--guess", "--answer", "place=47.5,10.2"]) == 0
     said = capsys.readouterr().err
@@ -386,6 +393,7 @@ def here_known(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.soak
 def test_positions_of_a_network_need_no_answer_and_no_editor(here_known, capsys):
     assert run_command(["ingest", lay_nevada(), "--guess"]) == 0
     said = capsys.readouterr()
@@ -399,6 +407,7 @@ def test_positions_of_a_network_need_no_answer_and_no_editor(here_known, capsys)
     assert (follow(said.err), "360 stored" in capsys.readouterr().out) == (NEXT, True)
 
 
+@pytest.mark.soak
 def test_solutions_of_a_receiver_begin_at_its_first_good_one(here_known, capsys):
     rows = [(BEGIN_KNOWN + timedelta(minutes=15 * k), 1 if k else 5, 1e-8 * k) for k in range(200)]
     lines = [
@@ -422,6 +431,7 @@ def test_solutions_of_a_receiver_begin_at_its_first_good_one(here_known, capsys)
     assert "597 stored" in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_a_quantity_that_is_not_known_is_left_out_and_said(here_known, capsys):
     rows = [
         f"{BEGIN + timedelta(hours=6 * k):%Y-%m-%dT%H:%MZ},E1,{name},{k / 50:.2f},{unit}"

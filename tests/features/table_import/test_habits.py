@@ -192,6 +192,7 @@ def save_book(path, **sheets):
     return book
 
 
+@pytest.mark.soak
 def test_sheets_that_are_no_tables_are_passed_over_and_of_several_tables_a_person_says_which(tmp_path):
     path = tmp_path / "book.xlsx"
     tables = {

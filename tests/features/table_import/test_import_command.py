@@ -82,6 +82,7 @@ def test_the_first_and_last_rows_are_shown_as_they_would_be_stored(piezometers, 
     assert not Path("configs").exists()
 
 
+@pytest.mark.soak
 def test_a_second_import_needs_no_answer_and_stores_nothing_twice(piezometers, capsys):
     assert run_command(["import", "dam", *ANSWERS]) == 0
     capsys.readouterr()
@@ -90,6 +91,7 @@ def test_a_second_import_needs_no_answer_and_stores_nothing_twice(piezometers, c
     assert count_readings() == 3 * HOURS
 
 
+@pytest.mark.soak
 def test_a_later_file_with_a_new_station_is_read_by_the_answers_of_the_first_import(piezometers, begin, capsys):
     assert run_command(["import", "dam", *ANSWERS, "--bound", "pore_pressure=55 60 65 kPa"]) == 0
     write_piezometer(piezometers, "P4", begin)
@@ -98,6 +100,7 @@ def test_a_later_file_with_a_new_station_is_read_by_the_answers_of_the_first_imp
     assert count_readings() == 4 * HOURS
 
 
+@pytest.mark.soak
 def test_an_earlier_answer_contradicts_no_file_that_names_its_zone(piezometers, begin, capsys):
     assert run_command(["import", "dam", "--answer", "zone=Asia/Tokyo", *ANSWERS[2:]]) == 0
     rows = [f"{begin + timedelta(hours=hour):%Y-%m-%d %H:%M};{hour / 100}" for hour in range(50)]
@@ -106,6 +109,7 @@ def test_an_earlier_answer_contradicts_no_file_that_names_its_zone(piezometers, 
     assert f"{begin:%Y-%m-%d %H:%M:%S} UTC  T1" in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_a_broken_file_does_not_keep_the_others_out(piezometers, capsys):
     (piezometers / "notes.csv").write_text("see the report\nof last year\n")
     assert run_command(["import", "dam", *ANSWERS]) == 3
@@ -113,6 +117,7 @@ def test_a_broken_file_does_not_keep_the_others_out(piezometers, capsys):
     assert count_readings() == 3 * HOURS
 
 
+@pytest.mark.soak
 def test_an_import_that_was_killed_is_completed_by_the_same_command(piezometers, monkeypatch, capsys):
     from monitor.features.table_import.cli import import_command
 
@@ -126,6 +131,7 @@ def test_an_import_that_was_killed_is_completed_by_the_same_command(piezometers,
     assert count_readings() == 3 * HOURS
 
 
+@pytest.mark.soak
 def test_a_refused_unit_leaves_no_site_file_and_the_corrected_file_is_imported(here, begin, capsys):
     rows = [f"{begin + timedelta(hours=hour):%Y-%m-%d %H:%M};{hour * 2.0:.1f}" for hour in range(HOURS)]
     Path("u.csv").write_text("\n".join(["Time UTC;Displacement P1 [m]", *rows, ""]))
@@ -137,6 +143,7 @@ def test_a_refused_unit_leaves_no_site_file_and_the_corrected_file_is_imported(h
     assert "\norange" in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_what_a_folder_holds_besides_tables_is_named(piezometers, begin, capsys):
     write_piezometer(piezometers / "inner", "P5", begin)
     (piezometers / "report.pdf").write_bytes(b"%PDF-1.7")
@@ -161,11 +168,13 @@ def test_two_files_that_differ_in_three_values_are_asked_about(piezometers, begi
     assert "--answer 'record:P9.pore_pressure=...'" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_an_answer_that_no_file_needs_is_named(piezometers, capsys):
     assert run_command(["import", "dam", *ANSWERS, "--answer", "unit:rain=mm"]) == 0
     assert "no file needed these answers, so they changed nothing: unit:rain" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_a_mapping_that_a_person_changed_is_kept(piezometers, capsys):
     assert run_command(["import", "dam/P1.csv", *ANSWERS]) == 0
     path = Path("configs/mappings/p1/P1.mapping.toml")
@@ -182,6 +191,7 @@ def test_a_program_reads_the_open_questions_as_json(piezometers, capsys):
     assert questions[0]["files"] == ["P1.csv", "P2.csv", "P3.csv"]
 
 
+@pytest.mark.soak
 def test_files_beside_other_sites_are_put_into_none_without_an_answer(piezometers, capsys):
     assert run_command(["sites", "init", "north"]) == 0
     assert run_command(["import", "dam", *ANSWERS]) == 1
@@ -189,6 +199,7 @@ def test_files_beside_other_sites_are_put_into_none_without_an_answer(piezometer
     assert run_command(["import", "dam", *ANSWERS, "--site", "dam"]) == 0
 
 
+@pytest.mark.soak
 def test_a_program_reads_the_result_as_json(piezometers, capsys):
     assert run_command(["import", "dam", *ANSWERS, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -205,6 +216,7 @@ class Typed(io.StringIO):
         return True
 
 
+@pytest.mark.soak
 def test_a_person_at_the_terminal_answers_each_question_once_and_confirms(piezometers, monkeypatch, capsys):
     typed = Typed("UTC\nkPa\n46,9\n55 60 65\ny\n")
     monkeypatch.setattr(sys, "stdin", typed)
@@ -235,6 +247,7 @@ def test_files_with_other_choices_for_one_question_are_asked_about_separately():
     assert shared[1].other_texts == ("which unit has column B?",)
 
 
+@pytest.mark.soak
 def test_a_table_is_parsed_once_for_its_columns_and_once_for_its_values(piezometers, monkeypatch):
     opened = []
     open_rows = lines.open_rows
@@ -244,12 +257,14 @@ def test_a_table_is_parsed_once_for_its_columns_and_once_for_its_values(piezomet
     assert count_readings() == HOURS
 
 
+@pytest.mark.soak
 def test_a_table_that_is_too_long_to_be_kept_is_read_again(piezometers, monkeypatch):
     monkeypatch.setattr("monitor.features.table_import.guess.values.KEPT_LINES", HOURS - 1)
     assert run_command(["import", "dam/P1.csv", *ANSWERS, "--bound", "pore_pressure=55 60 65 kPa"]) == 0
     assert count_readings() == HOURS
 
 
+@pytest.mark.soak
 def test_a_file_that_is_refused_beside_stored_values_changes_nothing(here, begin, capsys):
     times = [f"{begin + timedelta(hours=hour):%Y-%m-%d %H:%M}" for hour in range(100)]
     rng = random.Random(1)
@@ -278,6 +293,7 @@ def test_a_file_that_is_refused_beside_stored_values_changes_nothing(here, begin
     }
 
 
+@pytest.mark.soak
 def test_mappings_of_files_that_differ_in_their_suffix_have_different_names(piezometers):
     Path("dam/P2.csv").rename("dam/P1.txt")
     given = [*ANSWERS, "--answer", "record:P1.pore_pressure=one record", "--bound", "pore_pressure=55 60 65 kPa"]
@@ -289,6 +305,7 @@ def test_mappings_of_files_that_differ_in_their_suffix_have_different_names(piez
     }
 
 
+@pytest.mark.soak
 def test_the_preview_names_new_quantities_of_declared_stations(piezometers, begin, capsys):
     assert run_command(["import", "dam", *ANSWERS, "--bound", "pore_pressure=55 60 65 kPa"]) == 0
     rows = [f"{begin + timedelta(hours=hour):%Y-%m-%d %H:%M},{8.0 + 0.01 * (hour % 24):.2f}" for hour in range(100)]

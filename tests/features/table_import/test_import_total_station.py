@@ -131,6 +131,7 @@ def test_coordinates_become_displacement_and_a_level(begin, capsys):
     assert "over" in said
 
 
+@pytest.mark.soak
 def test_coordinates_of_a_new_station_are_checked_and_stored_at_a_site_without_origins(begin, capsys):
     Path("configs/sites").mkdir(parents=True)
     stations = """
@@ -150,6 +151,7 @@ interval = "1h"
     assert list_newest()["PR2", "displacement_east"] == pytest.approx(0.8 * (120 + 480), abs=15)
 
 
+@pytest.mark.soak
 def test_distances_and_angles_use_the_instrument_of_the_site_file(begin, capsys):
     write_polar(begin)
     answers = ("zone=UTC", "polar=total station", "unit:angle=gon", "unit:slope_distance=m")
@@ -200,6 +202,7 @@ interval = "1h"
 """
 
 
+@pytest.mark.soak
 def test_a_total_station_is_added_to_a_site_without_prisms(begin):
     write_polar(begin, has_site=False)
     Path("configs/sites").mkdir(parents=True)

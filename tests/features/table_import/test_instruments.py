@@ -290,6 +290,7 @@ def draw_instruments(draw):
     return instruments
 
 
+@pytest.mark.soak
 @settings(max_examples=25, deadline=None)
 @given(instruments=draw_instruments(), seed=st.integers(0, 99))
 def test_a_site_file_has_no_more_witnesses_than_instruments(tmp_path_factory, instruments, seed):

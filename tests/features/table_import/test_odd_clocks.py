@@ -130,6 +130,7 @@ def test_the_answer_that_dates_have_one_order_is_followed(tmp_path):
 ZONES = [("Europe/Zurich", 1, "Etc/GMT-1"), ("America/New_York", -5, "Etc/GMT+5"), ("Europe/London", 0, "UTC")]
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("step_min", with_soak(60, 30))
 @pytest.mark.parametrize("begin", [datetime(2025, 3, 5), datetime(2024, 10, 20)])
 @pytest.mark.parametrize("stations", [("A",), ("A", "B")])
@@ -147,6 +148,7 @@ def test_a_clock_that_is_not_turned_is_asked_about(tmp_path, step_min, begin, st
     assert list_keys(understand(path, zone=fixed)) == []
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("step_min", [60, 1440])
 @pytest.mark.parametrize(("zone", "_hours", "_fixed"), ZONES)
 def test_a_clock_that_is_turned_raises_no_question(tmp_path, step_min, zone, _hours, _fixed):

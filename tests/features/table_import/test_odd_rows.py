@@ -29,6 +29,7 @@ def list_keys(table):
     return [question.key for question in guess(table, UTC).questions]
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     ("head", "good", "bad"),
     [
@@ -215,6 +216,7 @@ def test_columns_with_times_of_their_own_do_not_take_those_of_others(tmp_path, h
     assert len(guess(lay(tmp_path / "g.csv", head, late(0)), UTC).sensors) == 2
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["Rain {:02d}:00 (mm)", *in_soak("Rain_{:02d} (mm)", "Rain {}h (mm)")])
 @pytest.mark.parametrize("first", [0, 1])
 def test_24_columns_of_rain_in_rows_of_days_may_be_the_hours(tmp_path, name, first):

@@ -28,6 +28,7 @@ def look(tmp_path, head, spell, instants):
     return read_raw_table(lay_rows(tmp_path / "f.csv", f"{head};Crack 1 (mm)", rows))
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("minutes", [10, 15, 60, 720])
 @pytest.mark.parametrize("head", SPELLED)
 def test_a_clock_of_digits_without_its_zeros_is_the_clock(tmp_path, head, minutes):
@@ -101,6 +102,7 @@ def test_a_zone_counts_where_nothing_beside_it_turns_it(tmp_path, text, zone):
             assert (found.questions, found.mapping.time.zone.key) == ((), zone)
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize(
     ("zone", "hours"), [("PST", -8), ("CET", 1), ("+05:30", 5.5), ("UTC+3", 3), ("-0400", -4), ("UTC", 0)]
 )

@@ -40,6 +40,7 @@ CHAINS = {
 }
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("form", CHAINS)
 @pytest.mark.parametrize("letters", ["AB", "XY"])
 def test_a_chain_is_one_question_and_its_tilt_has_two_axes_at_each_node(tmp_path, form, letters):
@@ -100,6 +101,7 @@ def test_a_number_in_brackets_inside_a_heading_is_no_unit(heading):
     assert read_heading(heading).unit is None
 
 
+@pytest.mark.soak
 @settings(max_examples=10, deadline=None)
 @given(
     form=st.sampled_from(sorted(CHAINS)),

@@ -30,6 +30,7 @@ def count_values(folder, lines):
     return sum(error is None for error in errors), sum(error is not None for error in errors)
 
 
+@pytest.mark.one_case_in(5)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("place", [1, 2, 20, COUNT])
 @pytest.mark.parametrize("line", ["", "   ", "battery replaced", "# comment", "{d}{d}", "time{d}crack_mm{d}temp_c"])
@@ -39,6 +40,7 @@ def test_lines_without_data_lose_no_row(tmp_path, delimiter, place, line):
     assert count_values(tmp_path, lines) == (2 * COUNT, 0)
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("place", [1, 2, 20, COUNT])
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def write_digits(at):
     return str(100 * at.hour + at.minute)
 
 
+@pytest.mark.soak
 @settings(max_examples=40, deadline=None)
 @given(
     step_min=st.sampled_from([1, 5, 10, 15, 20, 30, 60]),
@@ -91,6 +92,7 @@ SPELLINGS = {
 }
 
 
+@pytest.mark.one_case_in(5)
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("step_min", [60, 720, *in_soak(10, 360)])
 @pytest.mark.parametrize("is_newest_first", [False, True])
@@ -228,6 +230,7 @@ ROWS = [f"{BEGIN + timedelta(hours=6 * k):%Y-%m-%dT%H:%M:%SZ},{2 + 0.05 * k:.3f}
 NAMES = "time,displacement_mm,temperature_c"
 
 
+@pytest.mark.soak
 @settings(max_examples=30, deadline=None)
 @given(longer=st.sets(st.integers(0, 39), max_size=40), commas=st.integers(1, 3), is_head_longer=st.booleans())
 def test_empty_cells_at_the_end_of_lines_lose_no_row(tmp_path_factory, longer, commas, is_head_longer):

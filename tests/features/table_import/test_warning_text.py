@@ -68,6 +68,7 @@ def read_summary(out: str) -> str:
     return out[out.index("What raises a level at") :].strip()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("name", "write"), [("gnss", write_daily_gnss), ("surveys", write_monthly_surveys)])
 def test_the_documentation_shows_what_is_printed(here, capsys, name, write):
     write()
@@ -82,6 +83,7 @@ def hide_age(text: str) -> str:
     return re.sub(r"\(\d+ d( \d+ h)? ago\)", "(... ago)", text)
 
 
+@pytest.mark.soak
 def test_a_backtest_repeats_the_days_that_were_printed(here, capsys):
     write_daily_gnss()
     assert run_command(["ingest", "gnss.csv", "--guess", *PLACE, "--json"]) == 0
@@ -144,6 +146,7 @@ def test_a_record_that_is_too_long_to_replay_says_so(here, capsys, monkeypatch):
     assert "days of this record;" not in printed
 
 
+@pytest.mark.soak
 def test_a_record_of_which_no_reading_counts_does_not_look_fine(here, capsys):
     rows = [
         (BEGIN + timedelta(days=day), "G1", f"displacement_{part}_mm", value + 0.1 * (day % 7))
@@ -172,6 +175,7 @@ def test_a_record_of_which_no_reading_counts_does_not_look_fine(here, capsys):
     assert "none of the newest 60 readings of G1.displacement_east, G1.displacement_north is used" in printed.err
 
 
+@pytest.mark.soak
 def test_speeds_that_a_person_gives_are_the_bounds_of_the_site_file(here, capsys):
     write_daily_gnss()
     assert run_command(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", "displacement=0.5 1 2 mm/day"]) == 0
@@ -184,6 +188,7 @@ def test_speeds_that_a_person_gives_are_the_bounds_of_the_site_file(here, capsys
     assert "yellow: faster than 0.5 mm/day over 14 d" in read_summary(capsys.readouterr().out)
 
 
+@pytest.mark.soak
 def test_speeds_of_surveys_are_the_bounds_between_two_readings(here):
     write_monthly_surveys()
     bound = ["--bound", "displacement_downslope=2 4 6 mm/day"]
@@ -194,6 +199,7 @@ def test_speeds_of_surveys_are_the_bounds_between_two_readings(here):
     assert found["rate"]["yellow"]["under"] == -2
 
 
+@pytest.mark.soak
 def test_a_bound_on_positions_joins_the_speeds_of_a_vector(here, capsys):
     write_daily_gnss()
     assert run_command(["ingest", "gnss.csv", "--guess", *PLACE, "--bound", "displacement=20 40 80 mm"]) == 0

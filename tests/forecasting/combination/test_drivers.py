@@ -62,6 +62,7 @@ def test_drivers_reduce_the_error_of_slopes_that_follow_them():
     assert day < 1.0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", [1, 2])
 def test_drivers_without_effect_cost_less_than_one_percent(seed):
     panel = draw_panel(seed, share=0.0)

@@ -88,6 +88,7 @@ def measure_error(forecaster, panel, drivers):
     return float(np.nanmean(np.abs(medians - observed)))
 
 
+@pytest.mark.soak
 def test_a_network_uses_expected_rain_and_works_without_it(simulated, forecaster):
     panel = build_panel(simulated)
     without_outlook = train(replace(panel, drivers=panel.drivers.without(("outlook",))))
@@ -109,6 +110,7 @@ def test_a_network_uses_expected_rain_and_works_without_it(simulated, forecaster
     assert name_kinds(crowded) == ("rain", "water", "image", "rain"), "six groups at most"
 
 
+@pytest.mark.soak
 def test_neither_later_rain_nor_later_issues_change_a_forecast(simulated, forecaster):
     panel, (times, fallen), expected = simulated
     t = 250

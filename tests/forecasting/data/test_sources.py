@@ -51,6 +51,7 @@ def test_rain_is_heard_and_can_be_missed(taught):
     assert error_of(taught, silent) == without
 
 
+@pytest.mark.soak
 def test_neither_later_rain_nor_later_motion_changes_a_forecast(taught):
     origins = np.array([300])
     before = taught.quantiles(PANEL.values, origins, drivers=PANEL.drivers)

@@ -82,6 +82,7 @@ def test_noise_is_remainder_and_not_season():
     assert years.min() > 0.7, "the season contains the noise of no year"
 
 
+@pytest.mark.soak
 def test_hours_have_a_season_of_the_day_and_one_of_the_year():
     times = np.arange(2.2 * 365 * 24.0) * 3600.0 + 1.7e9 // DAY_S * DAY_S
     values = 0.01 * (times - times[0]) / DAY_S + wave(times) + np.sin(2 * np.pi * times / DAY_S)

@@ -142,6 +142,7 @@ def trials():
     return list(run_trials(slope(), [], [DAY_S, 7 * DAY_S], folds=2))
 
 
+@pytest.mark.soak
 def test_every_trial_holds_the_models_that_are_always_there(trials):
     assert [(t.fold, t.horizon_s / DAY_S) for t in trials] == [(0, 1), (0, 7), (1, 1), (1, 7)]
     for trial in trials:
@@ -394,6 +395,7 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
     assert " 0 changed" in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_a_horizon_too_long_for_a_network_is_dropped_and_the_others_are_scored():
     """The network is left out at the horizon that no block can hold; simple forecasts answer all of them."""
     pytest.importorskip("torch", reason="PyTorch is not installed (extra models)")
@@ -458,6 +460,7 @@ def test_each_interval_is_scored_on_a_grid_of_its_own(tmp_path, capsys):
     assert "gaps" not in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_a_station_whose_gaps_leave_no_score_is_named(tmp_path, capsys):
     data = write_mixed(
         tmp_path / "a.csv",

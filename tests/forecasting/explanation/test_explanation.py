@@ -62,6 +62,7 @@ def test_integrated_gradients_of_known_functions():
     assert jump.completeness_error > record.COMPLETENESS
 
 
+@pytest.mark.soak
 def test_gradients_add_up_by_group_and_by_row(forecaster, explanation):
     assert record.list_groups(forecaster) == ("recent motion", "earlier motion", "neighbours", "rain", "water")
     assert json.loads(json.dumps(explanation, allow_nan=False)) == explanation

@@ -127,6 +127,7 @@ def write(path, days, rain, moved, quantity="rain_mm"):
     return ["sites", "thresholds", "learn", "--data", str(path), *series, *choice]
 
 
+@pytest.mark.soak
 def test_the_command_prints_a_criterion_with_the_learned_predictor(tmp_path, capsys):
     days, rain, moved = history()
     command = write(tmp_path / "slope.csv", days, rain, moved)

@@ -114,6 +114,7 @@ def marks_of(seed: int, sigma: float, **more: object) -> list[WindowScore | None
     return score_issues(issues, curve.failure_s, LEADS)
 
 
+@pytest.mark.soak
 @CURVES
 def test_windows_of_classical_collapses_meet_the_required_scores(curves: int) -> None:
     table = summarize_scores([marks_of(s, n) for s in range(curves // 2) for n in (0.5, 2.0)], LEADS)
@@ -125,12 +126,14 @@ def test_windows_of_classical_collapses_meet_the_required_scores(curves: int) ->
         assert table[lead]["inside"] >= 0.9
 
 
+@pytest.mark.soak
 @CURVES
 def test_velocities_stamped_in_the_middle_cause_no_bias(curves: int) -> None:
     table = summarize_scores([marks_of(s, 1.0) for s in range(curves)], LEADS)
     assert abs(table["5d"]["median_error_days"]) <= 1.0
 
 
+@pytest.mark.soak
 @CURVES
 def test_windows_hold_with_other_exponents_rain_and_gaps(curves: int) -> None:
     drawn = [marks_of(s, 1.0, alpha=(1.5, 2.5), rain=True, gaps=True) for s in range(curves)]

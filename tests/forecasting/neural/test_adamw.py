@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from forecasting.neural.adamw import AdamW
@@ -50,6 +51,7 @@ def test_nothing_without_a_gradient_moves():
     assert weight.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.soak
 def test_a_training_loads_no_compiler():
     done = subprocess.run([sys.executable, "-c", LOADS], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("set()\n", "")

@@ -80,6 +80,7 @@ def test_forty_rows_are_enough_whatever_their_interval_and_the_future_changes_no
     np.testing.assert_allclose(double.quantiles(2 * panel.values, origins), 2 * found, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.soak
 def test_shipped_weights_serve_forty_rows_and_others_name_the_way(tmp_path):
     request = TrainingRequest("pretrained-lstm", (*H, 30 * STEP_S), tmp_path)
     trained = train(creeping(40), request)
@@ -139,6 +140,7 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
         train(other, replace(asked, horizons_s=days[:1], start=first.path))
 
 
+@pytest.mark.soak
 def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tmp_path):
     days, record = (DAY_S, 7 * DAY_S), creeping(240, seed=1, step_s=DAY_S)
     asked = TrainingRequest("gru", days, tmp_path, epochs=1, stride=8)
@@ -231,6 +233,7 @@ def test_replay_keeps_what_was_learnt_before(trained):
     assert error_on_known(kept) < error_on_known(forgot)
 
 
+@pytest.mark.soak
 def test_a_record_too_short_to_tune_to_is_refused(trained):
     short = pulsing(20).head(40)
     with pytest.raises(NotEnoughDataError):

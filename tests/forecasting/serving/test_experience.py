@@ -85,6 +85,7 @@ def test_record_rain_is_outside_and_the_season_never_is() -> None:
     assert compare_drivers(None, 7).reason is None
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.parametrize("name", [*list(motion_scenes.SCENES)[:2], *in_soak(*list(motion_scenes.SCENES)[2:])])
 def test_no_forecast_of_the_five_scenes_is_absurd(name: str) -> None:
     """What is shown contradicts nothing that a person sees in the curve; behind a failure window nothing is shown."""

@@ -45,6 +45,7 @@ def test_coverage_holds_through_a_change_of_noise(steps: int, seed: int) -> None
     assert measure_coverage(values, rows, 0.95) == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.soak
 def test_the_errors_of_an_event_do_not_widen_intervals_without_end() -> None:
     """Errors of a month ahead arrive a month late, so that intervals miss for as long after the event."""
     rng = np.random.default_rng(3)
@@ -57,6 +58,7 @@ def test_the_errors_of_an_event_do_not_widen_intervals_without_end() -> None:
     assert np.median(widths[-60:]) < 4.0 * np.median(widths[:40])
 
 
+@pytest.mark.soak
 def test_a_record_with_gaps_is_forecast() -> None:
     rng = np.random.default_rng(5)
     values = 0.2 * np.arange(300.0)[:, None] + rng.normal(0.0, 1.0, (300, 2))
@@ -72,6 +74,7 @@ def test_a_record_with_gaps_is_forecast() -> None:
     assert measure_coverage(scattered, rows, 0.8) == pytest.approx(0.8, abs=0.06)
 
 
+@pytest.mark.soak
 def test_a_slope_that_moves_faster_than_usual_has_wider_intervals_and_says_so() -> None:
     rng = np.random.default_rng(6)
     rate = np.full((240, 2), 0.2)
@@ -130,6 +133,7 @@ def test_there_is_no_interval_from_fewer_errors_than_needed() -> None:
     assert withheld.lack.reason.values["n"] == FEWEST_ERRORS - 1
 
 
+@pytest.mark.soak
 def test_nothing_stored_is_needed_to_issue_the_same_again() -> None:
     """A restart, and readings that arrive late, lead to the forecast of the readings as they now are."""
     values = np.random.default_rng(11).normal(0.0, 1.0, (120, 2))

@@ -152,6 +152,7 @@ def test_past_forecasts_have_every_horizon_that_is_issued() -> None:
     assert {key(row): row.quantiles for row in past} == {key(row): row.quantiles for row in issued.rows}
 
 
+@pytest.mark.soak
 def test_network_row_is_the_forward_pass_of_its_checkpoint(trained: tuple[Panel, Checkpoint]) -> None:
     panel, checkpoint = trained
     issue = issue_forecasts(panel, (DAY_S, 7 * DAY_S), checkpoints=[checkpoint])
@@ -167,6 +168,7 @@ def test_network_row_is_the_forward_pass_of_its_checkpoint(trained: tuple[Panel,
             assert 0.0 <= row.weight <= 0.5
 
 
+@pytest.mark.soak
 def test_network_does_not_change_other_rows_than_the_combined_one(trained: tuple[Panel, Checkpoint]) -> None:
     panel, checkpoint = trained
     without, with_network = (issue_forecasts(panel, (DAY_S,), checkpoints=c) for c in ((), (checkpoint,)))
@@ -174,6 +176,7 @@ def test_network_does_not_change_other_rows_than_the_combined_one(trained: tuple
         assert find_row(without, model, DAY_S).quantiles == find_row(with_network, model, DAY_S).quantiles
 
 
+@pytest.mark.soak
 def test_network_without_the_horizon_says_why(trained: tuple[Panel, Checkpoint]) -> None:
     panel, checkpoint = trained
     issue = issue_forecasts(panel, (DAY_S, 14 * DAY_S), checkpoints=[checkpoint])
@@ -216,6 +219,7 @@ def test_an_untrusted_failure_window_is_named_and_withholds_nothing() -> None:
     assert "forecast.outside.failing" in list_codes(find_row(issue, COMBINED, 7 * DAY_S))
 
 
+@pytest.mark.soak
 def test_forecast_before_a_failure_follows_the_failure_window() -> None:
     issue = issue_forecasts(make_panel(make_failure(400, failure_row=430.0), HOUR_S), (DAY_S,))
     row = find_row(issue, COMBINED, DAY_S)
@@ -295,6 +299,7 @@ def test_a_station_is_forecast_from_a_reading_of_three_rows_ago() -> None:
     assert row.target_s == 120 * DAY_S
 
 
+@pytest.mark.soak
 def test_intervals_are_not_narrower_than_what_a_logger_rounds_to() -> None:
     """Most readings are equal to the one before, so that most past errors are 0."""
     values = np.round(0.05 * np.arange(300.0))[:, None]

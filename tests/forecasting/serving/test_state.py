@@ -38,6 +38,7 @@ def drop_latency(issue: Issue) -> list[Forecast]:
     return [replace(row, latency_ms=0.0) for row in issue.rows]
 
 
+@pytest.mark.soak
 @settings(max_examples=8)
 @given(st.integers(0, 1000), st.lists(st.integers(0, 9), min_size=1, max_size=3), st.booleans())
 def test_issues_with_a_stored_state_equal_issues_without_one(seed: int, added: list[int], with_rain: bool) -> None:

@@ -68,6 +68,7 @@ def model(request, train_once) -> tuple[Trained, Path, Progress]:
     return train_once(request.param)
 
 
+@pytest.mark.soak
 def test_training_writes_a_checkpoint_that_describes_itself(model) -> None:
     trained, folder, progress = model
     card = json.loads((folder / f"{trained.model_hash}.json").read_text())
@@ -97,6 +98,7 @@ def read_own(checkpoint: str, panel: Panel) -> dict[tuple[str, float], Any]:
     }
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.parametrize("surge_mm", [0.0, 400.0], ids=["steady", "leap"])
 def test_the_row_of_a_network_is_a_forward_pass_of_its_checkpoint_with_its_interval(model, surge_mm: float) -> None:
     trained, _, _ = model
@@ -139,6 +141,7 @@ def test_rows_of_the_past_read_nothing_after_their_issue(tmp_path: Path) -> None
         assert networks[station, horizon_s, head.end_s] == pytest.approx(quantiles[2], rel=1e-7)
 
 
+@pytest.mark.soak
 def test_a_station_that_the_network_never_saw_is_withheld_where_stations_are_read_together(model) -> None:
     trained, _, _ = model
     panel = draw(stations=("A", "B", "C", "Z"))
@@ -154,6 +157,7 @@ def test_a_station_that_the_network_never_saw_is_withheld_where_stations_are_rea
     assert {row.station for row in issue.rows if row.shown} == set("ABCZ")
 
 
+@pytest.mark.soak
 def test_a_window_with_gaps_withholds_the_network_alone(train_once) -> None:
     trained, _, _ = train_once("gru")
     panel = draw()
@@ -181,6 +185,7 @@ def test_a_wrong_request_is_refused_with_its_reason(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.soak
 def test_a_horizon_that_the_record_cannot_teach_does_not_stop_the_others(tmp_path: Path) -> None:
     trained = train_quickly(tmp_path, horizons_s=[3600.0, DAY_S, 60 * DAY_S])
     assert trained.card["config"]["horizons_s"] == [DAY_S]
@@ -216,6 +221,7 @@ def test_a_record_of_the_needed_rows_teaches_a_horizon_and_one_row_less_does_not
         assert set(drop_horizons(panel, split(count), [steps * DAY_S], short=short)) == dropped
 
 
+@pytest.mark.soak
 def test_a_checkpoint_with_another_network_than_registered_fails_alone(train_once) -> None:
     trained, _, _ = train_once("gru")
     mislabelled = replace(make_checkpoint(trained), model="lstm")
@@ -224,6 +230,7 @@ def test_a_checkpoint_with_another_network_than_registered_fails_alone(train_onc
     assert {row.station for row in issue.rows if row.shown} == set("ABC")
 
 
+@pytest.mark.soak
 def test_forecasts_without_networks_load_no_heavy_library() -> None:
     code = (
         "import sys, numpy as np; from forecasting import registry; "

@@ -318,6 +318,7 @@ def find_jump_raised(drawn: Drawn, size: float, phase: float) -> float | None:
     return find_raised_s(replace(drawn, jumps=True), size, watch_s(drawn), phase=phase)
 
 
+@pytest.mark.soak
 @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DRAWN.filter(lambda drawn: drawn.kind in RATE_KINDS), st.floats(0.0, 0.98))
 def test_a_jump_within_the_stated_size_raises_nothing(drawn, share):

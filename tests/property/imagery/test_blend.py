@@ -125,6 +125,7 @@ def test_a_region_is_blended_as_in_the_whole():
     assert np.abs(inner - whole[130:250, 96:196][:-32, :-32]).max() <= 1
 
 
+@pytest.mark.soak
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.3, 0.7), hole_px=st.sampled_from([0.0, 3.0, 40.0]))
 def test_strips_and_windows_outline_the_same(seed, share, hole_px):

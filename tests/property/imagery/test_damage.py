@@ -64,6 +64,7 @@ def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
     return bytes(spoiled)
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 @pytest.mark.parametrize("count", with_soak(36, 500))
 def test_damaged_files_are_refused_or_say_nothing_false(tmp_path, whole, count):

@@ -201,6 +201,7 @@ def picture() -> np.ndarray:
     return (bands * 255 / bands.max()).clip(1, 255)
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("noise", [2.0, 30.0])
 @pytest.mark.parametrize("grey", [True, False])
 def test_noise_is_never_silent_where_nothing_holds_it(tmp_path: Path, picture, noise, grey):
@@ -219,6 +220,7 @@ def ask(path: Path) -> list[str]:
         return [str(error)]
 
 
+@pytest.mark.soak
 def test_a_scene_between_its_pixels_is_doubted_and_read_by_auto(tmp_path: Path, picture):
     between = ndimage.gaussian_filter(ndimage.shift(picture, (0, 0.5, 0.5), order=1, mode="nearest"), (0, 0.4, 0.4))
     path = write_picture(tmp_path / "a.tif", between.round().clip(1, 255).astype(np.uint8), 10.0)

@@ -54,6 +54,7 @@ def check(shift, columns, rows):
     assert np.hypot(shift.columns - columns, shift.rows - rows) < ERROR_PX
 
 
+@pytest.mark.soak
 @expensive_examples(25, deadline=None)
 @example(length=0.0, angle=0.0, light=1.0, haze=0.0, noise=0.0, seed=0)
 @example(length=0.5, angle=0.8, light=0.5, haze=0.5, noise=0.02, seed=1)
@@ -78,6 +79,7 @@ def test_shift_between_different_grounds_is_not_made_up(first, second, noise):
     assert measure_shift(read, SIZE, SIZE) is None
 
 
+@pytest.mark.soak
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("columns", "rows"),

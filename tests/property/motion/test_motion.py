@@ -379,6 +379,7 @@ def _plain_scatter(values):
     return ((sum((v[0] - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5,)
 
 
+@pytest.mark.soak
 def test_a_real_collapse_loses_one_interval_at_most():
     for seed in range(3):
         size = {"A": (20, 150.0), "B": (20, 120.0 + 40.0 * seed)}
@@ -486,6 +487,7 @@ def test_a_law_of_noise_and_scatter_holds(law, seeds):
     law(seeds)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_variant_is_caught(name, monkeypatch):
     module, attribute, broken, law, seeds = MUTANTS[name]

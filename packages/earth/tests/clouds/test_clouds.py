@@ -51,6 +51,7 @@ def test_the_stated_error_covers_the_ground(tmp_path, per_m2):
     assert json.loads((tmp_path / "a.json").read_text())["points"] == found.points
 
 
+@pytest.mark.soak
 def test_trees_are_left_out_by_class_or_by_cloth(tmp_path):
     points, wood = draw(np.random.default_rng(3), trees=12)
     kind = np.where(wood, 5, 2).astype(np.uint8)
@@ -68,6 +69,7 @@ def test_trees_are_left_out_by_class_or_by_cloth(tmp_path):
     assert np.nanmax(height - ground(x, y)) > 1
 
 
+@pytest.mark.soak
 def test_change_between_two_clouds_with_errors_of_cells(tmp_path):
     rng = np.random.default_rng(4)
 
@@ -92,6 +94,7 @@ def test_change_between_two_clouds_with_errors_of_cells(tmp_path):
     assert 0.93 < (np.abs(difference) < limit)[still].mean() < 0.98
 
 
+@pytest.mark.soak
 def test_errors_of_cells_that_are_too_small_are_raised(tmp_path):
     """What all points of a flight share does not scatter: stable ground shows it."""
     rng = np.random.default_rng(5)
@@ -141,6 +144,7 @@ def test_a_map_whose_metres_are_none_on_the_ground_is_refused(tmp_path):
         grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(like=tmp_path / "like.tif"))
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.parametrize(
     ("crs", "unit_m", "height_unit", "cell_m"),
     [
@@ -206,6 +210,7 @@ def test_a_cloud_without_a_place_is_asked_for_it(tmp_path):
     assert not list(tmp_path.glob(".slopeward-points-*"))
 
 
+@pytest.mark.soak
 def test_systems_of_heights_are_kept_and_not_mixed(tmp_path):
     points = draw(np.random.default_rng(8), side_m=16.0, per_m2=6)[0]
     old, new = (
@@ -499,6 +504,7 @@ def test_damage_is_one_line(sound, tmp_path, case):
     assert sorted(file.name for file in tmp_path.iterdir()) == [path.name]
 
 
+@pytest.mark.soak
 def test_any_damaged_octet_ends_in_a_line_or_in_heights(sound, tmp_path):
     rng = np.random.default_rng(2)
     lines = []

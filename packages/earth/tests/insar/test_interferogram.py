@@ -63,11 +63,13 @@ def test_a_drawn_bowl_comes_back_within_its_error(drawn):
     assert (len(points), len(points[0].values_mm), points[0].values_mm[0]) == (12 * 12, len(DATES), 0.0)
 
 
+@pytest.mark.soak
 def test_still_ground_under_an_atmosphere_is_no_zone(tmp_path):
     write_stack(tmp_path, 12, DATES, size_px=24, rate_mm_per_year=0.0, atmosphere_rad=0.8)
     assert find_zones(invert(read_stack(tmp_path))) == []
 
 
+@pytest.mark.soak
 def test_a_phase_of_exactly_zero_is_a_phase(tmp_path):
     write_stack(tmp_path, 13, DATES[:5])
     file = min(tmp_path.glob("*_unw.tif"))
@@ -88,6 +90,7 @@ def test_a_phase_of_exactly_zero_is_a_phase(tmp_path):
     assert np.isfinite(after.rate_mm_per_year[6:]).all()
 
 
+@pytest.mark.soak
 def test_an_unwrapping_error_is_left_out_and_told(tmp_path):
     write_stack(tmp_path, 14, DATES, size_px=24)
 
@@ -102,6 +105,7 @@ def test_an_unwrapping_error_is_left_out_and_told(tmp_path):
     assert any("contradict" in w for w in movement.warnings)
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.parametrize("low", [-np.pi, 0.0])
 @pytest.mark.parametrize("fringes", [3, *in_soak(2, 5)])
 def test_wrapped_phases_are_no_movement(tmp_path, low, fringes):
@@ -116,6 +120,7 @@ def test_wrapped_phases_are_no_movement(tmp_path, low, fringes):
         invert(read_stack(tmp_path))
 
 
+@pytest.mark.soak
 def test_pairs_that_contradict_each_other_everywhere_are_said_in_one_line(tmp_path):
     write_stack(tmp_path, 21, DATES, size_px=24)
     for k, file in enumerate(sorted(tmp_path.glob("*_unw.tif"))):
@@ -220,6 +225,7 @@ def test_tags_that_cannot_be_meant(tmp_path, name, tags, said):
         read_stack(tmp_path)
 
 
+@pytest.mark.soak
 def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, tmp_path):
     """30 interferograms of 13 dates over Mexico City: the lake bed sinks, the western hills do not, nor does a hill."""
     folder = measured("insar-pyrate-cropA")
@@ -255,6 +261,7 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     assert compute_scores(count_confusion(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
 
 
+@pytest.mark.soak
 def test_rates_with_the_network_say_that_it_is_unvalidated(tmp_path):
     write_stack(tmp_path / "stack", 11, DATES[:4], size_px=32)
     found = measure_stack(StackRequest(folder=tmp_path / "stack", out_dir=tmp_path, network=WEIGHTS))

@@ -105,6 +105,7 @@ def coherence_of(database, station):
         return [(row["observed_at"], row["value"], row["revision"]) for row in rows]
 
 
+@pytest.mark.soak
 def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     stack, site, _ = valley
     file = stack.parent / "sites" / "valley.toml"
@@ -153,6 +154,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     assert alert.state == "returned_unacknowledged"
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
     stack, site, _ = valley

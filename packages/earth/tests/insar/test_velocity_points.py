@@ -82,6 +82,7 @@ def _has_repeated_extreme(velocities):
     )
 
 
+@pytest.mark.soak
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(-300.0, 300.0).map(lambda v: round(v, 1)), min_size=30, max_size=60))
 def test_plain_velocities_are_all_used(tmp_path, velocities):

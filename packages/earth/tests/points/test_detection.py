@@ -37,6 +37,7 @@ def ask(values, since=100, limits=LIMITS, jump_mm=JUMP_MM):
     return find_point_alarms(asked)
 
 
+@pytest.mark.soak
 def test_a_table_is_scored_as_the_series_are_to_the_last_bit(drawn, monkeypatch):
     faulty = {n: Series(s.times_s - 1000 * STEP_S, s.values, STEP_S) for n, s in inject_points(drawn, 1)[0].items()}
     detector = Detector("rules", {part: DetectorThreshold(v, 0, 0.0, "test") for part, v in LIMITS["rules"].items()})
@@ -47,6 +48,7 @@ def test_a_table_is_scored_as_the_series_are_to_the_last_bit(drawn, monkeypatch)
     assert np.allclose(looks._score(derive_table(faulty), STEP_S, LIMITS).ratio, expected, rtol=1e-9, equal_nan=True)
 
 
+@pytest.mark.soak
 def test_what_an_alarm_says_does_not_depend_on_later_acquisitions(drawn):
     values = derive_table(inject_points(drawn, 1)[0])
     until = {(a.row, a.column): a.score for a in ask(values[:, :130]).alarms}
@@ -55,6 +57,7 @@ def test_what_an_alarm_says_does_not_depend_on_later_acquisitions(drawn):
     assert {k: v for k, v in later.items() if k[1] < 130} == until
 
 
+@pytest.mark.soak
 def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found():
     values = derive_table(draw_points(5, 300, 160))
     counted = count_thresholds(PointThresholdRequest(PointTable(values[::2], STEP_S), BUDGET))
@@ -73,6 +76,7 @@ def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found
     assert found[7].score > found[7].threshold
 
 
+@pytest.mark.soak
 def test_what_began_before_is_not_told_again_and_a_past_that_is_too_short_is_said(drawn):
     values = derive_table(drawn)
     values[3, 118:] += 80.0

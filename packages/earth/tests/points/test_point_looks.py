@@ -124,6 +124,7 @@ def test_points_that_came_in_are_looked_at_once_and_what_happened_is_one_line_ea
         assert again == kept.found, "the same rows come again from the database"
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process")
 def test_a_record_that_is_too_short_is_said_and_not_taken_for_quiet(bench, tmp_path):
     at = DATES[30]
@@ -135,6 +136,7 @@ def test_a_record_that_is_too_short_is_said_and_not_taken_for_quiet(bench, tmp_p
     assert f"{COUNT} points looked at in 39 new acquisitions" in look(bench, DATES[116]), "as if it were the first one"
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process")
 def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(points, "STORED", 5)
@@ -150,6 +152,7 @@ def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monk
     assert replace(kept.found.happenings[0], members=()).points == 12
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process")
 def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path, monkeypatch):
     at, right = DATES[116], points.detect_alarms
@@ -210,6 +213,7 @@ def test_points_that_came_in_are_forecast_once(bench, tmp_path):
     assert kept == COUNT, "one row per point, the newest"
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process")
 def test_pieces_give_what_the_whole_gives_to_the_last_bit(bench, tmp_path, monkeypatch):
     take(bench, write(tmp_path / "a.csv", draw(), 120), AT)
@@ -239,6 +243,7 @@ def test_what_is_too_short_stale_or_noisy_is_withheld_with_the_reason(bench, tmp
     assert set(reasons) == {"p007", "p008", "p009"}
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process")
 def test_a_set_that_is_too_short_says_so_and_takes_earlier_forecasts_away(bench, tmp_path, monkeypatch):
     take(bench, write(tmp_path / "a.csv", draw(), 40), DATES[40])
@@ -259,6 +264,7 @@ def test_a_set_that_is_too_short_says_so_and_takes_earlier_forecasts_away(bench,
     assert newest["reason"] == "nothing holds"
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process")
 def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch):
     take(bench, write(tmp_path / "a.csv", draw(), 120), AT)
@@ -280,6 +286,7 @@ def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch
         assert (len(load_view(c, "point_forecasts")), len(load_view(c, "point_forecast_issues"))) == (3 * COUNT, 3)
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process")
 def test_the_command_forecasts_and_lists(bench, tmp_path, monkeypatch, database_url, capsys):
     (tmp_path / "configs" / "sites").mkdir(parents=True)
@@ -329,6 +336,7 @@ def look_map(db, box=ALL):
         return one, point_maps.load_view(c, one, box)
 
 
+@pytest.mark.soak
 @ON_BOTH
 @pytest.mark.usefixtures("jobs_in_process")
 def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):
@@ -364,6 +372,7 @@ def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):
     assert max(row["rate_until_at"][:10] for row in rows) == f"{DATES[125]:%Y-%m-%d}"
 
 
+@pytest.mark.soak
 @ON_BOTH
 @pytest.mark.usefixtures("jobs_in_process")
 def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_path, monkeypatch):
@@ -400,6 +409,7 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     assert left == [look_map(bench)[0].delivery_id], "squares of the delivery before are gone"
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("jobs_in_process")
 def test_a_run_that_broke_off_leaves_the_map_that_stood(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(point_map, "POINTS_MOST", 40)

@@ -68,6 +68,7 @@ def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
         read_radar_scene(asked, read_scene(paths[4]))
 
 
+@pytest.mark.soak
 def test_change_since_the_last_image_of_the_orbit_is_advice(database, config, tmp_path):
     ground, site = Ground(180), add_site(database, PLACED)
     run = {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0}

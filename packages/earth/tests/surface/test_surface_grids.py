@@ -33,6 +33,7 @@ def write_surface(path, cell_m, seed, *, slide=False, sampled=False, offset=(0.0
     return write_raster(path, heights[None].astype("float32"), transform=at, crs="EPSG:32632", nodata=-9999.0)
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize(
     ("older_m", "newer_m", "more"),
     [

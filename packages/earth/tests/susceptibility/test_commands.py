@@ -11,6 +11,7 @@ from packages.earth.tests.data.landscape import draw
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
 
 
+@pytest.mark.soak
 def test_a_person_trains_draws_and_lays_the_map_below_footprints(tmp_path, monkeypatch, capsys):
     from detection.imagery.data.generate import write_scene
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from monitor.cli.main import run_command
 from monitor.settings.service import load_service
@@ -16,6 +17,7 @@ from tests.web.served import serving
 SITE = "/api/v1/sites/north-bench"
 
 
+@pytest.mark.soak
 def test_the_verb_draws_the_map_that_the_site_file_names_and_the_page_sends_it(tmp_path, monkeypatch, capsys):
     from detection.imagery.raster.grid import grid_around
     from detection.imagery.raster.raster import write_geotiff

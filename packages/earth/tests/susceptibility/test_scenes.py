@@ -43,6 +43,7 @@ def make_site(database, name, station="G1", more=""):
     return one
 
 
+@pytest.mark.soak
 def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(database, config, drawn, tmp_path):
     prior = tmp_path / "prior.tif"
     values = np.linspace(0.1, 0.9, 300, dtype=np.float32)[None, None].repeat(300, axis=1)
@@ -76,6 +77,7 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
     assert scene_hash(read_scene(drawn / "b"), "bench") == run.scene_hash
 
 
+@pytest.mark.soak
 def test_a_susceptibility_map_that_is_gone_holds_no_scene_back(database, config, drawn):
     site = make_site(database, "bench", more='[scenes]\nprior = "gone.tif"\n')
     arrive(config, drawn / "b", "b")

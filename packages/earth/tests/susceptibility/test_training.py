@@ -50,6 +50,7 @@ def plain(tmp_path_factory):
     return landscape, learn(landscape, ("logistic", "boosting"))
 
 
+@pytest.mark.soak
 def test_the_ranking_is_the_true_one_and_the_probabilities_are_shares_of_the_ground(plain):
     landscape, card = plain
     scores = card["scores"]
@@ -96,6 +97,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     assert again["model_hash"] == first["model_hash"]
 
 
+@pytest.mark.soak
 def test_wrong_labels_lower_the_score_and_not_the_honesty(tmp_path):
     landscape = draw(tmp_path, seed=2, size=140, noise=0.5)
     scores = learn(landscape)["scores"]

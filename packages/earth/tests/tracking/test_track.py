@@ -53,6 +53,7 @@ def read_rows(database):
     return sorted(rows, key=lambda row: (row[1].observed_at, row[0]))
 
 
+@pytest.mark.soak
 @ON_SQLITE
 def test_stations_get_series_with_errors_and_chains_add_up(database, track, images, tmp_path):
     first, second, third = images
@@ -79,6 +80,7 @@ def test_stations_get_series_with_errors_and_chains_add_up(database, track, imag
     assert all(r.sigma > np.sqrt(1.1) * one for (_, r), one in zip(rows, single, strict=True))
 
 
+@pytest.mark.soak
 def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch):
     first, second, third = images
     stations = ["--site", "bench"]

@@ -22,6 +22,7 @@ def pair(tmp_path_factory):
     return write_pair(tmp_path_factory.mktemp("images"))
 
 
+@pytest.mark.soak
 def test_vectors_and_their_errors(pair, tmp_path):
     older, newer, grid = pair
     places = {"P1": PLACE, "far": (9.9, 46.2)}
@@ -49,6 +50,7 @@ def test_vectors_and_their_errors(pair, tmp_path):
     assert json.loads((tmp_path / "track.json").read_text())["newer_at"].startswith("2026-06-01")
 
 
+@pytest.mark.soak
 def test_without_stable_ground_what_moved_as_a_whole_is_not_taken_away(pair):
     older, newer, _ = pair
     found = track(older, newer, ASKED)
@@ -57,6 +59,7 @@ def test_without_stable_ground_what_moved_as_a_whole_is_not_taken_away(pair):
     assert any("either it lay off or this ground moved" in line for line in found.warnings)
 
 
+@pytest.mark.soak
 def test_errors_follow_stable_ground_when_images_warp(pair, tmp_path):
     """An orthophoto that is bent by a few centimetres scatters more than its pixels say."""
     older, _, grid = pair

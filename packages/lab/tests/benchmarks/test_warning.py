@@ -66,6 +66,7 @@ valid_for = "2d"
     return generate
 
 
+@pytest.mark.soak
 def test_generator_that_always_raises_red_has_false_days_on_all_days():
     outcome = measure_record(make_ramp(fails=False), with_bounds(-3.0, -2.0, -1.0)).outcomes[DEFAULT]
     all_days = END_DAY - HISTORY_DAYS
@@ -73,6 +74,7 @@ def test_generator_that_always_raises_red_has_false_days_on_all_days():
     assert outcome.waiting_days == {"yellow": 0, "orange": 0, "red": 0}
 
 
+@pytest.mark.soak
 def test_level_of_an_unanswered_question_is_waiting_and_not_false():
     record = make_ramp(fails=False)
     record.table.iloc[END_DAY - 12 :] += 500.0
@@ -81,6 +83,7 @@ def test_level_of_an_unanswered_question_is_waiting_and_not_false():
     assert outcome.waiting_days["yellow"] > 0
 
 
+@pytest.mark.soak
 def test_generator_that_never_raises_a_level_has_no_lead_and_no_false_days():
     never = with_bounds(1e6, 2e6, 3e6)
     assert measure_record(make_ramp(fails=True), never).outcomes[DEFAULT].lead_days == {
@@ -95,6 +98,7 @@ def test_generator_that_never_raises_a_level_has_no_lead_and_no_false_days():
     }
 
 
+@pytest.mark.soak
 def test_generator_with_known_crossings_has_the_lead_of_those_crossings():
     # A level needs two readings over its bound. They are those of the two days after the day of the bound.
     outcome = measure_record(make_ramp(fails=True), with_bounds(15.0, 25.0, 35.0)).outcomes[DEFAULT]
@@ -122,6 +126,7 @@ def test_lead_counts_from_the_first_vote_and_not_from_a_question():
     assert find_lead_days(shown, [[Span(0.0, 4 * day_s, 0)]], 1, failure_at) is None
 
 
+@pytest.mark.soak
 def test_fixed_bound_leaves_out_the_level_that_daily_readings_cannot_reach(tmp_path):
     csv_file = tmp_path / "slope.csv"
     make_ramp(fails=True).write_csv(csv_file)

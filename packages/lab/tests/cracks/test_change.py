@@ -64,6 +64,7 @@ def darken(steps):
     return 1 - 0.5 * ndimage.gaussian_filter((steps > 0) * 1.0, 0.6)
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("seed", range(3))
 def test_growth_is_found_within_its_error_and_nothing_else_is_called_growth(tmp_path, seed):
     rng = np.random.default_rng(seed)
@@ -103,6 +104,7 @@ def test_a_crack_is_new_beside_an_old_one_and_none_is_where_the_older_date_shows
         assert [one.grown_m for one in new] == [pytest.approx(191 * PIXEL_M, abs=0.2)] * (not blind)
 
 
+@pytest.mark.soak
 def test_what_a_network_nearly_found_or_the_earlier_picture_shows_has_not_grown(tmp_path):
     line = draw([(60, 60), (250, 80)], 4)
     half = np.where(np.arange(SIDE) > 150, 0, line)

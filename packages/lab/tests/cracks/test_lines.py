@@ -90,6 +90,7 @@ def test_a_bent_crack_that_widens_is_measured_along_itself():
     assert found.width_m == pytest.approx((8 * 0.2 + 4 * 0.6) / 12, abs=0.03)
 
 
+@pytest.mark.soak
 def test_tiles_leave_no_trace():
     rng = np.random.default_rng(4)
     walks = [np.cumsum(rng.normal(0, 2, (90, 2)) + rng.uniform(-2, 2, 2), axis=0) + 200 for _ in range(6)]

@@ -24,6 +24,7 @@ def make_waves(count=200, seed=0):
     return values * mask, mask
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", sorted(name for name, entry in DETECTORS.items() if entry.is_network))
 def test_training_is_reproducible_and_a_faulty_window_scores_higher(name):
     network = load_network(name)

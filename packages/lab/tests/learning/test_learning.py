@@ -58,6 +58,7 @@ def refuse(folder, outlines, out, **more):
     return str(caught.value)
 
 
+@pytest.mark.soak
 def test_what_cannot_teach_is_refused_in_one_line(tmp_path):
     folder, out = tmp_path / "scenes", tmp_path / "out"
     outlines = write_pictures(folder, 6)
@@ -230,6 +231,7 @@ def check_drawn(cut, truth, most):
     return {(tile.window.scene.name, tile.window.row, tile.window.column) for tile in cut.tiles}
 
 
+@pytest.mark.soak
 def test_of_more_tiles_than_are_used_they_are_drawn(tmp_path):
     labels, truth = write_uneven_scenes(tmp_path / "scenes")
     readable = read_scenes(find_scenes(tmp_path / "scenes"))
@@ -242,6 +244,7 @@ def test_of_more_tiles_than_are_used_they_are_drawn(tmp_path):
     assert len(list((tmp_path / "seed-1/images").iterdir())) == 30
 
 
+@pytest.mark.soak
 def test_where_drawn_tiles_are_nodata_others_take_their_place(tmp_path):
     labels, truth = write_uneven_scenes(tmp_path / "scenes")
     path = tmp_path / "scenes/1_20240506.tif"
@@ -267,6 +270,7 @@ def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
         run.learn(asked, lambda _: None)
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     ("made", "kind"),
     [

@@ -64,6 +64,7 @@ def squares(draw):
     return [shapely.box(west + 2 * k * side, south, west + (2 * k + 1) * side, south + side) for k in range(count)]
 
 
+@pytest.mark.soak
 @given(
     squares(),
     st.sampled_from([*LONLATS, *OTHERS]),
@@ -84,6 +85,7 @@ def test_a_file_lies_where_its_system_says_for_both_who_read_it(tmp_path_factory
     assert [kind for kind, _, _ in read_collection(text, "landslide")] == ["landslide"] * len(shapes)
 
 
+@pytest.mark.soak
 @given(squares(), st.sampled_from(REFUSED), st.sampled_from(("name", "code", "href")))
 def test_a_system_from_which_no_way_leads_is_refused_by_both_in_a_line(tmp_path_factory, shapes, name, key):
     text = write([list(one.exterior.coords) for one in shapes], name, key, "collection")

@@ -79,6 +79,7 @@ def scene(tmp_path_factory):
     return folder, mask
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_the_recipe_trains_and_its_weights_are_scored(data, weights, capsys):
     card = load_model(str(weights)).card
@@ -92,6 +93,7 @@ def test_the_recipe_trains_and_its_weights_are_scored(data, weights, capsys):
     assert report["f1"] > 0.5
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_its_weights_map_a_scene_of_other_counts_with_terrain_by_name(weights, scene, tmp_path):
     folder, mask = scene

@@ -19,6 +19,7 @@ def train(folder, recipe):
     return run_command(["scenes", "train", "--recipe", str(folder / "tiny.toml"), "--out", str(out)]), out
 
 
+@pytest.mark.soak
 def test_the_card_of_a_recipe_with_slope_names_it_and_both_scores(tmp_path, capsys):
     code, out = train(tmp_path, RECIPE)
     assert code == 0, capsys.readouterr().err

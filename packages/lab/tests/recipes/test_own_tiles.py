@@ -41,6 +41,7 @@ def trained(tmp_path_factory):
     return weights
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_the_card_says_the_pixel_size_of_the_tiles_and_names_a_recipe_that_exists(trained):
     card = json.loads(trained.with_suffix(".json").read_text())
@@ -78,6 +79,7 @@ def test_tiles_without_a_place_need_their_pixel_size_in_the_recipe(tmp_path, cap
     assert "give data.pixel_size_m" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_a_training_goes_on_from_weights_of_the_same_bands_and_stretch(trained, tmp_path, capsys):
     def train(name: str, start: str, *more: str, bands: str = '"B4", "B3", "B2"') -> int:

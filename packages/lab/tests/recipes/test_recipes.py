@@ -58,6 +58,7 @@ def test_killed_recipe_resumes_to_the_same_weights(tmp_path, capsys):
     assert "epoch 3/3" in answer.err
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", with_soak("encoder.safetensors", "encoder.pth"))
 def test_a_recipe_that_begins_with_a_file_of_weights_ends_with_a_card_that_names_it(tmp_path, capsys, name):
     recipe, encoder, out = tmp_path / "tiny.toml", tmp_path / name, tmp_path / "mine.safetensors"
@@ -74,6 +75,7 @@ def test_a_recipe_that_begins_with_a_file_of_weights_ends_with_a_card_that_names
     assert card["begun_from"]["weights"] == card["training"]["encoder"] == name
 
 
+@pytest.mark.soak
 def test_card_reports_ground_without_landslides_and_logistic_regression(tmp_path):
     scene = np.random.default_rng(0).uniform(0.05, 0.3, (3, 96, 96)).astype(np.float32)
     grid = grid_around(8.9, 46.2, 96, 10.0)
@@ -96,6 +98,7 @@ def test_card_reports_ground_without_landslides_and_logistic_regression(tmp_path
     assert f"Logistic regression that learnt from the same patches: F1 {logistic['f1']}" in page
 
 
+@pytest.mark.soak
 def test_unfinished_run_of_another_recipe_is_neither_resumed_nor_deleted(tmp_path, monkeypatch, capsys):
     recipe, out = tmp_path / "tiny.toml", tmp_path / "mine one.safetensors"
     short = RECIPE.replace("epochs = 3", "epochs = 1")
@@ -122,6 +125,7 @@ def test_unfinished_run_of_another_recipe_is_neither_resumed_nor_deleted(tmp_pat
     assert (checkpoint.exists(), out.exists()) == (False, True)
 
 
+@pytest.mark.soak
 def test_the_card_of_a_run_without_a_held_part_has_the_threshold_of_the_recipe(tmp_path):
     recipe = tmp_path / "all.toml"
     recipe.write_text(RECIPE.replace("epochs = 3", 'epochs = 1\nsplit = "all"\nthreshold = 0.35\ntemperature = 1.4'))
@@ -130,6 +134,7 @@ def test_the_card_of_a_run_without_a_held_part_has_the_threshold_of_the_recipe(t
     assert card["metrics"]["chosen_on"].startswith("threshold and temperature: as the recipe says")
 
 
+@pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

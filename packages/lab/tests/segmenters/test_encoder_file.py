@@ -179,6 +179,7 @@ def test_a_file_of_another_kind_is_one_line(tmp_path, name, content, message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.soak
 def test_a_recipe_trains_the_decoder_under_a_frozen_encoder_and_the_weights_say_so(tmp_path, capsys):
     path, recipe, out = tmp_path / "dino.safetensors", tmp_path / "tiny.toml", tmp_path / "mine.safetensors"
     given = make_vit()

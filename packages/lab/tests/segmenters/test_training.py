@@ -9,6 +9,7 @@ from tests.detection.imagery.training.test_training import check_resumed_trainin
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
+@pytest.mark.soak
 def test_a_training_with_drop_out_is_resumed(patches, tmp_path):  # noqa: F811 - a fixture
     check_resumed_training(patches, tmp_path, "deeplabv3plus-mobilenetv2")
 

@@ -147,6 +147,7 @@ def turn(image, degrees=0.0, scale=1.0, shift=(0.0, 0.0)):
     return ndimage.affine_transform(image, matrix, middle - matrix @ (middle + shift), order=3, mode="nearest")
 
 
+@pytest.mark.soak
 @tabulated(
     ("degrees", "scale", "shift", "corners_px"),
     [
@@ -401,6 +402,7 @@ def shift_date(folder, before, columns, rows, name="shifted"):
     return replace(before, scene_path=str(moved), prob=str(prob))
 
 
+@pytest.mark.one_case_in(5)
 @pytest.mark.usefixtures("no_built_ground")
 @pytest.mark.parametrize(
     ("columns", "rows"),

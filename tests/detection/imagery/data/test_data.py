@@ -294,6 +294,7 @@ def test_patches_are_read_when_needed_and_cached():
     assert kept.fingerprint() == patches.fingerprint() != patches.take([0, 1]).fingerprint()
 
 
+@pytest.mark.soak
 @pytest.mark.data
 def test_landslide4sense_pictures_are_read_as_they_are_and_none_leaked(measured):
     data = {"source": "landslide4sense-rgb", "folder": "landslide4sense-rgb"}
@@ -307,6 +308,7 @@ def test_landslide4sense_pictures_are_read_as_they_are_and_none_leaked(measured)
     assert find_twins(train.take(range(0, 1100, 4)), test) == []
 
 
+@pytest.mark.soak
 @pytest.mark.data
 def test_bijie_crops_are_read_as_they_are(measured):
     train, test = (bijie.read(measured("bijie"), part) for part in ("train", "val"))

@@ -182,6 +182,7 @@ def test_a_threshold_of_zero_does_not_make_the_whole_scene_a_footprint():
     assert footprints_of(np.full((20, 20), NODATA, np.uint8), grid, threshold=0.0) == []
 
 
+@pytest.mark.soak
 def test_footprints_are_the_same_however_many_are_measured_at_once(monkeypatch):
     rng = np.random.default_rng(5)
     steps = np.where(rng.random((150, 140)) < 0.3, 180, 0).astype(np.uint8)

@@ -71,6 +71,7 @@ def test_best_map_rotates_with_the_image(scene, rotated_scene, weights, tmp_path
     assert np.abs(np.rot90(standard) - standard_rotated).max() > 5, "one pass alone is not rotated"
 
 
+@pytest.mark.soak
 def test_result_of_another_quality_is_not_read_back(scene, weights, tmp_path):
     standard = detect(DetectionOptions(scene, weights, out_dir=tmp_path))
     best = detect(DetectionOptions(scene, weights, out_dir=tmp_path, quality="best"))
@@ -83,6 +84,7 @@ def test_result_of_another_quality_is_not_read_back(scene, weights, tmp_path):
     assert (tmp_path / "run.json").stat().st_mtime_ns == record, "the same quality is read back"
 
 
+@pytest.mark.soak
 def test_quality_is_part_of_the_plan_and_an_index_has_only_one(scene, weights):
     assert survey(DetectionOptions(scene, weights, quality="best"))["quality"] == "best"
     assert detect(DetectionOptions(scene, "index", quality="best"))["quality"] == "standard"

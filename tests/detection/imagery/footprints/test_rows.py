@@ -70,6 +70,7 @@ def draw_whole(reader, segmenter):
     return np.where(reader.valid, np.rint(found * np.float32(STEPS)), NODATA).astype(np.uint8)
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (30, 700), (256, 20), (513, 33), (780, 415)])
 @pytest.mark.parametrize("columns", [64, 4096])
 def test_rows_have_the_map_of_one_pass(height, width, columns, segmenter):

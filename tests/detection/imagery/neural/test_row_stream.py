@@ -43,6 +43,7 @@ def differ(network, image, high):
     return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-9))
 
 
+@pytest.mark.soak
 @settings(max_examples=25, deadline=None)
 @given(
     which=st.sampled_from(sorted(NETWORKS)),
@@ -73,6 +74,7 @@ def test_each_part_is_mapped_in_order_as_in_one_pass(weights, most, height, widt
     assert np.abs(np.concatenate(found, axis=1) - whole).max() <= most
 
 
+@pytest.mark.soak
 @tabulated("name", list_segmenters())
 def test_registry_states_which_networks_read_rows(name):
     network = build(name, 2, width=0.125)

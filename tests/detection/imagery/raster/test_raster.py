@@ -138,6 +138,7 @@ def test_a_model_may_ask_for_terrain_by_name(tmp_path):
     assert np.array_equal(values[3][valid], fields["dem"][valid])
 
 
+@pytest.mark.soak
 def test_footprints_know_their_ground(tmp_path):
     write_scene(tmp_path / "scene", 5, size_px=160)
     grid = grid_around(LON, LAT, 160, 10.0)
@@ -282,6 +283,7 @@ def test_tiles_of_one_grid_are_joined_bit_for_bit(tmp_path):
     assert 26 < fields["slope"].min() < fields["slope"].max() < 29
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["coarser to the north", "another system", "a model of one metre in a part"])
 def test_tiles_of_several_grids_are_joined_without_a_wall(tmp_path, kind):
     folder = write_copernicus(tmp_path / "dem", coarse_north=kind == "coarser to the north")
@@ -373,6 +375,7 @@ def scale(transform, step):
     return Affine(a * step, b * step, c, d * step, e * step, f)
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 @pytest.mark.parametrize("hidden", ["", "nodata", "alpha"])
 @pytest.mark.parametrize(("step", "turn"), [(0.4, 0), (4.0, 0), (12.3, 25)])

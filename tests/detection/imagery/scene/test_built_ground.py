@@ -74,6 +74,7 @@ def test_built_ground_is_reported_if_outlines_lie_on_it_or_if_it_is_large():
     assert len(describe_built_ground(forest, "2026-05-01", 2)) == 1
 
 
+@pytest.mark.one_case_in(2)
 @pytest.mark.data
 @pytest.mark.usefixtures("one_torch_thread")
 @pytest.mark.parametrize(

@@ -499,6 +499,7 @@ def ground():
     return np.stack([scene.bands[name] for name in COLOURS]).astype(np.float32)
 
 
+@pytest.mark.soak
 @settings(max_examples=4, deadline=None)
 @example(factors=(30.0, 25.0, 30.0), offsets=(0, 0, 0))
 @given(factors=st.tuples(*[st.floats(0.01, 50)] * 3), offsets=st.tuples(*[st.integers(0, 5000)] * 3))
@@ -573,6 +574,7 @@ def test_clouds_say_nothing_of_the_ground_beside_them(ground):
     assert measure_stretch(Field(sheet), CARD).cloud_share == 1  # nothing but cloud: it keeps its own
 
 
+@pytest.mark.soak
 def test_light_and_offset_are_no_doubt_and_clouds_are_found_through_an_offset(ground):
     card = {**CARD, "domain": DOMAIN}
     low = ground - ground.min() + 20  # with dark water

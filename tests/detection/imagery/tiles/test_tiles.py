@@ -146,6 +146,7 @@ def archive(tmp_path_factory):
     return path, places, tiles
 
 
+@pytest.mark.soak
 def test_every_tile_is_found_and_no_other_and_a_directory_without_end_is_refused(archive, tmp_path):
     path, places, tiles = archive
     found = open_archive(path)

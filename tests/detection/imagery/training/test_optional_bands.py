@@ -125,6 +125,7 @@ def test_a_network_with_the_slope_is_better_where_landslides_lie_on_steep_ground
     assert without["f1"] > 0.5, "without the slope it still finds bare soil"
 
 
+@pytest.mark.soak
 def test_a_scene_with_a_dem_is_mapped_better_and_one_without_as_with_a_dem_of_nodata(
     scene, weights, tmp_path, monkeypatch
 ):
@@ -137,6 +138,7 @@ def test_a_scene_with_a_dem_is_mapped_better_and_one_without_as_with_a_dem_of_no
     assert (whole != plain).any()
 
 
+@pytest.mark.soak
 def test_plan_and_record_name_the_slope_where_it_is_read(scene, weights):
     folder, _ = scene
     with_dem = DetectionOptions(folder, weights=str(weights), dem=folder / "whole-dem.tif")
@@ -146,6 +148,7 @@ def test_plan_and_record_name_the_slope_where_it_is_read(scene, weights):
     assert detect(without)["terrain"] is None
 
 
+@pytest.mark.soak
 def test_where_a_dem_has_no_data_the_slope_is_masked_by_pixel(scene, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(terrain, "LEAST_COVERED_SHARE", 0.0)
     whole, half, plain = (map_scene(scene, weights, tmp_path / str(dem), dem)[0] for dem in ("whole", "half", None))
@@ -154,6 +157,7 @@ def test_where_a_dem_has_no_data_the_slope_is_masked_by_pixel(scene, weights, tm
     assert (half != whole)[:, 112:].mean() < 0.1 < (half != plain)[:, 112:].mean()
 
 
+@pytest.mark.soak
 def test_tiles_with_a_halo_read_the_same_slope_as_rows(scene, weights, tmp_path):
     rows, _ = map_scene(scene, weights, tmp_path / "rows", "whole")
     tiles, _ = map_scene(scene, weights, tmp_path / "tiles", "whole", tile=32, halo=112)
@@ -210,6 +214,7 @@ def test_the_slope_is_masked_for_half_of_the_patches(labelled):
     assert (turned[2][truth == 1] > 0.9).all(), "the slope is turned with the image"
 
 
+@pytest.mark.soak
 def test_patches_without_optional_bands_train_to_the_same_weights_as_ever(labelled):
     plain = replace(labelled, optional_bands=(), load_optional=None)
     settings = replace(SETTINGS, epochs=1)

@@ -74,15 +74,18 @@ def check_resumed_training(patches, tmp_path, network, **more):
     assert max(progress.step for progress in steps) == 4  # 17 patches by 4
 
 
+@pytest.mark.soak
 def test_run_stopped_anywhere_resumes_to_the_same_history(patches, tmp_path):
     check_resumed_training(patches, tmp_path, "unet")
 
 
+@pytest.mark.soak
 def test_run_with_mean_weights_and_zoomed_patches_resumes_to_the_same_history(patches, tmp_path):
     more = {"averaging": 0.9, "encoder_rate": 0.4, "schedule": "one-cycle"}
     check_resumed_training(patches, tmp_path, "unet", **more, scale=0.3, move=0.1)
 
 
+@pytest.mark.soak
 def test_mean_weights_are_kept_and_the_encoder_learns_more_slowly(patches):
     plain = train_patches(patches, replace(QUICK, learning_rate=0.02))
     averaged = train_patches(patches, replace(QUICK, learning_rate=0.02, averaging=0.9))

@@ -207,6 +207,7 @@ def test_a_rotated_grid_is_taken_with_its_areas(tmp_path, capsys, drawn):
     assert [p["area_m2"] for p in answer["polygons"]] == pytest.approx([p["area_m2"] for p in same["polygons"]])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("share", [0.999, 0.5])
 def test_a_truncated_file(tmp_path, capsys, share):
     """The header opens without complaint; only a later block is missing."""

@@ -52,6 +52,7 @@ def test_unseen_drawn_scenes_are_mapped_by_the_shipped_weights(tmp_path):
     assert compute_scores(pooled)["f1"] >= 0.90
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("geographic", [False, True])
 def test_the_simulators_scar_becomes_a_footprint_in_its_place(tmp_path, geographic):
     taken_at = datetime(2024, 5, 6, 7, 8, tzinfo=UTC)
@@ -85,6 +86,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
+@pytest.mark.soak
 def test_a_second_run_gives_the_same_bytes_and_a_third_does_nothing(whole, tmp_path, monkeypatch):
     asked, found, out = whole
     detect({**asked, "out_dir": str(tmp_path / "b")})
@@ -159,6 +161,7 @@ def ask_for_files(first, out: Path, scene: Path | None = None) -> SceneFilesRequ
     return SceneFilesRequest(out, scene or first[2] / "scene", datetime.fromisoformat(first[1]["acquired_at"]))
 
 
+@pytest.mark.soak
 def test_a_killed_run_is_mended_by_the_next(first, tmp_path):
     """Killed at three places: what the next run leaves has the same bytes as a run that nobody disturbed."""
     torch.set_num_threads(1)
@@ -374,6 +377,7 @@ def test_progress_names_what_is_done_and_ends_when_the_files_are_there(tmp_path)
     assert not any(there for *_, there in told[:-1])
 
 
+@pytest.mark.soak
 def test_the_tile_size_does_not_show_in_the_result(tmp_path):
     """Nor does it in the stretch by the brightest value nearby, which is a matter of the scene."""
     write_scene(tmp_path / "scene", 8, size_px=200)
@@ -401,6 +405,7 @@ def save_untrained(path: Path, network: str, classes: list[str]) -> str:
     return str(path)
 
 
+@pytest.mark.soak
 def test_tiles_of_a_network_without_end_are_blended_and_the_flips_are_said(tmp_path):
     """Means over the window enter the DRs-UNet: its tiles are blended, and what that costs stands in the record."""
     weights = save_untrained(tmp_path / "drs.safetensors", "drs-unet", ["landslide"])

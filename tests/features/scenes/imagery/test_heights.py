@@ -74,6 +74,7 @@ def detect(capsys, *words, code=0):
     return json.loads(told.out) if code == 0 else None, told.err
 
 
+@pytest.mark.soak
 def test_tiles_give_the_footprints_of_the_file_that_they_were_cut_from(ground, tmp_path, capsys):
     whole, _ = detect(capsys, ground / "b", "--dem", ground / "dem.tif", "--out", tmp_path / "w")
     tiles, err = detect(capsys, ground / "b", "--dem", ground / "tiles", "--out", tmp_path / "t")
@@ -92,6 +93,7 @@ def test_tiles_give_the_footprints_of_the_file_that_they_were_cut_from(ground, t
     assert detect(capsys, ground / "b", "--dem", other)[0]["scene_hash"] != tiles["scene_hash"]
 
 
+@pytest.mark.soak
 def test_both_dates_get_heights_and_a_folder_without_them_is_refused(ground, tmp_path, capsys):
     words = (ground / "b", "--pre", ground / "a", "--out", tmp_path / "out")
     answer, err = detect(capsys, *words, "--dem", ground / "tiles")
@@ -141,6 +143,7 @@ def look(database, config, scene, dem, name="b"):
     return ask(database, lambda c: c.execute(select(scene_table.c.run).where(scene_table.c.name == name)).scalar_one())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_scenes_of_a_site_get_its_heights_and_keep_which(database, config, ground):
     run = look(database, config, ground / "b", ground / "tiles")
@@ -153,6 +156,7 @@ def test_scenes_of_a_site_get_its_heights_and_keep_which(database, config, groun
     assert found["polygons"][0]["mean_slope_deg"] > 5
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("kind", ["gone", "elsewhere", "a corner of the scene", "one file"])
 def test_heights_of_a_site_hold_no_scene_back(database, config, ground, tmp_path, kind):
@@ -170,6 +174,7 @@ def test_heights_of_a_site_hold_no_scene_back(database, config, ground, tmp_path
     assert {"gone": "no such file", "elsewhere": "no tile of heights"}.get(kind, "at least 50% are needed") in said
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_heights_that_a_scene_brings_come_first(database, config, ground, tmp_path):
     own = shutil.copytree(ground / "b", tmp_path / "own")
@@ -181,6 +186,7 @@ def test_heights_that_a_scene_brings_come_first(database, config, ground, tmp_pa
     assert not [one for one in plain_to_messages(run["warnings"]) if "terrain" in one]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_date_that_is_judged_again_has_the_heights_that_it_was_read_with(database, config, ground, monkeypatch):
     given = []

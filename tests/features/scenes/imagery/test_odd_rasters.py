@@ -393,6 +393,7 @@ GROUND = {
 }
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("case", GROUND)
 def test_dark_ground_stays_ground_bit_for_bit_and_is_doubted_where_it_may_be_a_border(
     tmp_path, capsys, drawn, monkeypatch, case
@@ -423,6 +424,7 @@ def test_dark_ground_stays_ground_bit_for_bit_and_is_doubted_where_it_may_be_a_b
     assert found[0] == found[1]
 
 
+@pytest.mark.soak
 def test_an_outline_beside_a_cloud_says_so_in_every_file(tmp_path, monkeypatch):
     # the cloud and the roads of the generated ground are grey too
     monkeypatch.setattr("detection.imagery.scene.built_ground.LEAST_GREY_SHARE", 2.0)
@@ -508,6 +510,7 @@ def list_sides(weights: str) -> list[float]:
     return sorted({card["pixel_size_m"], *(others[key] for key in ("finest_m", "coarsest_m") if others)})
 
 
+@pytest.mark.one_case_in(5)
 @pytest.mark.parametrize(
     ("weights", "side"),
     [
@@ -540,6 +543,7 @@ def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, 
     assert found == {}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("weights", "side"),
     [
@@ -568,6 +572,7 @@ def test_no_picture_of_radar_gets_an_outline_without_a_doubt(tmp_path, weights, 
     assert all(re.search(RADAR if k else f"{RADAR}|another unit|after", refused.get(k, "")) for k in range(3))
 
 
+@pytest.mark.soak
 def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_their_speckle(measured):
     """What decision 49 and `ALIKE` say, at half, once and twice the size that was learnt; with the most alike."""
     card = load_model("bijie").card
@@ -643,6 +648,7 @@ def correlate(bands: np.ndarray) -> float:
     return float(np.corrcoef(bands.reshape(len(bands), -1)).min())
 
 
+@pytest.mark.soak
 def test_noise_between_the_pixels_of_a_finer_image_is_doubted_though_those_of_the_training_show_none(tmp_path, drawn):
     """Four noisy pixels make a calm one: what is said of it says nothing of the image."""
     grey = 40 + 0.6 * pictured(drawn).mean(axis=0)
@@ -655,6 +661,7 @@ def test_noise_between_the_pixels_of_a_finer_image_is_doubted_though_those_of_th
     assert [doubt[:42] for doubt in doubts if "steps" in doubt] == ["steps from pixel to pixel correlate by 0.6"]
 
 
+@pytest.mark.soak
 def test_counts_that_a_factor_makes_a_picture_are_no_picture_unless_the_factor_was_given(tmp_path, drawn):
     path = write(tmp_path / "a.tif", (drawn * 0.1).astype(np.int16), nodata=None, transform=lie(2.4))
     answer = find({"scene_path": str(path), "weights": "auto"})
@@ -716,6 +723,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("side", [1.2, 10.0])
 @pytest.mark.parametrize("case", OTHERS)
 def test_a_picture_of_something_else_gets_no_outline(tmp_path, capsys, drawn, case, side):

@@ -154,6 +154,7 @@ def test_the_season_of_tiles_is_known_where_all_of_them_say_it(tmp_path):
 WHY = ["--reason", "better here"]
 
 
+@pytest.mark.soak
 def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch, capsys, database_url):
     work_here(monkeypatch)
     monkeypatch.setattr(inbox, "SETTLED_S", 0.0)

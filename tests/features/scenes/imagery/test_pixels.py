@@ -58,6 +58,7 @@ def total_m2(answer):
     return sum(polygon["area_m2"] for polygon in answer["polygons"])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("geographic", with_soak(ordinary=True, soak=False))
 def test_finer_pixels_are_brought_to_those_of_the_model(drawn, tmp_path, capsys, geographic):
     """A scene of 5 m says that it should be, and by how much; resampled it shows the areas of the scene of 10 m."""
@@ -107,6 +108,7 @@ def halve(grid):
 TILTED = Grid(Affine(9.6, 2.8, *PLACE.transform[2:3], 2.8, -9.6, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("place", [TILTED, *in_soak(PLACE, grid_around(141.95, 42.73, SIZE, 10.0, geographic=True))])
 def test_a_finer_image_is_read_at_the_pixels_of_the_training_by_itself(drawn, tmp_path, able, place):
     """What is found lies on the image's own pixels, is as large as at 10 m, and nodata stays what it was."""
@@ -146,6 +148,7 @@ def test_pixels_near_those_of_the_training_and_far_from_them_are_read_as_they_ar
     assert one == other
 
 
+@pytest.mark.soak
 def test_a_grid_that_was_asked_for_is_the_one_that_the_network_sees(drawn, tmp_path, able):
     folder = write_folder(tmp_path / "a", drawn, halve(PLACE), times=2)
     answer = detect({"scene_path": str(folder), "weights": str(able), "resample_to_m": 5.0})
@@ -154,6 +157,7 @@ def test_a_grid_that_was_asked_for_is_the_one_that_the_network_sees(drawn, tmp_p
     assert with_auto["refused"][0]["why"] == "pixels of 5 m, trained on 10 m"
 
 
+@pytest.mark.soak
 def test_pixels_that_would_be_too_many_are_refused_before_they_are_read(drawn, tmp_path, able, monkeypatch):
     coarse = Grid(Affine(20, 0, PLACE.transform[2], 0, -20, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
     asked = {"scene_path": str(write_folder(tmp_path / "a", drawn, coarse)), "own": [str(able)]}
@@ -245,6 +249,7 @@ def run_command_of(capsys, *words):
     return code, said.out, said.err
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("pixel_m", "how"),
     [
@@ -274,6 +279,7 @@ def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pix
     assert [one["geometry"] for one in named["polygons"]] == [one["geometry"] for one in answer["polygons"]]
 
 
+@pytest.mark.soak
 def test_where_it_cannot_the_commands_stand_there_to_copy(tmp_path, capsys):
     folder = tmp_path / "a place"
     folder.mkdir()
