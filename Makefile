@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # There are more workers than cores, because many tests wait for a process or a clock.
-WORKERS ?= 4
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
 # Each file runs in one worker, in the order of conftest.py.
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -134,6 +134,7 @@ def test_map_is_beside_the_situation_and_chart_below_has_the_full_width(red, ope
     assert situation["width"] + place["width"] > 0.97 * grid["width"]
 
 
+@pytest.mark.soak
 def test_chart_opens_with_the_velocity_that_the_level_rests_on(red, open_page):
     watch = open_page("desk")
     watch.page.goto(red[0] + SITE)

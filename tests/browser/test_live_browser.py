@@ -243,6 +243,7 @@ def test_a_hidden_page_closes_its_stream(filled_sqlite_url, watch):  # noqa: F81
         wait_for(lambda: hub.stream_count == 0)
 
 
+@pytest.mark.soak
 def test_the_page_asks_for_a_login_when_the_session_ends(filled_sqlite_url, watch):  # noqa: F811
     with Database(filled_sqlite_url) as database, serving(database, Clock(), LOGIN_TO_READ) as address:
         opened = watch()

@@ -77,6 +77,7 @@ def test_ages_run_on_as_the_server_formats_them(served, watch):  # noqa: F811
     assert shown == [format_age(timedelta(seconds=span)) for span in spans_s]
 
 
+@pytest.mark.soak
 def test_what_one_person_read_is_gone_when_another_one_signs_in(served, watch):  # noqa: F811
     base, *_ = served
     page = watch().page

@@ -396,6 +396,7 @@ def test_a_page_that_lost_its_server_says_so(served, watch):
     assert re.search(r"\d\d:\d\d:\d\d CET", band), "the time bears its zone"
 
 
+@pytest.mark.soak
 def test_nothing_moves_after_the_first_paint(served, watch):
     base, *_ = served
     w = watch()

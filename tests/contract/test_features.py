@@ -257,6 +257,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_documented():
     assert shown == set(documented.findall(hookspecs.register_panels.__doc__))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize("copy", [0, *(pytest.param(copy, marks=pytest.mark.soak) for copy in range(1, COPIES))])
 def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):

@@ -35,8 +35,8 @@ def make_healthy_parts() -> dict[str, Any]:
             list_channels=list,
         ),
         "publisher": SimpleNamespace(status=lambda: {"foreign": 0, "foreign_last": "", "unsigned": ""}),
-        "reserve": SimpleNamespace(follow=lambda: None, trouble=""),
-        "readers": SimpleNamespace(follow=lambda: None, ended=0, last="", refused=""),
+        "reserve": SimpleNamespace(update=lambda: None, trouble=""),
+        "readers": SimpleNamespace(check=lambda: None, ended=0, last="", refused=""),
         "schedule": SimpleNamespace(
             first_runs=SimpleNamespace(check=lambda: None), list_keys=list, outcomes=OutcomeLog()
         ),

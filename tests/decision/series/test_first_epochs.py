@@ -137,6 +137,7 @@ def test_check_lists_series_without_a_noise_floor_and_proposes_one():
     assert not find_noiseless(make_site("5s", "noise_floor_mm = 3.0"))
 
 
+@pytest.mark.soak
 def test_daily_site_knows_its_noise_after_two_months_for_every_window():
     """What is read must hold the epochs that show a scatter: a window of a week held 22 to 28."""
     for window in ("3d", "7d"):

@@ -156,6 +156,7 @@ def test_job_on_the_cluster_is_killed_at_its_limit(dask: TestCluster, tmp_path: 
     )
 
 
+@pytest.mark.soak
 def test_job_is_rejected_if_versions_differ(dask: TestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     before = cluster.list_versions()
     monkeypatch.setattr(cluster, "list_versions", lambda: before | {"numpy": "1.0"})

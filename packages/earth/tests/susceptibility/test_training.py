@@ -65,6 +65,7 @@ def test_the_ranking_is_the_true_one_and_the_probabilities_are_shares_of_the_gro
     assert abs(next(one["auc_lost"] for one in scores["importance"] if one["name"] == "aspect")) < 0.005
 
 
+@pytest.mark.soak
 def test_the_map_is_the_truth_and_the_same_whatever_the_windows(plain, monkeypatch):
     landscape, card = plain
     folder = landscape.study.parent

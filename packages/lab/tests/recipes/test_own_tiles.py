@@ -52,6 +52,7 @@ def test_the_card_says_the_pixel_size_of_the_tiles_and_names_a_recipe_that_exist
     assert f"--recipe {card['recipe_file']} --seed 3 " in trained.with_suffix(".md").read_text()
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_outlines_below_the_smallest_area_are_counted_and_never_all_dropped_in_silence(trained, tmp_path, capsys):
     drawn = draw_scene(5, 2 * SIZE, scars=1)

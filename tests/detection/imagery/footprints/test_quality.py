@@ -60,6 +60,7 @@ def map_scene(scene: Path, weights: str, out: Path, **options) -> np.ndarray:
         return source.read(1).astype(int)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("tile", [None, pytest.param(64, marks=pytest.mark.soak)])
 def test_best_map_rotates_with_the_image(scene, rotated_scene, weights, tmp_path, tile):
     best = map_scene(scene, weights, tmp_path / "a", quality="best", tile=tile)

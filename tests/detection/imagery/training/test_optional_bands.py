@@ -164,6 +164,7 @@ def test_tiles_with_a_halo_read_the_same_slope_as_rows(scene, weights, tmp_path)
     assert np.abs(tiles.astype(int) - rows).max() <= 1
 
 
+@pytest.mark.soak
 def test_a_scene_on_other_pixels_than_the_training_reads_the_slope_there(scene, weights, tmp_path):
     model = load_model(str(weights))
     coarse = tmp_path / "coarse.safetensors"

@@ -40,6 +40,7 @@ def write_drawn_scene(path: Path) -> None:
     write_tile(path, np.stack([drawn.bands[name] for name in BANDS]).astype(np.float32), 10.0)
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 def test_outlines_below_the_smallest_area_are_counted(tmp_path, capsys):
     write_drawn_scene(tmp_path / "scene.tif")
