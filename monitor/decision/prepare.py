@@ -68,9 +68,7 @@ def prepare(
     site = prepared.site
     if memory.started_s is None:
         memory = replace(memory, started_s=now_s, since_s=now_s)
-    if memory.level > site.top_level:
-        # The site file has fewer levels than before.
-        memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
+    memory = memory.limit_levels(site.top_level)
     context = DecisionContext(prepared, inputs, memory, now_s, EvaluationCache() if cache is None else cache)
     step_tracks = [
         (criterion, context.track(criterion, station))

@@ -614,6 +614,26 @@ class Memory:
                 changed[name] = dict(sorted(mapping.items()))
         return replace(self, **changed) if changed else self
 
+    def limit_levels(self, top_level: int) -> "Memory":
+        """Return the memory with no level above `top_level`.
+
+        The memory may contain higher levels if the site file has fewer levels than before.
+        """
+        limited = replace(
+            self,
+            level=min(self.level, top_level),
+            floor=min(self.floor, top_level),
+            votes={key: replace(vote, level=min(vote.level, top_level)) for key, vote in self.votes.items()},
+            supporters={key: min(level, top_level) for key, level in self.supporters.items()},
+            steps={key: replace(step, level=min(step.level, top_level)) for key, step in self.steps.items()},
+            heights={question: min(level, top_level) for question, level in self.heights.items()},
+            signed={
+                question: replace(signature, height=min(signature.height, top_level))
+                for question, signature in self.signed.items()
+            },
+        )
+        return self if limited == self else limited
+
     def rename(self, names: Mapping[str, str]) -> "Memory":
         """Return the memory with renamed stations.
 

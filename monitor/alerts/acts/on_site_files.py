@@ -73,7 +73,9 @@ def retire(call: ActCall, site: SiteId, reason: Reason) -> ActResult:
         level = measure(connection)
         if level >= max(1, len(summary.levels) - 2):
             if second is None:
-                raise NeedsSecondError(_STANDS(site=site, level=Term(summary.levels[level])))
+                # The level may be stored from a site file with more levels.
+                level_name = summary.levels[min(level, len(summary.levels) - 1)]
+                raise NeedsSecondError(_STANDS(site=site, level=Term(level_name)))
             require_two(connection, call.actor, second, call.now)
         mark_inactive(connection, site)
         detail = {"reason": reason, "second_by": None if second is None else second.name}

@@ -95,7 +95,8 @@ def set_level_in_transaction(
     require_person(actor, reason)
     if not 0 <= level < len(site.levels):
         raise RefusedError(_NO_LEVEL(number=level, names=NameList(tuple(k.name for k in site.levels))))
-    memory = load_memory(connection, site)
+    stored = _load_stored_memory(connection, site.id)
+    memory = stored.limit_levels(site.top_level)
     requests = _list_requests_above(site, memory, level, epoch_s(now)) if level < memory.level else []
     if requests and not sure:
         name = site.levels[level].name
@@ -111,7 +112,8 @@ def set_level_in_transaction(
     sentence = OF_LEVEL(level=Term(name), text=_SET(name=who, level=before, reason=reason))
     decision_id = freeze_act(connection, site, memory, after, actor, "level.set", sentence, now)
     save_memory(connection, site.id, after, site.version, now)
-    if level != memory.level:
+    # The open alert has the stored level, which the site file may no longer have.
+    if level != stored.level:
         data_time = None if memory.newest_s is None else from_epoch_s(memory.newest_s)
         change = AlertChange(
             ledger=AlertCategory.HAZARD,
@@ -157,7 +159,7 @@ def find_requests_above(db: Database, site: Site, level: int, now: datetime) -> 
 def _list_requests_above(site: Site, memory: Memory, level: int, now_s: float) -> list[Message]:
     requests = []
     for key, vote in memory.votes.items():
-        name = Term(site.levels[min(vote.level, site.top_level)].name)
+        name = Term(site.levels[vote.level].name)
         who = _AT(criterion=key.criterion, station=key.station) if key.station else key.criterion
         if vote.valid_until_s >= now_s:
             requests.append((vote.level, _ASKS(who=who, level=name, reason=vote.reason)))
@@ -166,7 +168,7 @@ def _list_requests_above(site: Site, memory: Memory, level: int, now_s: float) -
             requests.append((vote.level, _REQUESTED(who=who, level=name, at=since, reason=vote.reason)))
     for name_of_step, step in memory.steps.items():
         requested = step.level if step.state == PENDING else requested_level(step)
-        name = Term(site.levels[min(requested, site.top_level)].name)
+        name = Term(site.levels[requested].name)
         template = _STEP_WAITS if step.state == PENDING else _STEP_ASKS
         requests.append((requested, template(step=str(name_of_step), level=name)))
     return [line for requested, line in sorted(requests, key=lambda item: (-item[0], item[1])) if requested > level]
@@ -367,8 +369,12 @@ def step_of_alert(alert_key: str) -> str | None:
 
 
 def load_memory(connection: Connection, site: Site) -> Memory:
-    """Return the stored memory of a site."""
-    row = find_state(connection, site.id)
+    """Return the stored memory of a site, with no level above the highest one of the site file."""
+    return _load_stored_memory(connection, site.id).limit_levels(site.top_level)
+
+
+def _load_stored_memory(connection: Connection, site_id: str) -> Memory:
+    row = find_state(connection, site_id)
     return Memory.read(row.state) if row is not None else Memory()
 
 
