@@ -35,6 +35,8 @@ def test_each_figure_of_a_criterion_is_a_field_and_only_changed_figures_differ()
     [
         ({"0.red.over": "much"}, "expected a number"),
         ({"0.red.over": "inf"}, "expected a number"),
+        ({"0.red.over": "1,000"}, "'1,000' can mean 1000 or 1.000"),
+        ({"0.red.over": " -12,345 "}, "can mean -12345 or -12.345"),
         ({"7.red.over": "1"}, "no longer has the bound"),
         ({"0.author": "eve"}, "no longer has the bound"),
         ({}, "nothing was changed"),

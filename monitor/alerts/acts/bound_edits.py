@@ -12,11 +12,15 @@ from monitor.decision.criteria.bound_units import find_declared_units
 from monitor.errors import RefusedError
 from monitor.sites.records import Site
 from monitor.text.message import Template
+from monitor.text.numerals import has_ambiguous_comma
 
 NOT_BOUNDS: Final = frozenset({"kind", "id", "role", "stations", "series", "quantity", "author", "reason"})
 _GONE: Final = Template("bound.gone", "the site file no longer has the bound '{key}'; reload the page of thresholds")
 _SAME: Final = Template("bound.same", "nothing was changed")
 _NO_NUMBER: Final = Template("bound.no_number", "{name}: expected a number, got '{value}'")
+_AMBIGUOUS: Final = Template(
+    "bound.ambiguous_comma", "{name}: '{value}' can mean {thousands} or {decimal}; enter the number without a comma"
+)
 _DURATION: Final = re.compile(r"\d+(\.\d+)?[smhdw]")
 
 
@@ -134,6 +138,9 @@ def _make_field(number: int, path: tuple[str, ...], value: Any, unit: str, level
 
 def _read_number(entered: str, field: BoundField, old: object) -> int | float:
     cleaned = entered.strip().replace(",", ".")
+    if has_ambiguous_comma(entered):
+        thousands = entered.strip().replace(",", "")
+        raise RefusedError(_AMBIGUOUS(name=field.words, value=entered, thousands=thousands, decimal=cleaned))
     try:
         value = float(cleaned)
     except ValueError:

@@ -45,6 +45,9 @@ def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
         assert ("2026-03-01T06:30", 0.4) in stored(bench)
         asked = send(bo, PLACE, **{**ask, "at": "2026-03-01T07:40", "value": "1,234"})
         assert (asked.status_code, "this is 1.234 mm; is it right?" in asked.text) == (409, True)
+        asked = send(bo, PLACE, **{**ask, "at": "2026-03-01T07:40", "value": "412,000"})
+        assert (asked.status_code, "this is 412.0 mm; is it right?" in asked.text) == (409, True)
+        assert "more than" in asked.text, "the question about the jump is asked as well"
         abroad = send(bo, PLACE, **{**ask, "at": "2026-03-01T06:40:00Z"}, value="0.4500001")
         assert "0.4500001 mm is stored for G1" in bo.get(abroad.headers["location"]).text
         assert ("2026-03-01T06:40", 0.4500001) in stored(bench), "an offset counts"

@@ -1,6 +1,6 @@
 """Routes of readings that a person types. A value that looks like a typing error must be confirmed."""
 
-import re
+from collections.abc import Sequence
 from contextlib import suppress
 from math import isfinite
 from typing import Annotated, Any, Final, Literal
@@ -14,7 +14,8 @@ from monitor.ingest.by_hand import ManualReading, find_doubt, find_unit, list_ty
 from monitor.ingest.pipeline import Pipeline
 from monitor.sites.records import Site
 from monitor.text.local_time import open_zone
-from monitor.text.message import Template
+from monitor.text.message import Message, Template
+from monitor.text.numerals import has_ambiguous_comma
 from monitor.text.zones import TWICE, read_local
 from monitor.web.access.acting import FormAct
 from monitor.web.context import WITHOUT_NUL
@@ -27,8 +28,6 @@ IS_LATER_BY_TURN: Final = {"first": False, "second": True}
 _COMMA: Final = Template("reading.comma", "a comma is read as a decimal point, this is {value} {unit}; is it right?")
 _STORED: Final = Template("reading.stored", "{value} {unit} is stored for {station}")
 _NO_NUMBER: Final = Template("reading.no_number", "value: expected a number, got '{value}'")
-# The comma of such a value may separate thousands or decimals.
-AMBIGUOUS_COMMA: Final = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 Text = Annotated[str, Form(max_length=130, pattern=WITHOUT_NUL)]
 
 
@@ -56,13 +55,14 @@ def add_reading(
         try:
             typed = _read_form(declared, entered)
             unit = find_unit(declared, typed)
-            doubt = find_doubt(snapshot.c, declared, typed, act.now)
-            if AMBIGUOUS_COMMA.fullmatch(value.strip()):
-                doubt = _COMMA(value=repr(typed.value), unit=unit)
+            doubts = [find_doubt(snapshot.c, declared, typed, act.now)]
+            if has_ambiguous_comma(value):
+                doubts.insert(0, _COMMA(value=repr(typed.value), unit=unit))
         except RefusedError as error:
             return _render_form(act.request, snapshot, entered, trouble=error.message)
-        if doubt and sure != f"{series} {value} {at}":
-            return _render_form(act.request, snapshot, entered, doubt=doubt)
+        questions = [doubt for doubt in doubts if doubt is not None]
+        if questions and sure != f"{series} {value} {at}":
+            return _render_form(act.request, snapshot, entered, doubts=questions)
     pipeline = Pipeline(act.db, {site: declared}, act.context.clock, act.context.config.limits, is_sure=True)
     store_typed(pipeline, declared, typed, act.actor, act.now)
     text = _STORED(value=value.strip(), unit=unit, station=typed.station)
@@ -84,7 +84,12 @@ def _read_form(site: Site, entered: dict[str, str]) -> ManualReading:
 
 
 def _render_form(
-    request: Request, snapshot: SiteSnapshot, entered: dict[str, str], *, trouble: str = "", doubt: str = ""
+    request: Request,
+    snapshot: SiteSnapshot,
+    entered: dict[str, str],
+    *,
+    trouble: str = "",
+    doubts: Sequence[Message] = (),
 ) -> HTMLResponse:
     """Return the page with the form.
 
@@ -93,7 +98,7 @@ def _render_form(
         snapshot: The site.
         entered: Values of the fields.
         trouble: Why the values are refused.
-        doubt: Question to the person, if the value looks like a typing error. Sending the form again confirms it.
+        doubts: Questions to the person, if the value looks like a typing error. Sending the form again confirms it.
     """
     declared = snapshot.require_declared()
     local_now = snapshot.now.astimezone(open_zone(declared.timezone))
@@ -105,9 +110,9 @@ def _render_form(
         choices=list_typed_series(declared),
         entered=values,
         trouble=trouble,
-        doubt=doubt,
+        doubts=doubts,
         needs_turn=getattr(trouble, "id", "") == TWICE.id or bool(values["turn"]),
         sure=f"{values['series']} {values['value']} {values['at']}",
     )
-    response.status_code = 422 if trouble else 409 if doubt else 200
+    response.status_code = 422 if trouble else 409 if doubts else 200
     return response
