@@ -120,6 +120,8 @@ class EvaluationLoop:
         self._draining_since_s: float | None = None
         self._current: _CurrentEvaluation | None = None
         self._slow: dict[str, float] = {}
+        # Sites whose last evaluation was measured. It is not measured while waiting readings are being stored.
+        self._measured: set[str] = set()
         # When the thread made progress last; None before its start.
         self._progress_at: datetime | None = None
         self._progress_processor_s = 0.0
@@ -267,9 +269,17 @@ class EvaluationLoop:
             slow[current.site_id] = time.monotonic() - current.started_s
         return slow
 
+    def list_measured(self) -> frozenset[str]:
+        """Return the sites whose last evaluation was measured; the state of all others is unknown."""
+        return frozenset() if self._draining_since_s is not None else frozenset(self._measured)
+
     def _note_duration(self, evaluation: _CurrentEvaluation, ended_s: float) -> None:
         self._slow.pop(evaluation.site_id, None)
-        if self._draining_since_s is None and self._is_slow(evaluation):
+        if self._draining_since_s is not None:
+            self._measured.discard(evaluation.site_id)
+            return
+        self._measured.add(evaluation.site_id)
+        if self._is_slow(evaluation):
             duration_s = ended_s - evaluation.started_s
             self._slow[evaluation.site_id] = duration_s
             log.warning("evaluation of %s took %.0f s", evaluation.site_id, duration_s)

@@ -390,7 +390,7 @@ def test_problem_of_ingest_or_evaluation_degrades_the_service(db):
     monitoring = make_monitoring(
         core,
         ingest=SimpleNamespace(status=lambda: {**HEALTHY, "lost": 2}),
-        evaluation=SimpleNamespace(find_slow=lambda: {"north": 40.0}, outcomes=OutcomeLog()),
+        evaluation=SimpleNamespace(find_slow=lambda: {"north": 40.0}, list_measured=frozenset, outcomes=OutcomeLog()),
     )
     monitoring.check_parts()
     monitoring.write_heartbeat("running")
@@ -403,7 +403,14 @@ def test_problem_of_ingest_or_evaluation_degrades_the_service(db):
 def test_alarm_left_open_by_a_previous_process_ends(db):
     alarms = make_alarms(db)
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))
-    AlarmConditions(alarms).update(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
+    conditions = AlarmConditions(alarms)
+    conditions.recall({"slow:north"})
+    sites = ["north", "south"]
+    conditions.update(run_checks(EvaluationTimes(sites, {"south": 45.0}, measured=())), 0.0)
+    alarms.write_pending()
+    states = {row.key: row.state for row in ask(db, load_alerts, SERVICE_SITE)}
+    assert states["health:slow:north"] == "unacknowledged", "no evaluation of north has ended since the restart"
+    conditions.update(run_checks(EvaluationTimes(sites, {"south": 45.0}, measured=sites)), 1.0)
     alarms.write_pending()
     rows_by_key = {row.key: (row.state, row.reason) for row in ask(db, load_alerts, SERVICE_SITE)}
     assert rows_by_key["health:slow:north"][0] == "returned_unacknowledged"

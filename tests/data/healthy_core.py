@@ -25,7 +25,7 @@ def make_healthy_parts() -> dict[str, Any]:
     """Return the parts of a core by the name of their attribute."""
     return {
         "ingest": SimpleNamespace(status=lambda: INTAKE_STATUS, list_last_readings=dict),
-        "evaluation": SimpleNamespace(find_slow=dict, is_busy=bool, outcomes=OutcomeLog()),
+        "evaluation": SimpleNamespace(find_slow=dict, list_measured=frozenset, is_busy=bool, outcomes=OutcomeLog()),
         "dispatcher": SimpleNamespace(
             wake=lambda: None,
             status=dict,

@@ -79,10 +79,17 @@ class PartTroubles(NamedTuple):
 
 
 class EvaluationTimes(NamedTuple):
-    """Sites, and the seconds that an evaluation takes where it is too slow."""
+    """Durations of evaluations.
+
+    Attributes:
+        sites: All sites.
+        slow: By site, the seconds that an evaluation takes, if that is too slow.
+        measured: Sites whose last evaluation was measured. An alarm of any other site stays as it is.
+    """
 
     sites: Iterable[str]
     slow: Mapping[str, float]
+    measured: Collection[str]
 
 
 class LoadedSites(NamedTuple):
@@ -246,7 +253,8 @@ def _find_unescalated(status: EscalationStatus) -> Iterator[SubjectState]:
 def _find_slow_sites(times: EvaluationTimes) -> Iterator[SubjectState]:
     for site in times.sites:
         duration = Figure(times.slow.get(site, 0.0), ".0f")
-        yield make_state(site, is_wrong=site in times.slow, site=site, s=duration)
+        is_unknown = site not in times.slow and site not in times.measured
+        yield make_state(site, is_wrong=None if is_unknown else site in times.slow, site=site, s=duration)
 
 
 def _find_file_problems(

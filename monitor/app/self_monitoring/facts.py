@@ -60,7 +60,7 @@ def collect_facts(
         live.PartTroubles(parts.reserve.trouble, compute.find_trouble(), is_synchronised()),
         live.ReaderStatus(parts.readers, has_grown),
         live.WriteTimes(db.slow_writes.list_slow(), has_grown),
-        live.EvaluationTimes(sites, parts.evaluation.find_slow()),
+        live.EvaluationTimes(sites, parts.evaluation.find_slow(), parts.evaluation.list_measured()),
         live.EvaluationOutcomes(sites, parts.evaluation.outcomes.take()),
         live.JobOutcomes(parts.schedule.list_keys(), parts.schedule.outcomes.take()),
         live.EscalationStatus(
