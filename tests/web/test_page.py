@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import update
@@ -27,6 +28,7 @@ from monitor.storage.service_state import write_heartbeat
 from monitor.text.instants import epoch_s
 from monitor.web.app import build_app
 from monitor.web.parts import collect
+from monitor.web.parts.templating import ENVIRONMENT
 from monitor.web.server import PageServer
 from tests.data.store_rows import tell
 from tests.fixtures.waiting import wait_for
@@ -223,3 +225,19 @@ def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp
         server.should_exit = True
         thread.join(10)
         database.close()
+
+
+@pytest.mark.parametrize("witnesses", [0, 1])
+@pytest.mark.parametrize("level", range(4))
+@pytest.mark.parametrize("reachable", range(1, 3))
+def test_level_in_force_is_not_described_as_unreachable(level, reachable, witnesses):
+    names = ("green", "yellow", "orange", "red")
+    card = SimpleNamespace(
+        start=None,
+        top_level=3,
+        levels=[SimpleNamespace(name=name) for name in names],
+        status=SimpleNamespace(level=level, reachable_level=reachable, witnesses_available=witnesses),
+    )
+    text = str(ENVIRONMENT.get_template("situation.html").module.reach(card))
+    assert ("The highest level that can be reached is" in text) == (level < reachable and not witnesses)
+    assert "can request red" in text
