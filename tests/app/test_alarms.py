@@ -400,6 +400,25 @@ def test_problem_of_ingest_or_evaluation_degrades_the_service(db):
     assert "evaluation of north takes 40 s" in degraded[1]
 
 
+@pytest.mark.parametrize("absent", ["stumbles", "database_busy_since", "foreign"])
+def test_check_that_raises_an_error_hides_no_event_of_another_check(db, absent):
+    core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"), lambda: NOW)
+    core.sites.update(SITES)
+    intake = {name: value for name, value in {**HEALTHY, "lost": 2, "dropped_qos0": 1}.items() if name != absent}
+    publisher = {"foreign": 0, "foreign_last": "", "unsigned": ""}
+    publisher.pop(absent, None)
+    monitoring = make_monitoring(
+        core, ingest=SimpleNamespace(status=lambda: intake), publisher=SimpleNamespace(status=lambda: publisher)
+    )
+    with pytest.raises(KeyError, match=absent):
+        monitoring.check_parts()
+    monitoring.write_heartbeat("running")
+    core.db.close()
+    _, degraded = check_parts(ask(db, load_heartbeats), NOW)
+    assert any("2 messages since start could not be stored" in text for text in degraded)
+    assert any("1 messages of QoS 0" in text for text in degraded)
+
+
 def test_alarm_left_open_by_a_previous_process_ends(db):
     alarms = make_alarms(db)
     alarms.write(make_alarm("slow:north", 2, "slow", is_open=True))

@@ -131,6 +131,28 @@ def run_checks(fact: object) -> Iterator[CheckFinding]:
             yield from _run(check, fact)
 
 
+def run_all_checks(facts: Iterable[object]) -> tuple[list[CheckFinding], list[Exception]]:
+    """Run all checks that examine these facts. A check that raises an error does not prevent the others.
+
+    Some facts contain an event only once, and a count that has grown is returned as such only once. Without the
+    findings of the other checks such an event would be lost.
+
+    Returns:
+        The findings, and the errors of checks.
+    """
+    findings: list[CheckFinding] = []
+    errors: list[Exception] = []
+    for fact in facts:
+        for check in list_checks():
+            if not isinstance(fact, check.fact_type):
+                continue
+            try:
+                findings += _run(check, fact)
+            except Exception as error:
+                errors.append(error)
+    return findings, errors
+
+
 def run_alarm_checks(fact: object) -> Iterator[CheckFinding]:
     """Run the checks that examine facts of this class and can raise an alarm."""
     for check in list_checks():

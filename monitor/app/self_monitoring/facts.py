@@ -53,7 +53,7 @@ def collect_facts(
     """
     named_channels = gather_channels(sites.values())
     hanging_channels = parts.dispatcher.find_hanging()
-    return [
+    facts: list[object] = [
         live.IntakeStatus(parts.ingest.status(), has_grown),
         config.broker,
         live.PublisherStatus(parts.publisher.status(), has_grown),
@@ -61,8 +61,6 @@ def collect_facts(
         live.ReaderStatus(parts.readers, has_grown),
         live.WriteTimes(db.slow_writes.list_slow(), has_grown),
         live.EvaluationTimes(sites, parts.evaluation.find_slow(), parts.evaluation.list_measured()),
-        live.EvaluationOutcomes(sites, parts.evaluation.outcomes.take()),
-        live.JobOutcomes(parts.schedule.list_keys(), parts.schedule.outcomes.take()),
         live.EscalationStatus(
             sites,
             parts.dispatcher.failing,
@@ -71,6 +69,13 @@ def collect_facts(
             parts.dispatcher.find_undelivered(named_channels),
         ),
         parts.clock_watch.station_clocks,
-        parts.threads.take_status(),
         PluginStatus.read(),
     ]
+    job_keys = parts.schedule.list_keys()
+    # Last, because these parts return a failure only once: an error of another part must not discard it.
+    facts += [
+        live.EvaluationOutcomes(sites, parts.evaluation.outcomes.take()),
+        live.JobOutcomes(job_keys, parts.schedule.outcomes.take()),
+        parts.threads.take_status(),
+    ]
+    return facts

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from monitor.app.checks.machine import DatabaseFacts, Machine
-from monitor.app.checks.table import read_rows, run_checks
+from monitor.app.checks.table import read_rows, run_all_checks, run_checks
 from monitor.app.self_monitoring.alarms import ServiceAlarms
 from monitor.app.self_monitoring.commits import CommitMonitor
 from monitor.app.self_monitoring.conditions import AlarmConditions
@@ -135,9 +135,18 @@ class SelfMonitoring:
 
     # ---- checks --------------------------------------------------------------------------------------------------
     def check(self, *facts: object) -> None:
-        """Run the checks that examine these facts, and begin or end their alarms."""
-        findings = [finding for fact in facts for finding in run_checks(fact)]
+        """Run the checks that examine these facts, and begin or end their alarms.
+
+        Raises:
+            Exception: The error of a check, after the findings of the other checks were used. The errors of several
+                checks are an ExceptionGroup.
+        """
+        findings, errors = run_all_checks(facts)
         self._conditions.update(findings, time.monotonic())
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup("checks failed", errors)
 
     def check_parts(self) -> None:
         """Check the parts of the core, its threads and the database file."""
