@@ -13,7 +13,7 @@ from monitor.api.text import is_same_person, local_day
 from monitor.api.web import find_hazards, find_headlines, list_calls, list_sentences, person_of, read_site
 from monitor.api.web import render_page as render
 from monitor.features.duty import queries as duty
-from monitor.features.duty.queries import Handover, join_days
+from monitor.features.duty.queries import DutyPlan, Handover, join_days
 from monitor.features.duty.rota import DAYS, DutyShift, Roster, list_shifts, who_is_on_duty
 
 router = APIRouter(include_in_schema=False)
@@ -31,7 +31,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         answers = load_answers(c, [hazard["alert_id"]] if hazard else [])
         past = load_days(c, site, now - duty.PAST, now)
         handovers = duty.load_handovers(c, site)
-        plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
+        plans = {team.name: _find_shown_plan(duty.load_plans(c, site, team.name), now) for team in declared.teams}
         changes, items = duty.load_changes(c, site, now), duty.load_open_items(c, site, now, list_sentences)
         deliveries = answers.get(hazard["alert_id"], AlertDeliveries()) if hazard else AlertDeliveries()
         calls = list_calls(c, declared, deliveries, now)
@@ -99,6 +99,11 @@ def write_shifts(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: da
                 }
             )
     return write_calendar(entries, "duty", name, now)
+
+
+def _find_shown_plan(plans: Sequence[DutyPlan], now: datetime) -> DutyPlan | None:
+    """Return the plan in force, or the newest plan if none has started."""
+    return duty.find_plan_in_force(plans, now) or next(iter(plans), None)
 
 
 SIGNED_BEFORE: Final = timedelta(hours=3)  # a hand-over may be signed this long before its shift starts

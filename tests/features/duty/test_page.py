@@ -149,6 +149,17 @@ def test_page_stores_plans_and_swaps_and_reports_a_shift_without_hand_over(watch
         assert "L. Frei replaces A. Rossi" not in bo.read()
 
 
+def test_page_shows_the_plan_in_force_and_not_a_later_plan(watched):
+    with watched.write() as c:
+        in_force = add_plan(c, CREW, "daily 00:00 R. Mori", ADA, "spring", T0)
+        add_plan(c, CREW, "daily 00:00 L. Frei", ADA, "summer", T0, valid_from=T0 + 9 * DAY)
+    with serving(watched, Clock(T0 + 60 * MINUTE)) as client:
+        text = Browser(client, "bo").read()
+    assert f"Plan No. {in_force}, in force from" in text
+    assert "daily 00:00 R. Mori" in text
+    assert "daily 00:00 L. Frei" not in text
+
+
 def test_unconfirmed_urgent_alert_raises_an_alarm_to_all_recipients(watched):
     now = [T0]
     limits = DeliveryLimits(unconfirmed_after_s=720.0, unconfirmed_again_s=300.0)
