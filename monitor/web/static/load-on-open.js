@@ -14,11 +14,13 @@ const loadPart = async (details) => {
     if (answer.ok) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       placeholder.replaceWith(...page.getElementById(id).children);
+      return;
     }
   } catch {
-    // The next opening requests it again.
-    delete placeholder.dataset.isRequested;
+    // The service cannot be reached, or the answer does not contain the part.
   }
+  // The next opening requests it again.
+  delete placeholder.dataset.isRequested;
 };
 
 for (const details of document.querySelectorAll("details[data-load]")) {
