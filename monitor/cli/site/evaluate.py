@@ -31,8 +31,11 @@ def evaluate(
         str | None, typer.Option("--at", help="Evaluate at this time with the readings known then; write nothing")
     ] = None,
     known: Annotated[
-        str, typer.Option("--known", help=f"With --at, from when on a reading was known: {', '.join(MODES)}")
-    ] = "received",
+        str | None,
+        typer.Option(
+            "--known", help=f"With --at, from when on a reading was known: {', '.join(MODES)}. Default: received"
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing")] = False,
     utc: session.UtcOption = False,
 ) -> None:
@@ -40,12 +43,15 @@ def evaluate(
 
     With --at nothing is written, and the level starts from the lowest one.
     """
+    if known is not None and at is None:
+        raise typer.BadParameter("--known applies to a past instant only; add --at")
     service, db = session.open_service()
     now = datetime.now(UTC)
     with db:
         site = session.pick_site(service, site_id)
         if at is not None:
-            decision = _evaluate_at(db, site, session.read_instant("--at", at), VisibilityRule(known))
+            rule = VisibilityRule(known or "received")
+            decision = _evaluate_at(db, site, session.read_instant("--at", at), rule)
         else:
             site, decision = evaluate_now(db, site, now, dry_run=dry_run)
         with db.read() as c:

@@ -139,6 +139,8 @@ def test_commands_suggest_a_backtest_for_an_old_record(files, tmp_path, capsys, 
     assert (json.loads(told.out)["level"], run_command([*at, "--known", "observed", "--json"])) == (0, 0)
     assert json.loads(capsys.readouterr().out)["level"] > 0
     assert run_command([*at, "--known", "never"]) == 1
+    without_at = [word for word in at if word not in {"--at", at[at.index("--at") + 1]}]
+    assert run_command([*without_at, "--known", "observed"]) == 2, "--known without --at has no effect"
 
 
 def test_no_backtest_is_suggested_for_a_recent_record(capsys, tmp_path):
