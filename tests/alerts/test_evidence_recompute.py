@@ -443,6 +443,7 @@ def test_command_writes_and_checks_packs(bench, tmp_path, capsys):
     assert run_command(["alerts", "export", "--check", str(tmp_path / "no.zip")]) == 1
     assert run_command(["alerts", "export", "99", "--out", str(tmp_path / "y.zip"), "--config", config]) == 1
     assert run_command(["alerts", "export", "--config", config]) == 2
+    assert run_command(["alerts", "export", "--check", path, "--out", str(tmp_path / "y.zip")]) == 2
     assert ask(bench.database, lambda c: c.execute(select(alert_table.c.id)).scalar()) == 1
 
 

@@ -202,6 +202,8 @@ def export(
 
     if (alert_id is None) == (check is None):
         raise typer.BadParameter("give the number of an alert, or a pack with --check")
+    if check is not None and out is not None:
+        raise typer.BadParameter("--check writes no file: omit --out")
     if check is not None:
         files = read_pack(check)
         findings = check_pack(files)
