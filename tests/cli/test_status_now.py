@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from monitor.cli.main import run_command
+from monitor.cli.service.status import StoredStatus, _list_lines
 from monitor.sites.first_site import write_first_site
 from monitor.storage import engine
 from monitor.storage.engine import Database
@@ -57,6 +58,23 @@ def assert_blind(run_status_command, reason_text):
     assert (status, answer["state"]) == (6, "blind")
     assert any(reason_text in str(reason) for reason in answer["reasons"])
     return answer
+
+
+def test_line_about_a_standby_service_is_indented_like_all_others():
+    now = datetime(2026, 3, 1, 6, tzinfo=UTC)
+    heartbeats = {"core": (now, {"name": "a", "active_since": "2026-03-01T05:00:00Z"}), "standby:b": (now, {})}
+    stored = StoredStatus(
+        heartbeats=heartbeats,
+        cards=(),
+        newest_outage=None,
+        silences={},
+        awaited=(),
+        incomplete={},
+        limited={},
+        sections=(),
+    )
+    (line,) = _list_lines(stored, now, lambda _: "UTC")
+    assert line.startswith("  a decides since")
 
 
 @contextmanager

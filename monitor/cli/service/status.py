@@ -204,7 +204,7 @@ def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]
         yield f"  {site}: {translate_in_zone(silence, zones(site))}"
     standby = _describe_standby(stored.heartbeats, now, zones(""))
     if standby:
-        yield standby
+        yield f"  {standby}"
     outage = stored.newest_outage
     if outage is not None and now - (_parse_optional_time(outage["drained_at"]) or now) < RECENT_OUTAGE:
         yield f"  {_describe_outage(outage, zones(''))}"
