@@ -97,6 +97,12 @@ def test_acknowledgement_does_not_include_a_rise_that_commits_at_the_same_moment
         assert (alert.level, alert.state, alert.acknowledged_by) == (3, "unacknowledged", None)
 
 
+def test_refused_reason_is_named_with_its_least_length(desk, console, capsys):
+    number = tell(desk, change, 2)
+    assert console("alerts", "ack", number, "--by", "Ada", "--reason", "ok") == 1
+    assert "reason: write at least 3 characters" in capsys.readouterr().err
+
+
 def test_acknowledgement_is_refused_if_the_level_is_higher_than_seen(desk, console):
     words = ("alerts", "ack", tell(desk, change, 2), "--by", "Ada", "--reason", "on my way")
     assert (console(*words, "--seen", 1), console(*words, "--seen", 2)) == (1, 0)

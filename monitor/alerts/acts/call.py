@@ -29,7 +29,7 @@ T = TypeVar("T")
 # Least number of characters of a reason.
 MIN_REASON: Final = 3
 INVALID_VALUE: Final = Template("act.odd_value", "{name}: {problem}")
-_REASON_WANTED: Final = Template("act.say_why", "say why in a few words")
+_TOO_SHORT: Final = Template("act.too_short", "write at least {n} characters")
 TOO_LONG: Final = Template("act.too_long", "write at most {n} characters")
 _ONE_OF: Final = Template("act.one_of", "'{value}': expected one of: {names}")
 _NO_NUMBER: Final = Template("act.no_number", "give a number such as 12.5")
@@ -39,11 +39,11 @@ def require_text(text: str) -> str:
     """Return the text of a person without superfluous white space.
 
     Raises:
-        RefusedError: The text is empty or too short.
+        ValueError: The text is empty or too short.
     """
     cleaned = tidy_text(text)
     if len(cleaned) < MIN_REASON:
-        raise RefusedError(_REASON_WANTED())
+        raise ValueError(_TOO_SHORT(n=MIN_REASON))
     return cleaned
 
 
@@ -77,12 +77,12 @@ def read_value(parameter: ActParameter, value: Any, zone: str | None = None, lat
             raise ValueError(TOO_LONG(n=longest))
         if parameter.argument.choices and value not in parameter.argument.choices:
             raise ValueError(_ONE_OF(value=value, names=NameList(parameter.argument.choices)))
+        is_text = parameter.argument.is_text or parameter.argument.is_file
+        if parameter.kind is str and longest >= REASON and not is_text:
+            return require_text(value)
     except ValueError as error:
         raise RefusedError(INVALID_VALUE(name=parameter.name.rstrip("_"), problem=error_text(error))) from error
-    is_reason = (
-        parameter.kind is str and longest >= REASON and not (parameter.argument.is_text or parameter.argument.is_file)
-    )
-    return require_text(value) if is_reason else value
+    return value
 
 
 # Functions that find the site of the object of an act, by the argument that contains its number. They return None if
