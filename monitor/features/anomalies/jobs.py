@@ -24,7 +24,7 @@ from monitor.api.queries.ingest import GAPS_PER_TRANSACTION, GapCandidate, add_g
 from monitor.api.queries.models import ModelRow
 from monitor.api.queries.readings import in_chunks, load_ids, load_later_entries
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import MOTION_GROUP, SeriesGroup, Site
+from monitor.api.sites import MOTION_GROUP, SeriesGroup, Site, list_groups, number_declared_series
 from monitor.api.text import Figure, Template, convert_reason, epoch_s, from_epoch_s
 from monitor.api.worker import WorkerTask, list_model_paths, reject_unrequested, run_in_worker
 from monitor.features.anomalies.budgets import correct_thresholds, find_budget_of_each
@@ -60,12 +60,13 @@ _CARRIED: Final = Template("compared.carried", "{past}, at {factor} times the th
 
 
 def find_pause_s(site: Site) -> float:
-    """Return the pause between two runs: `anomaly.every`, or less if a series sends often.
+    """Return the pause between two runs: `anomaly.every`, or less if a series that detectors read sends often.
 
     A state is too old to continue after `MAX_STATE_STEPS` steps. The run then makes it again from the newest readings,
     and does not score the readings before them. A short pause also bounds the readings that a run holds in memory.
     """
-    intervals_s = [spec.interval_s for station in site.stations for spec in station.series]
+    groups = list_groups(site, number_declared_series(site))
+    intervals_s = [watched.spec.interval_s for group in groups for watched in group.series]
     steps_s = MAX_STATE_STEPS / 2 * min(intervals_s, default=site.anomaly.every_s)
     return min(site.anomaly.every_s, max(SHORTEST_PAUSE_S, steps_s))
 

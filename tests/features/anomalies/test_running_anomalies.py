@@ -19,6 +19,7 @@ from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import ServiceConfig
 from monitor.sites.parsing import parse_site
+from monitor.sites.quantities import QUANTITIES
 from monitor.sites.queries.sites import save_site
 from monitor.sites.records import Site
 from monitor.storage.actor import Actor
@@ -246,3 +247,10 @@ def test_a_dismissed_alarm_has_no_echoes_until_it_is_confirmed(database, stepped
 def test_job_runs_before_its_state_is_too_old_to_continue(interval, pause_s):
     site = parse_site(head("fast") + station("G1", series("displacement", "mm", interval)), "fast.toml")
     assert anomaly.find_pause_s(site) == pause_s
+
+
+@pytest.mark.parametrize("quantity", ["rain", "snow_depth", "acceleration", "battery_voltage", "signal_strength"])
+def test_series_that_no_detector_reads_does_not_shorten_the_pause(quantity):
+    unit = QUANTITIES[quantity].unit
+    text = head("calm") + station("G1", series("displacement", "mm", "1h") + series(quantity, unit, "1s"))
+    assert anomaly.find_pause_s(parse_site(text, "calm.toml")) == 3600.0
