@@ -18,6 +18,7 @@ from monitor.app.checks.machine import DatabaseFacts
 from monitor.app.checks.table import run_checks
 from monitor.app.self_monitoring.alarms import make_alarm
 from monitor.broker.access import parse_access
+from monitor.cli.main import run_command
 from monitor.cli.service.check import app
 from monitor.decision.alert_texts import OF_LEVEL
 from monitor.decision.subjects import make_subject
@@ -40,6 +41,7 @@ from monitor.text.message import Template, Term
 from tests.contract.test_notify_channels import SITE
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import ask, tell
+from tests.data.watched_slope import write_service
 from tests.delivery.outbox import (
     T0,
     add_alert,
@@ -236,6 +238,14 @@ def config(database, hooks, monkeypatch):
     monkeypatch.setenv("ELSEWHERE", f"{hooks.base}/test-target")
     settings = '[channels]\ntest_every = "12h"\n'
     return parse_service(f'{settings}[channels.test_to]\n"webhook:GOOD" = "webhook:ELSEWHERE"\n', "x")
+
+
+def test_test_that_fails_in_a_shell_names_the_secrets_of_systemd(database, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
+    assert run_command(["notify", "channels", "test", "--channel", "webhook:ABSENT"]) == 1
+    error = capsys.readouterr().err
+    assert "the environment variable ABSENT is not set" in error
+    assert "environment of this shell" in error
 
 
 def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(database, config, hooks):

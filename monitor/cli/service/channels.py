@@ -51,4 +51,8 @@ def send_test_messages(
             if not session.print_if_json({"channel": name, "delivered": error is None, "error": error}):
                 typer.echo(f"{name}: {'delivered' if error is None else error}", err=error is not None)
     if failed:
+        session.print_note(
+            "the test used the environment of this shell. If systemd reads secrets of the service from a file, load it "
+            "first: set -a; . /etc/slopeward/secrets.env; set +a"
+        )
         raise typer.Exit(1 if failed == len(channels) else 3)
