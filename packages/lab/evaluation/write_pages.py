@@ -921,7 +921,9 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
             Section(
                 "Memory",
                 ("memory",),
-                "The core under a steady stream of messages for two hours. The growth is the difference of two medians, each over the last ten minutes of an hour. Within ten minutes the memory rises and falls by about 5 MiB.",
+                "The core under a steady stream of messages for two hours. The growth is the difference of two "
+                "medians, each over the last ten minutes of an hour. Within ten minutes the memory rises "
+                "and falls by about 5 MiB.",
                 list_all_figures,
             ),
             Section("Views, SQLite", ("views-sqlite", "views-sqlite-network"), "Milliseconds.", list_all_figures),
