@@ -30,20 +30,20 @@ _WEB_VARIABLES: Final = frozenset(
         f"{VARIABLE_PREFIX}TRACEBACK",
     }
 )
-# Passwords that people pass to commands.
+# Passwords that people pass to commands. The service does not use them.
 _PASSWORDS_OF_PEOPLE: Final = frozenset({f"{VARIABLE_PREFIX}BY_PASSWORD", f"{VARIABLE_PREFIX}USER_PASSWORD"})
 # Prefix of the variables of libpq.
 _POSTGRESQL_PREFIX: Final = "PG"
 # Settings of glibc: few arenas, and large blocks are returned to the system. Settings of the user take precedence.
 _MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
-# Whoever has this address can call the outside watcher in place of the service.
+# Only the supervisor uses this address. A process that has it could call the outside watcher in place of the service.
 _PING_URL: Final = f"{VARIABLE_PREFIX}WATCHDOG__PING_URL"
 
 
 def core_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the core, because a channel may name any of them.
+    """Return all variables except the secrets of the web process and the passwords of people.
 
-    The secrets of the web process and the passwords of people are removed.
+    A channel may name any other variable.
 
     >>> core_environment({"SIREN_URL": "s", "SLOPEWARD_BROKER__PASSWORD": "b"})["SIREN_URL"]
     's'
@@ -72,7 +72,7 @@ def web_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _without_secrets_of_other(environ: Mapping[str, str], *, is_core: bool) -> dict[str, str]:
-    """Remove the secrets of the other process. Empty `_FILE` variables prevent that they are read from files."""
+    """Remove the secrets of the other process. Empty `_FILE` variables prevent it from reading them from files."""
     removed = {
         f"{VARIABLE_PREFIX}{section}__{key}".upper()
         for section, key in SECRETS

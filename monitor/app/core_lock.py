@@ -14,7 +14,7 @@ from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database, open_lock
 
 log = logging.getLogger(__name__)
-# A core that is just ending has released the lock after this time.
+# A core that is ending releases the lock within this time.
 WAIT_FOR_PREDECESSOR_S: Final = 10.0
 
 
@@ -54,7 +54,7 @@ def hold_core_lock(config: ServiceConfig, session: str = "slopeward") -> Iterato
 
 
 def refuse_second_core(database: str, owner: str = "") -> NoReturn:
-    """Raise the error of a core process that must not start."""
+    """Raise the error for a core process that must not start, because another one uses the database."""
     raise ConfigError(f"{database}: another service runs on this database{owner}")
 
 

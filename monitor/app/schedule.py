@@ -175,7 +175,10 @@ class Schedule:
 
     # ---- when entries run --------------------------------------------------------------------------------------------
     def restart_pauses(self) -> None:
-        """Make every entry due one pause from now, because the clock of the machine was set."""
+        """Compute again when every entry is due, because the clock of the machine was set.
+
+        A daily entry is due at its hour, any other entry one pause from now.
+        """
         for key, (job, site) in self._entries.items():
             if self._scheduler.get_job(key) is None:
                 continue
@@ -209,7 +212,7 @@ class Schedule:
         return list(self._entries)
 
     def movement_stage(self, site_id: str) -> str | None:
-        """Return the stage of movement on which the pauses of a site depend; None if it is not known yet."""
+        """Return the stage of movement on which the pauses of a site depend; None if it was not loaded yet."""
         return self._movement_stages.get(site_id)
 
     def _run_again(self, key: str, pause_s: float) -> None:

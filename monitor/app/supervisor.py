@@ -37,11 +37,12 @@ SEND_TROUBLE_EVERY_S: Final = 3.0
 CHECK_EVERY_S: Final = 1.0
 FIRST_WRITE_AFTER_S: Final = 2.0
 WRITE_EVERY_S: Final = 10.0
-# A watcher that lets one call hang is called again by the next one.
+# While a call hangs, no other call is started. A call ends after `dead_man_ping.TIMEOUT_S` without an answer.
 PING_EVERY_S: Final = 60.0
 EXTEND_START_EVERY_S: Final = 10.0
 EXTEND_START_BY_S: Final = 60
-# Exit status of the core after an error that another attempt does not correct, and then of the supervisor.
+# Exit status of a core whose start failed by an error that a restart does not correct. The supervisor then exits with
+# it.
 EXIT_CANNOT_START: Final = 1
 
 
@@ -50,7 +51,7 @@ class Supervisor:
 
     Args:
         config_path: Passed to the child processes; None lets them find the service file as this process did.
-        clock: For tests; used only to report times without a watch.
+        clock: Replaces the clock that measures unwatched periods, in tests.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Supervisor:
     def _make_children(self, config_path: str | None, *, with_web: bool) -> None:
         arguments = (config_path,) if config_path else ()
         self.broker = BrokerChild(self.config) if self.config.broker.mode != "external" else None
-        # If Mosquitto is not installed, the broker that runs is not the one of the service file.
+        # The mode differs from that of the service file if Mosquitto is not installed.
         running_mode = {} if self.broker is None else {"SLOPEWARD_BROKER__MODE": self.broker.mode}
         self.core = PythonChild(
             "core",
@@ -137,7 +138,10 @@ class Supervisor:
         return 0
 
     def reload(self) -> None:
-        """Replace the core by one that loads the service file and the site files again. The broker keeps messages."""
+        """Replace the core by a new one, which loads the service file and the site files again.
+
+        The broker keeps messages meanwhile.
+        """
         self._must_replace_core.set()
 
     def _check_children(self) -> None:
@@ -238,7 +242,7 @@ class Supervisor:
 
 
 def _start_unless_alive(thread: threading.Thread | None, work: Callable[[], None], name: str) -> threading.Thread:
-    """Start a thread, unless the one before still runs. Return the thread that runs."""
+    """Start a thread, unless the previous thread still runs. Return the thread that runs."""
     if thread is not None and thread.is_alive():
         return thread
     started = threading.Thread(target=work, name=name, daemon=True)

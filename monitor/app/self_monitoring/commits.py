@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class _TimedEvent(NamedTuple):
     monotonic_s: float
     at: datetime
-    error: str = ""  # why the first later commit failed; empty if none failed
+    error: str = ""  # why the newest attempt since then failed; empty if none did
 
 
 class CommitMonitor:
