@@ -100,7 +100,7 @@ EXIT_TRY_AGAIN: Final = 75
 
 
 def now_utc() -> datetime:
-    """Return the present."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 

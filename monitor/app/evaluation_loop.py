@@ -72,7 +72,7 @@ class EvaluationLoop:
         on_changed: Called with the site id after an evaluation that changed an alert.
         evaluate: The decision; the default is an `Evaluator`, which caches what later evaluations need.
         find_changed_sites: Returns the sites to which any process has added something since the last call.
-        find_pace: Returns the longest time between two evaluations at the present stage of movement of a site.
+        find_pace: Returns the longest time between two evaluations at the current stage of movement of a site.
         on_evaluated: Called after an evaluation was committed.
         on_outdated: Called if another version of a site file is in force than the one in `sites`.
         is_behind: Whether readings of a site are stored that a feature still has to process, such as inputs of

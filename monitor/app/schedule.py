@@ -248,7 +248,7 @@ class Schedule:
         return due_s is not None and time.monotonic() >= due_s
 
     def _update_movement_stage(self, site: Site) -> None:
-        """Apply the pauses of the present stage of movement to the jobs of a site."""
+        """Apply the pauses of the current stage of movement to the jobs of a site."""
         try:
             stage = self._db.run_read(find_movement_stage, site.id)
         except SlopewardError as error:

@@ -34,7 +34,7 @@ def add_audit(
         action: kind of the subject and verb, such as `alert.acknowledge`.
         subject: what was acted on, such as `alert:12`.
         detail: facts that can be serialised as JSON, including the reason. It must not contain secrets.
-        now: the present.
+        now: The current time.
     """
     acts = connection.get_execution_options()["slopeward_sealing"].acts
     identity = {"via": TOKEN if actor.via == TOKEN else None, "os_user": actor.os_user, "proof": actor.proof}

@@ -26,7 +26,7 @@ def set_back(c: Connection, back_s: float, now: datetime) -> dict[str, int]:
     Args:
         c: an open write transaction.
         back_s: by how many seconds the clock was set back. Greater than 0.
-        now: the present by the clock as it is now.
+        now: The current time after the clock was set.
 
     Returns:
         How many rows were changed in each table.

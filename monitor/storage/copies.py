@@ -59,7 +59,7 @@ def make_copy(
         db: the database.
         folder: the folder of the copies. It is created if it does not exist.
         keep: how many copies to keep.
-        now: the present.
+        now: The current time.
         should_prove: whether to restore the copy into a scratch database and verify it there.
         prepare_child: called in each child process before its program starts.
 

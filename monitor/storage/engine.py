@@ -149,9 +149,10 @@ class Database:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             options = connection.get_execution_options()
-            # A transaction that reads and then writes would fail at once if another process wrote in between.
             raw: Any = connection.connection.driver_connection
             raw.execute(f"PRAGMA query_only={'ON' if options.get('slopeward_read') else 'OFF'}")
+            # IMMEDIATE takes the write lock at once. Otherwise a transaction that reads and then writes fails if
+            # another process wrote in between.
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("slopeward_write") else "BEGIN")
 
         return engine

@@ -14,7 +14,7 @@ LOCK_TABLE: Final = "service_turn"
 # The running core holds a lock on this view for months. A lock on a table would keep vacuum from this table, and a lock
 # on a row would need a transaction id, whose age delays vacuum in the whole database. A lock on a view does neither.
 CORE_VIEW: Final = "core_turn"
-# A table with one row: the present fencing number, its holder, and the last renewal by the clock of the server.
+# A table with one row: the current fencing number, its holder, and the last renewal by the clock of the server.
 LEASE_TABLE: Final = "core_lease"
 NAMES: Final = (LOCK_TABLE, CORE_VIEW, LEASE_TABLE)
 _CREATE_STATEMENTS: Final = {

@@ -56,7 +56,7 @@ def upgrade(db: Database, now: datetime | None = None, on_begin: Callable[[], No
 
     Args:
         db: the database.
-        now: the present, which is part of the name of the copy.
+        now: The current time, which is part of the name of the copy.
         on_begin: called before the first change, if there is something to upgrade. No other process holds the database
             then.
 

@@ -18,7 +18,7 @@ class RetentionRun:
     Args:
         db: the database.
         limits: which rows may be deleted.
-        now: the present.
+        now: The current time.
         pause: sleeps, so that other processes get the lock between two transactions.
     """
 

@@ -27,7 +27,7 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
     Args:
         db: the database.
         target: the file. It replaces an earlier copy; a reader that has opened the earlier copy can still read it.
-        now: the present.
+        now: The current time.
 
     Returns:
         The number of rows by view.

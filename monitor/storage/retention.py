@@ -84,7 +84,7 @@ class Sweep:
         db: the database.
         limits: which rows may be deleted.
         cited: spans of time that frozen evidence names. Rows within them are kept.
-        now: the present.
+        now: The current time.
         pause: sleeps, so that other processes get the lock between two transactions.
     """
 
@@ -146,9 +146,9 @@ class RetentionRule:
     Attributes:
         key: the key of `[retention]` with the age, or None if the rows expire by themselves.
         rows: which rows, in words, for the command line and the documentation.
-        sweep: deletes them. Its second argument is the limit of the key, or the present without a key.
+        sweep: deletes them. Its second argument is the limit of the key, or the current time without a key.
         by_quantity: the rule also applies `RetentionLimits.quantities`. It runs without a limit of its key too, and
-            then gets the present as the limit.
+            then gets the current time as the limit.
     """
 
     key: str | None

@@ -203,7 +203,7 @@ def write_seals(c: Connection, seals: Mapping[str, str | None], now: datetime, *
     Args:
         c: an open write transaction with the lock of the audit log.
         seals: digests by name of the row. None means that the row was deleted.
-        now: the present.
+        now: The current time.
         more: further details of the entries.
     """
     names = list(seals)

@@ -145,7 +145,7 @@ def save_checks(
     Args:
         c: an open write transaction.
         checks: the results.
-        now: the present.
+        now: The current time.
         is_obsolete: called with the name of each stored subject that has no result. Returns whether to delete its row.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Checks of the service and of what it stands on."""
+"""Checks of the service, and of the machine, database and broker that it needs."""

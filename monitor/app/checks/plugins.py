@@ -16,7 +16,7 @@ class PluginStatus(NamedTuple):
 
     @classmethod
     def read(cls) -> "PluginStatus":
-        """Return the present faults."""
+        """Return the current faults."""
         return cls(list_faults())
 
 

@@ -49,8 +49,10 @@ AHEAD_S: Final = 300.0
 # Two offsets are equal if they differ by less than this, or by less than `AGREE_FRACTION`.
 AGREE_S: Final = 120.0
 AGREE_FRACTION: Final = 0.05
-# A corrected clock that somebody sets right ends the correction if it is this close, or within `AGREE_FRACTION`.
+# A correction ends when somebody sets the wall clock by about its amount: the difference is below this limit, or below
+# `AGREE_FRACTION` of it.
 CORRECTION_ENDS_S: Final = 60.0
+# An offset counts if at least this number of stations agree, and this fraction of the stations of a site.
 FEWEST_STATIONS: Final = 2
 FEWEST_FRACTION: Final = 0.6
 # Only readings that were received within this time count.
@@ -195,15 +197,15 @@ class _StepOnProbation(NamedTuple):
 
 
 class ServiceClock:
-    """Return the present as an aware UTC time. Thread-safe.
+    """Return the current time as an aware UTC time. Thread-safe.
 
-    1. While wall time and monotonic time advance alike, the present is wall time, so slow corrections by NTP are
+    1. While wall time and monotonic time advance alike, the current time is wall time, so slow corrections by NTP are
        followed.
     2. A step of more than two seconds is not followed for a minute. A step that is taken back within that minute has no
        effect.
     3. A step that lasts is followed and returned by `take_steps`.
-    4. `correct` shifts the present. When the wall clock is then set right by about the same amount, the correction ends
-       without a step.
+    4. `correct` shifts the current time. When the wall clock is then set right by about the same amount, the correction
+       ends without a step.
     """
 
     def __init__(
@@ -224,11 +226,11 @@ class ServiceClock:
 
     @property
     def correction_s(self) -> float:
-        """Seconds by which the present is ahead of the wall clock."""
+        """Seconds by which the current time of this clock is ahead of the wall clock."""
         return self._correction.total_seconds()
 
     def __call__(self) -> datetime:
-        """Return the present."""
+        """Return the current time."""
         with self._lock:
             wall = self._wall()
             up = self._uptime()
@@ -262,7 +264,7 @@ class ServiceClock:
         return self._now
 
     def correct(self, seconds: float) -> None:
-        """Shift the present, because the stations show that the wall clock is wrong by this amount."""
+        """Shift the current time, because the stations show that the wall clock is wrong by this amount."""
         with self._lock:
             self._correction += timedelta(seconds=seconds)
             self._now += timedelta(seconds=seconds)

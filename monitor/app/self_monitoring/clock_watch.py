@@ -48,7 +48,7 @@ WAKING_S: Final = 30.0
 
 
 class ClockJumpGuard:
-    """Detect that the present jumped a moment ago, so that ages computed from earlier times are wrong."""
+    """Detect that the service clock jumped a moment ago, so that ages computed from earlier times are wrong."""
 
     def __init__(self, now: datetime) -> None:
         self._last = now
@@ -56,7 +56,7 @@ class ClockJumpGuard:
         self._jumped_s = float("-inf")
 
     def has_jumped(self, now: datetime) -> bool:
-        """Return whether the present jumped within `heartbeats.OVERDUE_S`."""
+        """Return whether the time of the service clock jumped within `heartbeats.OVERDUE_S`."""
         now_s = time.monotonic()
         if abs((now - self._last).total_seconds() - (now_s - self._last_s)) > STEP_S:
             self._jumped_s = now_s

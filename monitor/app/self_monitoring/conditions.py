@@ -33,8 +33,8 @@ class _Fault(NamedTuple):
 class AlarmConditions:
     """State of every condition of the table of checks.
 
-    A condition becomes an alarm after it was wrong for `Check.after_s`. The alarm ends when the condition was right for
-    `Check.hold_s`. All findings with one key are one condition and one alarm.
+    A condition becomes an alarm when the fault has lasted for `Check.after_s`. The alarm ends when there was no fault
+    for `Check.hold_s`. All findings with one key are one condition and one alarm.
 
     `recall` and `update` may be called in different threads.
     """
@@ -42,7 +42,7 @@ class AlarmConditions:
     def __init__(self, alarms: AlarmSink) -> None:
         self._alarms = alarms
         self._lock = threading.Lock()
-        self._faults: dict[str, _Fault] = {}  # present faults by key
+        self._faults: dict[str, _Fault] = {}  # current faults by key
         self._since_s: dict[str, float] = {}
         self._last_seen_s: dict[str, float] = {}
         # The reason of the alarm by key. Empty: its end was reported. No entry: this process has reported nothing.
@@ -96,7 +96,7 @@ class AlarmConditions:
         if faults:
             self._note_fault(key, check, faults, now_s)
         else:
-            self._note_right(key, check, now_s)
+            self._note_correct(key, check, now_s)
 
     def _note_fault(self, key: str, check: Check, faults: list[CheckFinding], now_s: float) -> None:
         texts = list(dict.fromkeys(finding.text for finding in faults))
@@ -109,7 +109,7 @@ class AlarmConditions:
             self._reported[key] = reason
             self._alarms.open(key, reason, check.alarm)
 
-    def _note_right(self, key: str, check: Check, now_s: float) -> None:
+    def _note_correct(self, key: str, check: Check, now_s: float) -> None:
         self._since_s.pop(key, None)
         if now_s - self._last_seen_s.get(key, float("-inf")) < check.hold_s:
             return
@@ -121,7 +121,7 @@ class AlarmConditions:
             self._alarms.clear(key, RESOLVED(text=reported or FOUND_BEFORE))
 
     def degraded(self) -> dict[str, str]:
-        """Return the present faults that degrade the service: their level by their text."""
+        """Return the current faults that degrade the service: their level by their text."""
         return {fault.reason: fault.level for fault in self._faults.values() if fault.check.degrades}
 
     def has_grown(self, name: str, count: int) -> bool:

@@ -37,12 +37,12 @@ _NOT_STARTED: Final = Template("service.core.not_started", "the core process has
 
 log = logging.getLogger(__name__)
 CHECK_EVERY_S: Final = 1.0
-# After its last heartbeat, another service is assumed to decide for this long. Its heartbeat is read more often.
+# The other service of a pair is assumed to decide for this long after its last heartbeat.
 ELSEWHERE_S: Final = 15.0
 
 
 def now_utc() -> datetime:
-    """Return the present."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
@@ -50,12 +50,12 @@ class CoreWatch:
     """Follow the heartbeats of the core process.
 
     1. If the core cannot decide, the emergency notifier sends messages without the database.
-    2. A time in which the slope was not watched is reported when it is over.
+    2. A period in which the slope was not watched is reported after its end.
 
     Both need recipients and levels, which `load_recipients_and_levels` reads while the database is available.
 
     Args:
-        clock: Used here only, because `UnwatchedPeriods` removes its steps (`ServiceClock.take_steps`).
+        clock: A clock that nothing else uses, because `UnwatchedPeriods` removes its steps (`ServiceClock.take_steps`).
         on_notified: See `on_over` of `EmergencyNotifier`.
     """
 
@@ -93,7 +93,7 @@ class CoreWatch:
         if not last_beat_s or now_s < self._next_check_s:
             return
         self._next_check_s = now_s + CHECK_EVERY_S
-        # A core that was killed because it hung does not report yet, after its restart, that it stands by.
+        # If the core of this service hung, was killed and starts again, it has not reported yet that it stands by.
         decides_elsewhere = now_s < self._decides_elsewhere_until_s
         self.emergency.update(
             "" if decides_elsewhere else self.find_trouble(now_s),
@@ -118,7 +118,7 @@ class CoreWatch:
 
     # ---- recipients and levels from the database -----------------------------------------------------------------
     def load_recipients_and_levels(self, c: Connection) -> None:
-        """Load recipients and levels for messages without the database, and report a time without a watch."""
+        """Load recipients and levels for messages without the database, and report an unwatched period."""
         self._sites_in_force = list(load_in_force(c))
         self._languages |= _find_languages(self._sites_in_force)
         rows = load_view(c, "site_status", SiteStatusRow, order_by=["site"])

@@ -1,4 +1,4 @@
-"""Whether the service uses the database that it should: another one than before, or a file that was removed."""
+"""Detect that the service uses another database than before, or that the database file was removed."""
 
 import logging
 from pathlib import Path
@@ -46,9 +46,9 @@ def check_identity(db: Database, state_file: StateFile, alarms: ServiceAlarms) -
 
 
 class DatabaseFileWatch:
-    """Notice that the SQLite file was removed or replaced. This process still writes to the old file.
+    """Detect that the SQLite file was removed or replaced. This process still writes to the removed file.
 
-    A file that was lost once stays lost until the service starts again.
+    The file counts as lost until the service starts again.
     """
 
     def __init__(self, db: Database) -> None:
@@ -57,7 +57,7 @@ class DatabaseFileWatch:
         self._is_lost = False
 
     def check(self) -> DatabaseFileStatus:
-        """Compare the file with that of the first call."""
+        """Compare the file with the one of the first call."""
         file_id = _find_file_id(self._db)
         if self._file_id is None:
             self._file_id = file_id

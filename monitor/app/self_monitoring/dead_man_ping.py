@@ -1,4 +1,4 @@
-"""The dead-man ping: call an outside watcher while the service decides. If the calls stop, the watcher alarms."""
+"""Call an outside watcher while the service decides. The watcher raises an alarm if the calls stop."""
 
 import logging
 import urllib.error
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 log: Final = logging.getLogger(__name__)
 TIMEOUT_S: Final = 10.0
-# Answers of a watcher that accepts only GET requests without a body.
+# Status codes by which a watcher refuses a request with a body. It is then called with GET.
 BODY_REFUSED: Final = frozenset({400, 404, 405, 411, 413, 415, 501})
 
 

@@ -33,7 +33,7 @@ from monitor.text.instants import format_iso
 log = logging.getLogger(__name__)
 
 WAKE_EVERY_S: Final = 0.25
-# After a duty that failed. The database may need a moment.
+# Pause after a duty that failed.
 RETRY_S: Final = 1.0
 WRITE_ALARMS_EVERY_S: Final = 0.5
 UPDATE_RESERVE_EVERY_S: Final = 1.0
@@ -42,7 +42,7 @@ CHECK_PARTS_EVERY_S: Final = 3.0
 CHECK_CLOCK_EVERY_S: Final = 5.0
 UNSHELVE_EVERY_S: Final = 15.0
 CHECK_MACHINE_EVERY_S: Final = 30.0
-# Durations of the last heartbeats that are kept: those of five minutes.
+# How many durations of commits of the heartbeat are kept: those of five minutes.
 COMMIT_DURATIONS: Final = 100
 HEARTBEAT: Final = "core"
 

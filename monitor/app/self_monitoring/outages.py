@@ -11,7 +11,7 @@ from monitor.storage.service_state import find_heartbeat, write_heartbeat
 # Name of the heartbeat that contains the last time at which all readings were stored.
 INPUT_HEARTBEAT: Final = "ingest.good"
 WRITE_HEARTBEAT_EVERY_S: Final = 15.0
-# A restart takes less time than this.
+# A shorter time without readings counts as a restart, not as an outage.
 SHORTEST_OUTAGE_S: Final = 30.0
 SERVICE: Final = "service"
 BROKER: Final = "broker"
@@ -22,14 +22,14 @@ class OutageWatch:
     """Follow `Ingest.status` and store each outage after it is over. Call `update` from one thread.
 
     An outage lasts from the last time at which everything was stored until the broker and the database are back. It is
-    drained when the readings that waited at the broker are stored too.
+    drained when the readings that waited at the broker have been stored.
     """
 
     def __init__(self, db: Database, clock: Callable[[], datetime]) -> None:
         self._db = db
         self._clock = clock
         self._has_started = False
-        self._complete_at: datetime | None = None  # when everything was stored
+        self._complete_at: datetime | None = None  # the last time at which all received readings were stored
         self._heartbeat_at: datetime | None = None
         self._back_at: datetime | None = None  # since when broker and database are available
         # Whether `update` was called after `_complete_at` was set.
@@ -38,7 +38,7 @@ class OutageWatch:
         self._cause = SERVICE
 
     def update(self, status: Mapping[str, Any]) -> None:
-        """Compare the present status with the status before.
+        """Compare the current status with the previous one.
 
         Raises:
             StoreBusyError: The database is busy; the next call writes the same.

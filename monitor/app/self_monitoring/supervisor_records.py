@@ -1,4 +1,4 @@
-"""Write what the supervisor knows to the database: heartbeats, alarms and messages that the broker refused."""
+"""Write heartbeats, alarms and refused messages of the supervisor to the database."""
 
 import logging
 import os
@@ -53,7 +53,9 @@ class BrokerHeartbeat(TypedDict, total=False):
 
 
 class SupervisorRecords:
-    """Alarms and heartbeats of the supervisor. `write` stores them; what cannot be stored stays for the next call.
+    """Alarms and heartbeats of the supervisor.
+
+    `write` stores them. What cannot be stored is kept for the next call.
 
     `check` is called in the main thread, and `write` in a thread of its own, because the database may hang.
 

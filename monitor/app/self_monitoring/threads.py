@@ -32,7 +32,7 @@ class ThreadWatch:
         log.critical("thread %s ended: %s", name, problem, exc_info=event.exc_value)
 
     def find_ended_vital(self) -> list[str]:
-        """Return the vital threads that have ended."""
+        """Return the vital threads that an exception has ended."""
         # Other threads may add an error meanwhile.
         return [name for name in list(self._errors) if name in VITAL or name.startswith(INGEST_PREFIX)]
 

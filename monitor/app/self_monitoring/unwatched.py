@@ -25,7 +25,7 @@ NOT_RUNNING: Final = Template(
 )()
 
 SHORTEST_S: Final = PAUSE_S
-# A restart by hand takes less time than this.
+# A shorter time without a running service counts as a restart by a person.
 SHORTEST_NOT_RUNNING_S: Final = 120.0
 
 
@@ -49,7 +49,7 @@ class UnwatchedPeriods:
     """Follow the heartbeats of the core and the clock of the machine.
 
     Args:
-        clock: Used here only, because `update` removes its steps and suspensions.
+        clock: A clock that nothing else uses, because `update` removes its steps and suspensions.
     """
 
     def __init__(self, clock: ServiceClock) -> None:
