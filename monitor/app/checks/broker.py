@@ -117,7 +117,7 @@ class OutageBuffer(NamedTuple):
     is_lower_bound: bool  # the settings of the broker may allow more than the probe has shown
 
 
-def _answers(broker: RunningBroker) -> Iterator[SubjectState]:
+def _check_answer(broker: RunningBroker) -> Iterator[SubjectState]:
     if not broker.facts:
         return
     is_external = broker.mode == "external"
@@ -127,12 +127,12 @@ def _answers(broker: RunningBroker) -> Iterator[SubjectState]:
     yield make_state(is_wrong=bool(why), level=level, why=why, todo=todo, url=broker.access.url)
 
 
-def _expiry(facts: BrokerFacts) -> Iterator[SubjectState]:
+def _check_session_expiry(facts: BrokerFacts) -> Iterator[SubjectState]:
     if facts.session_expiry_s is not None and facts.session_expiry_s < LEAST_SESSION_S:
         yield make_state(s=facts.session_expiry_s)
 
 
-def _queue(facts: BrokerFacts) -> Iterator[SubjectState]:
+def _check_queue(facts: BrokerFacts) -> Iterator[SubjectState]:
     if not facts.session_present:
         yield make_state(level=WARN, text=_NO_SESSION, todo=_ALLOW)
         return
@@ -146,7 +146,7 @@ def _queue(facts: BrokerFacts) -> Iterator[SubjectState]:
     )
 
 
-def _dropped(messages: DroppedMessages) -> Iterator[SubjectState]:
+def _check_dropped(messages: DroppedMessages) -> Iterator[SubjectState]:
     dropped, before = messages
     if dropped is None:
         yield make_state(level=WARN, figure=(before, None), text=_UNCOUNTED, todo=_LET_READ)
@@ -160,7 +160,7 @@ def _dropped(messages: DroppedMessages) -> Iterator[SubjectState]:
     )
 
 
-def _bridge(buffer: OutageBuffer) -> Iterator[SubjectState]:
+def _check_bridge(buffer: OutageBuffer) -> Iterator[SubjectState]:
     limit = buffer.limit
     rate_hz = buffer.rate_hz
     level = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
@@ -177,7 +177,7 @@ def _bridge(buffer: OutageBuffer) -> Iterator[SubjectState]:
     )
 
 
-def _logins(broker: RunningBroker) -> Iterator[SubjectState]:
+def _check_logins(broker: RunningBroker) -> Iterator[SubjectState]:
     """Test whether another client can publish for a site or as the service, or take its sessions."""
     section = broker.service.broker
     if broker.mode == "demo" or (broker.mode == "managed" and not os.access(section.data, os.R_OK)):
@@ -252,13 +252,13 @@ CHECKS: Final = (
         lambda b: make_state(is_wrong=b.is_closed and not b.is_missing, folder=b.service.broker.data),
         "run doctor as that account",
     ),
-    Check("broker.answers", RunningBroker, BAD, "{why}", _answers, "{todo}", fine="{url} answers"),
+    Check("broker.answers", RunningBroker, BAD, "{why}", _check_answer, "{todo}", fine="{url} answers"),
     Check(
         "broker.expiry",
         BrokerFacts,
         WARN,
         "the broker forgets an absent client after {s} s",
-        _expiry,
+        _check_session_expiry,
         "raise this limit (Mosquitto: persistent_client_expiration), because a longer outage loses data",
     ),
     Check(
@@ -277,7 +277,7 @@ CHECKS: Final = (
         BrokerFacts,
         BAD,
         "{text}",
-        _queue,
+        _check_queue,
         "{todo}",
         fine="keeps at least {n} messages for an absent client",
         key="check:broker.queue",
@@ -288,7 +288,7 @@ CHECKS: Final = (
         DroppedMessages,
         BAD,
         "{text}",
-        _dropped,
+        _check_dropped,
         "{todo}",
         fine="{dropped} messages dropped since it started",
         key="check:broker.dropped",
@@ -299,11 +299,11 @@ CHECKS: Final = (
         OutageBuffer,
         BAD,
         _BRIDGES,
-        _bridge,
+        _check_bridge,
         "change {setting}",
         fine=_BRIDGES,
         key="check:broker.bridge",
         **_OUTAGE,
     ),
-    Check("logins", RunningBroker, BAD, "{text}", _logins, "{todo}", fine="{text}"),
+    Check("logins", RunningBroker, BAD, "{text}", _check_logins, "{todo}", fine="{text}"),
 )

@@ -27,7 +27,7 @@ class Installation(NamedTuple):
     service: ServiceConfig
 
 
-def _packages(_: Installation) -> Iterator[SubjectState]:
+def _check_packages(_: Installation) -> Iterator[SubjectState]:
     from monitor.extras import EXTRAS, find_install, is_installed
 
     yield make_state(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
@@ -41,7 +41,7 @@ def _find_foreign_distributions(_: Installation) -> Iterator[SubjectState]:
             yield make_state(name=name, package=package)
 
 
-def _workers(installation: Installation) -> Iterator[SubjectState]:
+def _check_workers(installation: Installation) -> Iterator[SubjectState]:
     from monitor.worker import compute
     from monitor.worker.sandbox import LIST_MISSING_RESTRICTIONS, has_memory_limit
     from monitor.worker.service_jobs import make_limits
@@ -66,7 +66,7 @@ CHECKS: Final = (
         Installation,
         WARN,
         "{line}; simple forecasts and all rules run without it",
-        _packages,
+        _check_packages,
         "{todo}",
         fine="PyTorch is installed",
     ),
@@ -78,5 +78,5 @@ CHECKS: Final = (
         _find_foreign_distributions,
         "pip uninstall {name}, then install slopeward again, into an environment of its own",
     ),
-    Check("workers", Installation, WARN, "{text}", _workers, "{todo}", fine="{text}"),
+    Check("workers", Installation, WARN, "{text}", _check_workers, "{todo}", fine="{text}"),
 )

@@ -26,34 +26,35 @@ class Connections(NamedTuple):
     files: SiteFolder
 
 
-def _try(act: Callable[[], Message]) -> SubjectState:
+def _run_attempt(attempt: Callable[[], Message]) -> SubjectState:
+    """Return that an attempt has succeeded, or its error."""
     try:
-        return make_state(is_wrong=False, text=act())
+        return make_state(is_wrong=False, text=attempt())
     except SlopewardError as error:
         return make_state(text=error.message)
     except OSError as error:
         return make_state(text=" ".join(str(error).split()))
 
 
-def _database(tried: Connections) -> Iterator[SubjectState]:
+def _check_database(connections: Connections) -> Iterator[SubjectState]:
     from monitor.storage.engine import Database
     from monitor.storage.migrate import require_complete, require_current
 
     def reach() -> Message:
-        with Database(tried.files.service.database.url) as db:
+        with Database(connections.files.service.database.url) as db:
             require_current(db)
             require_complete(db)
         return _CURRENT
 
-    yield _try(reach)
+    yield _run_attempt(reach)
 
 
-def _broker(tried: Connections) -> Iterator[SubjectState]:
-    broker = tried.files.service.broker
-    yield _try(lambda: _reach(broker.host, broker.port) if broker.mode == "external" else _find_broker())
+def _check_broker(connections: Connections) -> Iterator[SubjectState]:
+    broker = connections.files.service.broker
+    yield _run_attempt(lambda: _connect(broker.host, broker.port) if broker.mode == "external" else _find_broker())
 
 
-def _reach(host: str, port: int) -> Message:
+def _connect(host: str, port: int) -> Message:
     with socket.create_connection((host, port), timeout=5):
         return _CONNECTS(name=f"{host}:{port}")
 
@@ -68,11 +69,16 @@ def _find_broker() -> Message:
     return _MANAGED(path=str(path))
 
 
-def _mail(tried: Connections) -> Iterator[SubjectState]:
-    smtp = tried.files.service.smtp
-    if any(c.startswith("email:") for s in tried.files.sites for r in s.recipients for c in r.channels):
+def _check_mail(connections: Connections) -> Iterator[SubjectState]:
+    smtp = connections.files.service.smtp
+    if any(
+        channel.startswith("email:")
+        for site in connections.files.sites
+        for recipient in site.recipients
+        for channel in recipient.channels
+    ):
         if smtp.host:
-            yield _try(lambda: _reach(smtp.host, smtp.port))
+            yield _run_attempt(lambda: _connect(smtp.host, smtp.port))
         else:
             yield make_state(text=_NO_SMTP)
 
@@ -98,14 +104,14 @@ CHECKS: Final = (
         lambda f: make_state(is_wrong=bool(f.service.map.tiles) and not _are_tiles_served()),
         "install a feature that serves map tiles, or remove the line",
     ),
-    Check("database.answers", Connections, BAD, "{text}", _database, "correct [database]", fine="{text}"),
-    Check("broker.connects", Connections, BAD, "{text}", _broker, "correct [broker]", fine="{text}"),
+    Check("database.answers", Connections, BAD, "{text}", _check_database, "correct [database]", fine="{text}"),
+    Check("broker.connects", Connections, BAD, "{text}", _check_broker, "correct [broker]", fine="{text}"),
     Check(
         "channels.mail",
         Connections,
         BAD,
         "{text}",
-        _mail,
+        _check_mail,
         "correct [smtp]",
         fine="{text}; `slopeward notify channels test` sends",
     ),

@@ -101,19 +101,20 @@ class EnvironmentSettings(NamedTuple):
     files: SiteFolder
 
 
-def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFolder], Iterator[SubjectState]]:
+def _make_states(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFolder], Iterator[SubjectState]]:
     return lambda files: (make_state(site.id, line=line) for site in files.sites for line in find(site))
 
 
-def _dear(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_costly(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.decision.cost import describe_costly_evaluation
 
     for site in files.sites:
-        if dear := describe_costly_evaluation(site):
-            yield make_state(site.id, level=BAD if dear[1] else WARN, line=dear[0])
+        if costly := describe_costly_evaluation(site):
+            line, is_too_costly = costly
+            yield make_state(site.id, level=BAD if is_too_costly else WARN, line=line)
 
 
-def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_unproven(files: SiteFolder) -> Iterator[SubjectState]:
     """Find models that have a vote without a stored proof on the record of the site."""
     from monitor.decision.proof import describe_unproven
     from monitor.models.queries.proofs import load_proof_facts
@@ -140,7 +141,7 @@ def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
     yield from (make_state(site, line=line) for site, line in lines)
 
 
-def _uncounted(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_uncounted(files: SiteFolder) -> Iterator[SubjectState]:
     """Find series of criteria without a usable stored reading. Nothing is reported without a database."""
     from monitor.readings.queries.uncounted import UncountedSeries, find_uncounted
     from monitor.storage.engine import Database
@@ -164,7 +165,7 @@ def _uncounted(files: SiteFolder) -> Iterator[SubjectState]:
         yield make_state(site_id, n=count, names=listed, flag=Term(flag))
 
 
-def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_unknown_sites(files: SiteFolder) -> Iterator[SubjectState]:
     known = {site.id for site in files.sites}
     for site in files.sites:
         for key, names in (("start_from", [site.forecast.start_from]), ("replay", site.forecast.replay)):
@@ -172,7 +173,7 @@ def _other_sites(files: SiteFolder) -> Iterator[SubjectState]:
                 yield make_state(site.id, key=key, name=name, every=NameList(tuple(sorted(known))))
 
 
-def _unknown_detectors(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_unknown_detectors(files: SiteFolder) -> Iterator[SubjectState]:
     from detection.anomaly.registry import REPLACED, list_served
 
     known = list_served()
@@ -182,7 +183,7 @@ def _unknown_detectors(files: SiteFolder) -> Iterator[SubjectState]:
                 yield make_state(site.id, key="anomaly.detectors", name=name, known=NameList(tuple(sorted(known))))
 
 
-def _replaced_detectors(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_replaced_detectors(files: SiteFolder) -> Iterator[SubjectState]:
     """Find detectors of the package slopeward-lab, which is not installed."""
     from detection.anomaly.registry import REPLACED, list_served
 
@@ -207,7 +208,7 @@ def find_unusable_drivers(site: Site) -> Iterator[str]:
         yield _TWICE(name=name)
 
 
-def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
     """Find models that need packages which are not installed."""
     from monitor.extras import describe_missing
     from monitor.models.queries.registry import needs_torch
@@ -218,7 +219,7 @@ def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
             yield make_state(site.id, names=NameList(tuple(named)), missing=describe_missing("torch"))
 
 
-def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.ingest.decoders.table import find_decoder
 
     for site in files.sites:
@@ -232,7 +233,7 @@ def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
                 yield make_state(site.id, topic=bound.pattern, why=_NO_ORIGIN)
 
 
-def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_without_noise_floor(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.readings.cleaned.step_detector import OPENING_EPOCHS
     from monitor.readings.cleaned.tracks import find_verification_limit
 
@@ -247,12 +248,14 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
             and find_verification_limit(spec, c) is not None
         }
         for unit in dict.fromkeys(series.values()):
-            names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
+            names = [
+                f"{station}.{quantity}" for (station, quantity), series_unit in series.items() if series_unit == unit
+            ]
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
             yield make_state(site.id, names=listed, opening=OPENING_EPOCHS, unit=unit)
 
 
-def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_scattering(files: SiteFolder) -> Iterator[SubjectState]:
     """Report how long a higher noise takes to be learnt, and series with too short a window to detect it."""
     from monitor.decision.criteria.scope import find_history_spans
 
@@ -270,7 +273,7 @@ def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
             yield make_state(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
 
 
-def _limited(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_limited(files: SiteFolder) -> Iterator[SubjectState]:
     """Find motion series without a bound for the highest levels, and whether they are read too rarely for one."""
     for site in files.sites:
         without_bound: dict[int, list[str]] = {}
@@ -314,7 +317,7 @@ def _describe_slow(site: Site, judgement: SeriesJudgement, level: Level, wait_s:
     return make_state(site.id, text=text)
 
 
-def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_separate_forecasts(files: SiteFolder) -> Iterator[SubjectState]:
     """Report which series are forecast together, and their horizons, unless all series have all horizons."""
     for site in files.sites:
         horizons_s = site.forecast.horizons_s
@@ -332,7 +335,7 @@ def _forecast_apart(files: SiteFolder) -> Iterator[SubjectState]:
             )
 
 
-def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_unreachable(files: SiteFolder) -> Iterator[SubjectState]:
     """Find bounds that motion cannot reach. The state is BAD if no witness can raise the level."""
     for site in files.sites:
         prepared = PreparedSite(site)
@@ -343,23 +346,23 @@ def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
             yield make_state(site.id, level=BAD if is_bad else WARN, text=text)
 
 
-def _unjudged(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_unjudged(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         names = tuple(PreparedSite(site).unjudged_series)
         yield make_state(site.id, is_wrong=bool(names), names=NameList(names))
 
 
-def _unheard(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_unreceived_advice(files: SiteFolder) -> Iterator[SubjectState]:
     """Find criteria on images and radar whose advice no recipient receives."""
     for site in files.sites:
-        is_wanted = any(AlertCategory.ADVICE in one.ledgers for one in site.recipients)
+        is_wanted = any(AlertCategory.ADVICE in recipient.ledgers for recipient in site.recipients)
         names = tuple(
             c.id for c in site.criteria if c.role == "advice" and not c.is_implied and c.kind.facts in FROM_ABOVE
         )
         yield make_state(site.id, is_wrong=bool(site.recipients and names) and not is_wanted, names=NameList(names))
 
 
-def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Iterator[SubjectState]:
+def _find_undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Iterator[SubjectState]:
     """Find stations whose downslope displacement is used, but whose direction is not declared completely."""
     for site in files.sites:
         needing = {
@@ -377,7 +380,7 @@ def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Ite
             yield make_state(site.id, names=NameList(names[:3], more=max(0, len(names) - 3)))
 
 
-def _unsigned(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_missing_reasons(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         signed = [(CRITERION_NAMED(criterion=c.id), c.author, c.reason) for c in site.criteria if c.role != "advice"]
         rules = [(RULE_NAMED(rule=r.id), r.author, r.reason) for r in site.fusion.rules]
@@ -387,15 +390,15 @@ def _unsigned(files: SiteFolder) -> Iterator[SubjectState]:
                 yield make_state(site.id, name=name, missing=missing[0] if len(missing) == 1 else _NEITHER)
 
 
-def _overdue(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_expired(files: SiteFolder) -> Iterator[SubjectState]:
     today = datetime.now(UTC).date().isoformat()
     for site in files.sites:
-        for one in site.criteria:
-            if one.valid_until is not None and one.valid_until < today:
-                yield make_state(site.id, criterion=one.id, day=one.valid_until)
+        for criterion in site.criteria:
+            if criterion.valid_until is not None and criterion.valid_until < today:
+                yield make_state(site.id, criterion=criterion.id, day=criterion.valid_until)
 
 
-def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_taken_names(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         levels = {level.name for level in site.levels} | LEVELS
         for station in site.stations:
@@ -403,7 +406,7 @@ def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
                 yield make_state(site.id, station=station.id, name=name)
 
 
-def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_unmapped(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         for station in site.stations:
             for spec in (one for one in station.series if one.source == VELOCITY_MAP):
@@ -417,7 +420,7 @@ def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
                 yield make_state(site.id, series=f"{station.id}.{spec.quantity}", why=why)
 
 
-def _no_person(files: SiteFolder) -> Iterator[SubjectState]:
+def _find_without_person(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         channels = list_channels(site)
         reaches = any(find_channel_traits(c).reaches_person for c in channels)
@@ -444,13 +447,13 @@ def _open_channels(files: SiteFolder) -> Iterator[tuple[str, str, ConfigError | 
             yield site.id, channel, error
 
 
-def _channel_settings(files: SiteFolder) -> Iterator[SubjectState]:
+def _check_channel_settings(files: SiteFolder) -> Iterator[SubjectState]:
     for site, channel, error in _open_channels(files):
         if split_channel(channel)[0] in list_channel_kinds() and not isinstance(error, MissingSettingError):
             yield make_state(site, is_wrong=error is not None, error=error and error.message)
 
 
-def _unset_channels(seen: EnvironmentSettings) -> Iterator[SubjectState]:
+def _find_unset_channels(seen: EnvironmentSettings) -> Iterator[SubjectState]:
     for site, channel, error in _open_channels(seen.files):
         if error is None or isinstance(error, MissingSettingError):
             yield make_state(site, is_wrong=error is not None, error=error and error.message, channel=channel)
@@ -479,7 +482,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "{line}",
-        _lines(find_weaknesses),
+        _make_states(find_weaknesses),
         "add an independent witness or lower fusion.top_needs",
     ),
     Check(
@@ -487,7 +490,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "{line}",
-        _dear,
+        _find_costly,
         "shorten the windows of the criterion, so that evaluations keep up with the data",
     ),
     Check(
@@ -495,7 +498,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "none of the newest {n} readings of {names} is used, because all are flagged {flag}; they raise no level",
-        _uncounted,
+        _find_uncounted,
         "correct unit, range (low, high) or columns, and import the readings again",
     ),
     Check(
@@ -503,7 +506,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "{line}",
-        _unproven,
+        _find_unproven,
         'run the test that the line names, or set role = "advice"',
     ),
     Check(
@@ -511,7 +514,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "forecast.{key}: no site is called '{name}'; expected one of: {every}",
-        _other_sites,
+        _find_unknown_sites,
         _MEND,
     ),
     Check(
@@ -519,7 +522,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "{key}: unknown model '{name}'; expected one of: {known}",
-        _unknown_detectors,
+        _find_unknown_detectors,
         _MEND,
     ),
     Check(
@@ -527,17 +530,24 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "anomaly.detectors: '{name}' is in the package slopeward-lab; the built-in detector for it is '{other}'",
-        _replaced_detectors,
+        _find_replaced_detectors,
         "write the built-in detector, or install the package: pip install 'slopeward[lab]'",
     ),
-    Check("forecasts.covariates", SiteFolder, BAD, "forecast.covariates: {line}", _lines(find_unusable_drivers), _MEND),
+    Check(
+        "forecasts.covariates",
+        SiteFolder,
+        BAD,
+        "forecast.covariates: {line}",
+        _make_states(find_unusable_drivers),
+        _MEND,
+    ),
     Check(
         "forecasts.horizons",
         SiteFolder,
         WARN,
         "{names}: readings come every {every}, and all horizons of the site file are shorter. Forecasts are made "
         "{horizons} ahead, which no criterion can use",
-        _forecast_apart,
+        _find_separate_forecasts,
         "add a longer horizon to forecast.horizons",
         fine="{names}: readings come every {every}; forecast together, {horizons} ahead",
     ),
@@ -546,7 +556,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "{names}: {missing}",
-        _uninstalled,
+        _find_uninstalled,
         "install it, or delete these from the site file",
     ),
     Check(
@@ -554,7 +564,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "decoder of topic '{topic}': {why}",
-        _unusable_decoders,
+        _find_unusable_decoders,
         "correct its [[decoder]] table",
     ),
     Check(
@@ -563,7 +573,7 @@ CHECKS: Final = (
         WARN,
         "{names}: no noise_floor. If the readings have no sigma either, nobody is notified of small steps in the "
         "first {opening} epochs; set noise_floor to the standard deviation, in {unit}, of readings without movement",
-        _noiseless,
+        _find_without_noise_floor,
         "set noise_floor of the series",
     ),
     Check(
@@ -571,7 +581,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "{names}: the windows have fewer than {n} readings ({duration}), so nobody is notified when the noise rises",
-        _scattering,
+        _find_scattering,
         "lengthen a window of a criterion",
         fine="{names}: after the noise rises tenfold, the series is used again after at most {n} readings ({duration})",
     ),
@@ -580,7 +590,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "{text}",
-        _limited,
+        _find_limited,
         "add a bound, read the instrument more often, or add an instrument with a shorter interval",
     ),
     Check(
@@ -588,7 +598,7 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "{text}",
-        _unreachable,
+        _find_unreachable,
         "lengthen the window or the within of dwell, set noise_floor to the instrument noise, or read it more often",
         alarm=2,
         key="config:*:unreachable",
@@ -598,7 +608,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "no criterion with a vote reads {names}: motion there raises no level",
-        _unjudged,
+        _find_unjudged,
         "add the stations to a criterion, or set on_slope = false for stations on stable ground",
         alarm=1,
         key="config:*:unjudged",
@@ -608,7 +618,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "{names}: nobody receives the findings of these criteria, because no recipient has the ledger advice",
-        _unheard,
+        _find_unreceived_advice,
         'set ledgers = ["hazard", "health", "advice"] at a [[recipient]]',
     ),
     Check(
@@ -617,7 +627,7 @@ CHECKS: Final = (
         WARN,
         "{names}: no azimuth_deg. With east and north, the horizontal speed in any direction and the vertical rate are "
         "tested separately, so motion must be somewhat faster to be significant",
-        partial(_undirected, is_missing=lambda s: s.azimuth_deg is None),
+        partial(_find_undirected, is_missing=lambda s: s.azimuth_deg is None),
         'set azimuth_deg and plunge_deg of the movement, or direction = "norm" if it has no direction',
     ),
     Check(
@@ -625,7 +635,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "{names}: no plunge_deg. With up, the vertical rate in either direction is tested separately",
-        partial(_undirected, is_missing=lambda s: s.lacks_plunge),
+        partial(_find_undirected, is_missing=lambda s: s.lacks_plunge),
         "set plunge_deg of the movement: its inclination below the horizon",
     ),
     Check(
@@ -633,7 +643,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "{name}: no {missing}; state who set the bounds and why",
-        _unsigned,
+        _find_missing_reasons,
         "set author and reason",
     ),
     Check(
@@ -641,7 +651,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "criterion {criterion}: its review was due on {day}; it still counts",
-        _overdue,
+        _find_expired,
         "review the bounds, then set a later valid_until",
     ),
     Check(
@@ -649,11 +659,11 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "station {station}: {name} is the name of a level, so readers of messages may confuse them",
-        _taken_names,
+        _find_taken_names,
         "give the station another name",
     ),
-    Check("sites.unmapped", SiteFolder, WARN, "{series} stays empty: a velocity map {why}", _unmapped, _MEND),
-    Check("channels.caution", SiteFolder, WARN, "{line}", _lines(find_cautions), "correct the site file"),
+    Check("sites.unmapped", SiteFolder, WARN, "{series} stays empty: a velocity map {why}", _find_unmapped, _MEND),
+    Check("channels.caution", SiteFolder, WARN, "{line}", _make_states(find_cautions), "correct the site file"),
     Check(
         "channels.nobody",
         SiteFolder,
@@ -667,7 +677,7 @@ CHECKS: Final = (
         SiteFolder,
         WARN,
         "no channel reaches a person; there is only {channels}",
-        _no_person,
+        _find_without_person,
         "add a channel such as email: or apprise:",
     ),
     Check(
@@ -680,13 +690,20 @@ CHECKS: Final = (
         ),
         "install the feature duty, or list people instead of team:{team}",
     ),
-    Check("channels.settings", SiteFolder, BAD, "{error}", _channel_settings, "correct the channels in the site file"),
+    Check(
+        "channels.settings",
+        SiteFolder,
+        BAD,
+        "{error}",
+        _check_channel_settings,
+        "correct the channels in the site file",
+    ),
     Check(
         "channels.unset",
         EnvironmentSettings,
         BAD,
         "{error}; set it in the environment of the service",
-        _unset_channels,
+        _find_unset_channels,
         SET_VARIABLE_REMEDY,
         fine="{channel} is complete (`slopeward notify channels test` sends a test message)",
     ),

@@ -128,7 +128,7 @@ def run_checks(fact: object) -> Iterator[CheckFinding]:
     """Run all checks that examine facts of this class. Findings that are in order are included."""
     for check in list_checks():
         if isinstance(fact, check.fact_type):
-            yield from _run(check, fact)
+            yield from _run_check(check, fact)
 
 
 def run_all_checks(facts: Iterable[object]) -> tuple[list[CheckFinding], list[Exception]]:
@@ -147,7 +147,7 @@ def run_all_checks(facts: Iterable[object]) -> tuple[list[CheckFinding], list[Ex
             if not isinstance(fact, check.fact_type):
                 continue
             try:
-                findings += _run(check, fact)
+                findings += _run_check(check, fact)
             except Exception as error:
                 errors.append(error)
     return findings, errors
@@ -157,10 +157,10 @@ def run_alarm_checks(fact: object) -> Iterator[CheckFinding]:
     """Run the checks that examine facts of this class and can raise an alarm."""
     for check in list_checks():
         if check.alarm and isinstance(fact, check.fact_type):
-            yield from _run(check, fact)
+            yield from _run_check(check, fact)
 
 
-def _run(check: Check, fact: object) -> list[CheckFinding]:
+def _run_check(check: Check, fact: object) -> list[CheckFinding]:
     """Run a check. If a check of a third-party plugin fails, its fault is recorded and it has no findings."""
     try:
         return list(check.run(fact))
