@@ -154,12 +154,12 @@ class Sealing:
         name = sealed.table.name
         if not isinstance(statement, Insert):
             which = true() if statement.whereclause is None else statement.whereclause
-            self._store_before(sealed, c.execute(_plan_all(name).where(which).with_for_update()), ())
+            self._store_before(sealed, c.execute(_select_all(name).where(which).with_for_update()), ())
         elif (key := sealed.keys[0]).name != "id":
             if not all(key.name in row for row in parameters):
                 parameters = [statement.compile(dialect=c.dialect).params]
             keys = [row[key.name] for row in parameters]
-            existing = c.execute(_plan_by_name(name), {"keys": keys})
+            existing = c.execute(_select_by_name(name), {"keys": keys})
             self._store_before(sealed, existing, [(key_value,) for key_value in keys])
         elif name not in self._floors:
             self._floors[name] = c.execute(select(func.max(key))).scalar() or 0
@@ -179,7 +179,7 @@ class Sealing:
             after: Rows = {}
             keys = list(before)
             for start in range(0, len(keys), AT_ONCE):
-                rows = c.execute(_plan_by_keys(name), {"keys": keys[start : start + AT_ONCE]})
+                rows = c.execute(_select_by_keys(name), {"keys": keys[start : start + AT_ONCE]})
                 after |= _digest_all(_sealed(name), rows)
             changed[name] = {key: after.get(key) for key, digest in before.items() if after.get(key) != digest}
         if not self.acts and not self._floors and not any(changed.values()):
@@ -189,7 +189,7 @@ class Sealing:
         # before another transaction changes and seals it would be sealed again with its old content.
         for name, floor in self._floors.items():
             sealed = _sealed(name)
-            rows = c.execute(_plan_all(name).where(sealed.keys[0] > floor))
+            rows = c.execute(_select_all(name).where(sealed.keys[0] > floor))
             changed[name] = {**changed.get(name, {}), **_digest_all(sealed, rows)}
         for act in self.acts:
             append_entry(c, *act)
@@ -263,30 +263,30 @@ def find_unsealed(c: Connection) -> Iterator[str]:
             name = sealed.name(key)
             seal, entry_id = seals.pop(name, (None, 0))
             if entry_id == 0:
-                yield f"{name}: no entry of the audit log knows this row; it was not written by the service"
+                yield f"{name}: the audit log has no entry for this row; it was not written by the service"
             elif seal != digest:
-                yield f"{name}: the row was altered; audit entry {entry_id} has it otherwise"
+                yield f"{name}: the row was altered; audit entry {entry_id} sealed another content"
     for name, (seal, entry_id) in seals.items():
         if seal is not None and name.partition(" ")[0] in tables:
-            yield GoneRow(f"{name}: the row is gone; audit entry {entry_id} has it")
+            yield GoneRow(f"{name}: the row is gone; audit entry {entry_id} sealed it")
 
 
 # These queries are built once, because every write transaction uses them.
 @cache
-def _plan_all(name: str) -> Select[Any]:
+def _select_all(name: str) -> Select[Any]:
     return select(*_sealed(name).columns)
 
 
 @cache
-def _plan_by_name(name: str) -> Select[Any]:
+def _select_by_name(name: str) -> Select[Any]:
     keys: Any = bindparam("keys", expanding=True)
-    return _plan_all(name).where(_sealed(name).keys[0].in_(keys)).with_for_update()
+    return _select_all(name).where(_sealed(name).keys[0].in_(keys)).with_for_update()
 
 
 @cache
-def _plan_by_keys(name: str) -> Select[Any]:
+def _select_by_keys(name: str) -> Select[Any]:
     keys: Any = bindparam("keys", expanding=True)
-    return _plan_all(name).where(tuple_(*_sealed(name).keys).in_(keys))
+    return _select_all(name).where(tuple_(*_sealed(name).keys).in_(keys))
 
 
 def _digest_each(sealed: SealedTable, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
@@ -302,7 +302,7 @@ def _digest_all(sealed: SealedTable, rows: Iterable[Any]) -> Rows:
 
 
 def _stream(c: Connection, sealed: SealedTable) -> Iterator[Any]:
-    query = _plan_all(sealed.table.name).order_by(*sealed.keys).execution_options(yield_per=2000)
+    query = _select_all(sealed.table.name).order_by(*sealed.keys).execution_options(yield_per=2000)
     # Closes the cursor in the server also if the caller stops early.
     with c.execute(query) as rows:
         yield from rows

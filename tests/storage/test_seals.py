@@ -153,7 +153,7 @@ def test_deleted_or_added_row_of_a_sealed_table_is_named(filled_database):
                     ", ".join(form.format(column_key) for column_key in copied) for form in ('"{}"', ":{}")
                 )
                 connection.execute(text(f'INSERT INTO "{name}" ({columns}) VALUES ({placeholders})'), copied)
-                assert any("no entry of the audit log knows this row" in line for line in find_unsealed(connection)), (
+                assert any("the audit log has no entry for this row" in line for line in find_unsealed(connection)), (
                     name
                 )
                 attempt.rollback()

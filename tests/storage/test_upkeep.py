@@ -396,7 +396,7 @@ def test_commands_for_accounts_offsets_backup_verify_restore_and_prune(
         status, out, _ = run("db", "verify", "--audit-head", head, "--json")
         findings = [json.loads(line)["finding"] for line in out.splitlines()]
         assert (status, "no longer in the chain" in findings[0]) == (1, True)
-        assert any("user_account ada: no entry of the audit log knows this row" in line for line in findings)
+        assert any("user_account ada: the audit log has no entry for this row" in line for line in findings)
         assert run("db", "restore", "copy", "--yes", "--by", "bo")[0] == 1
         assert run("db", "restore", "copy", "--yes", "--by", "ada")[0] == 0
         assert run("db", "verify", "--audit-head", head)[0] == 0

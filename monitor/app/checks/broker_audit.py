@@ -29,14 +29,14 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         return "the broker of a demonstration keeps no messages; there is nothing to test"
     try:
         with db.read() as c:
-            known, core = load_checks(c), find_heartbeat(c, "core")
+            stored_checks, core = load_checks(c), find_heartbeat(c, "core")
         access = find_access(config.broker)
         figures = read_figures(access)
-        before = known["broker.dropped"].check.value if "broker.dropped" in known else None
+        before = stored_checks["broker.dropped"].check.value if "broker.dropped" in stored_checks else None
         # The broker does not publish a counter that has never changed.
         dropping = DroppedMessages(figures.get(DROPPED, 0.0) if figures else None, before)
-        seen: list[object] = [dropping]
-        if _is_due(known, now):
+        facts_to_check: list[object] = [dropping]
+        if _is_due(stored_checks, now):
             size_bytes = message_bytes(figures)
             facts = probe_broker(access, size_bytes)
             free: dict[str, float] = {}
@@ -45,28 +45,28 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
                 free |= {} if (memory := available_memory_bytes()) is None else {"memory": memory / 2}
             rate_hz = None if core is None else _find_rate(*core)
             limit = find_limit(facts, rate_hz or 1.0, size_bytes, free, EXPIRY_S)
-            seen += [
+            facts_to_check += [
                 facts,
                 OutageBuffer(
                     limit, rate_hz, config.broker.mode == "external" and facts.kept_messages >= PROBE_MESSAGES
                 ),
             ]
-        checks = [finding.row for one in seen for finding in run_checks(one)]
-        if figures and (probed := next((one for one in seen if isinstance(one, BrokerFacts)), None)):
+        checks = [finding.row for fact in facts_to_check for finding in run_checks(fact)]
+        if figures and (probed := next((fact for fact in facts_to_check if isinstance(fact, BrokerFacts)), None)):
             # Messages of the probe that the broker dropped are no loss, so the next run counts from there.
             lost = PROBE_MESSAGES - probed.kept_messages if probed.session_present else 0
             checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + lost)
         db.do(save_checks, checks, now)
-        return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)
+        return "; ".join(f"{check.name} {check.state}: {check.found}" for check in checks)
     except OSError as error:  # Ingest raises the alarm.
         return f"the broker does not answer: {error}"
 
 
-def _is_due(known: Mapping[str, StoredCheck], now: datetime) -> bool:
+def _is_due(stored_checks: Mapping[str, StoredCheck], now: datetime) -> bool:
     """Return whether a probe is due. It costs 1,500 messages, so it is rare unless something is wrong."""
-    stored_checks = [known.get(name) for name in PROBED]
+    probed = [stored_checks.get(name) for name in PROBED]
     return any(
-        stored is None or stored.check.state != OK or now - stored.checked_at >= PROBE_EVERY for stored in stored_checks
+        stored is None or stored.check.state != OK or now - stored.checked_at >= PROBE_EVERY for stored in probed
     )
 
 

@@ -28,21 +28,21 @@ class ProcessHeartbeats(NamedTuple):
     """The last heartbeats of all processes.
 
     Attributes:
-        stamps: Time and contents of each heartbeat, by the name of the process.
+        by_process: Time and contents of each heartbeat, by the name of the process.
     """
 
-    stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]]
+    by_process: Mapping[str, tuple[datetime, Mapping[str, Any]]]
     now: datetime
 
     @property
     def is_core_alive(self) -> bool:
         """Whether the heartbeat of the core is recent."""
-        return "core" in self.stamps and self.now - self.stamps["core"][0] <= CORE_SILENT
+        return "core" in self.by_process and self.now - self.by_process["core"][0] <= CORE_SILENT
 
     @property
     def core(self) -> Mapping[str, Any]:
         """Contents of the heartbeat of the core; empty if it is silent."""
-        return self.stamps["core"][1] if self.is_core_alive else {}
+        return self.by_process["core"][1] if self.is_core_alive else {}
 
     @property
     def ingest(self) -> Mapping[str, Any]:
@@ -99,14 +99,14 @@ def find_program(pid: int) -> str | None:
     return " ".join(words).strip() if ours and state not in {"Z", "X"} else None
 
 
-def _is_gone(stamp: Mapping[str, Any]) -> bool:
+def _is_gone(contents: Mapping[str, Any]) -> bool:
     """Return whether the process that wrote a heartbeat has ended. Its number may belong to another program now.
 
     False if this is unknown, because another machine wrote the heartbeat or the system has no /proc.
     """
-    if stamp.get("host") != socket.gethostname() or not Path("/proc/self/cmdline").exists():
+    if contents.get("host") != socket.gethostname() or not Path("/proc/self/cmdline").exists():
         return False
-    return find_program(int(stamp["pid"])) is None
+    return find_program(int(contents["pid"])) is None
 
 
 def _find_core(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
@@ -114,14 +114,14 @@ def _find_core(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
         yield make_state(
             is_wrong=_is_gone(core),
             pid=core.get("pid"),
-            at=heartbeats.stamps["core"][0],
+            at=heartbeats.by_process["core"][0],
             n=heartbeats.ingest.get("messages"),
         )
 
 
 def _find_silent_core(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
-    if "core" in heartbeats.stamps:
-        yield make_state(is_wrong=not heartbeats.is_core_alive, at=heartbeats.stamps["core"][0])
+    if "core" in heartbeats.by_process:
+        yield make_state(is_wrong=not heartbeats.is_core_alive, at=heartbeats.by_process["core"][0])
 
 
 def _find_degraded(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
@@ -131,14 +131,14 @@ def _find_degraded(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
 
 
 def _find_supervisor(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
-    if heartbeats.core and not _is_gone(heartbeats.core) and "supervisor" in heartbeats.stamps:
-        supervisor = heartbeats.stamps["supervisor"][1]
+    if heartbeats.core and not _is_gone(heartbeats.core) and "supervisor" in heartbeats.by_process:
+        supervisor = heartbeats.by_process["supervisor"][1]
         yield make_state(is_wrong=_is_gone(supervisor), pid=supervisor.get("pid"))
 
 
 def _find_unsaved(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
     """Yield how many seconds of readings a crash of the broker can lose, if its queue is saved rarely."""
-    broker = heartbeats.stamps["broker"][1] if "broker" in heartbeats.stamps else {}
+    broker = heartbeats.by_process["broker"][1] if "broker" in heartbeats.by_process else {}
     risk_s = broker.get("risk_s")
     if risk_s is not None:
         yield make_state(is_wrong=risk_s > LONG_RISK_S, n=float(math.ceil(risk_s)))
@@ -146,7 +146,7 @@ def _find_unsaved(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
 
 def _list_denied(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
     """Yield messages that the managed broker refused since its start. An external broker does not report them."""
-    broker = heartbeats.stamps["broker"][1] if "broker" in heartbeats.stamps else {}
+    broker = heartbeats.by_process["broker"][1] if "broker" in heartbeats.by_process else {}
     for denied in islice(broker.get("denied", ()), MOST_DENIED):
         yield make_state(n=denied["n"], login=denied["login"], topic=denied["topic"], at=parse_time(denied["at"]))
 
@@ -193,7 +193,7 @@ CHECKS: Final = (
         ProcessHeartbeats,
         WARN,
         "the service has never run on this database; start it with `slopeward run`",
-        lambda heartbeats: make_state(is_wrong="core" not in heartbeats.stamps),
+        lambda heartbeats: make_state(is_wrong="core" not in heartbeats.by_process),
         _RUN,
         blinds=True,
     ),
@@ -238,7 +238,7 @@ CHECKS: Final = (
         WARN,
         "broker not durable: its messages are lost when it restarts; {how}",
         lambda heartbeats: make_state(
-            is_wrong="broker" in heartbeats.stamps and not heartbeats.stamps["broker"][1].get("durable", True),
+            is_wrong="broker" in heartbeats.by_process and not heartbeats.by_process["broker"][1].get("durable", True),
             how=HOW_TO_INSTALL,
         ),
         HOW_TO_INSTALL,

@@ -36,7 +36,7 @@ class ServiceState(StrEnum):
 
 EXIT_OF: Final = {ServiceState.SEEN: 0, ServiceState.DEGRADED: 5, ServiceState.BLIND: 6}
 # Heartbeats of all processes: time and contents by name.
-Stamped = Mapping[str, tuple[datetime, Mapping[str, Any]]]
+HeartbeatsByProcess = Mapping[str, tuple[datetime, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class ServiceVerdict:
 
 
 def assess_service(
-    stamps: Stamped,
+    heartbeats: HeartbeatsByProcess,
     sites: Iterable[SiteStatus],
     now: datetime,
     evaluate_tick_s: float,
@@ -62,13 +62,13 @@ def assess_service(
     Degraded: some series of a site are not known, a site cannot reach its top level, or the broker is not durable.
 
     Args:
-        stamps: The heartbeats of all processes.
+        heartbeats: The heartbeats of all processes.
         declared: Sites that have a file.
         reached: Result of a connection to the database that was tried just now.
     """
     blind, degraded = _gather(
         reached,
-        ProcessHeartbeats(stamps, now),
+        ProcessHeartbeats(heartbeats, now),
         SiteStatuses([*sites], now, evaluate_tick_s, [*declared]),
         plugins.PluginStatus.read(),
     )
@@ -81,15 +81,15 @@ def assess_service(
     return ServiceVerdict(state, (*blind, *degraded))
 
 
-def check_parts(stamps: Stamped, now: datetime) -> tuple[list[str], list[str]]:
+def check_parts(heartbeats: HeartbeatsByProcess, now: datetime) -> tuple[list[str], list[str]]:
     """Return the reasons for a blind and for a degraded service, without those of single sites."""
-    return _gather(ProcessHeartbeats(stamps, now), plugins.PluginStatus.read())
+    return _gather(ProcessHeartbeats(heartbeats, now), plugins.PluginStatus.read())
 
 
 def _gather(*facts: object) -> tuple[list[str], list[str]]:
     """Return the reasons for a blind and for a degraded service, each once.
 
-    A fault of a plugin may be in the stamp of the core process and in this process.
+    A fault of a plugin may be in the heartbeat of the core process and in this process.
     """
     findings = [finding for fact in facts for finding in run_checks(fact) if finding.is_wrong]
     blind = dict.fromkeys(finding.text for finding in findings if finding.check.blinds)

@@ -14,9 +14,9 @@ from monitor.alerts.queries.overview import SiteCard, load_cards
 from monitor.app.checks.running import ReachedDatabase, SiteStatus
 from monitor.app.checks.table import (
     EXIT_OF,
+    HeartbeatsByProcess,
     ServiceState,
     ServiceVerdict,
-    Stamped,
     assess_service,
     run_checks,
 )
@@ -103,7 +103,7 @@ class StoredStatus:
         sections: Sections of features and plugins.
     """
 
-    heartbeats: Stamped
+    heartbeats: HeartbeatsByProcess
     cards: Sequence[SiteCard]
     newest_outage: Mapping[str, Any] | None
     silences: Mapping[str, Message]

@@ -49,7 +49,7 @@ def _check_site_files(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
 
 def _list_standby(heartbeats: ProcessHeartbeats) -> Iterator[tuple[str, datetime, Mapping[str, Any]]]:
     """Yield name, time and facts of the latest heartbeat of each standby service."""
-    for key, (heartbeat_at, facts) in heartbeats.stamps.items():
+    for key, (heartbeat_at, facts) in heartbeats.by_process.items():
         if key.startswith(STANDBY_PREFIX):
             yield key.removeprefix(STANDBY_PREFIX), heartbeat_at, facts
 
