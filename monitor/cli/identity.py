@@ -265,7 +265,7 @@ def _prove(db: Database, account: User, os_user: str) -> str:
     with db.read() as c:
         is_correct = check_password(c, account.name, password) is not None
     if is_correct:
-        db.do(forget_attempts, account.name, os_user)
+        db.run_write(forget_attempts, account.name, os_user)
         return "password"
     with db.write() as c:
         actor = Actor(account.name, "person", COMMAND, os_user)

@@ -250,7 +250,7 @@ def put_site_in_force(db: Database, site: Site, reason: str, now: datetime) -> S
     """
     from monitor.alerts.acts.change_control import explain_refusal, explain_unread, load_into_force
 
-    in_force = db.do(load_into_force, site, "slopeward", reason, now)
+    in_force = db.run_write(load_into_force, site, "slopeward", reason, now)
     if in_force.loosens:
         print_note(explain_refusal(in_force, f"the file of {site.id}"))
     if in_force.unread:

@@ -82,7 +82,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
             message = _write(c, site, recipient, now)
         channel = channels[attempts % len(channels)]
         error = _send(db, config, site, recipient, channel, message, day, now)
-        db.do(digests.store_attempt, site.id, recipient.name, day, channel, error, now)
+        db.run_write(digests.store_attempt, site.id, recipient.name, day, channel, error, now)
         if error is None:
             sent += 1
         else:

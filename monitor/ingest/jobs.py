@@ -15,5 +15,5 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         # Counting takes long. Readings can be stored meanwhile, because it does not hold the write lock.
         with db.read() as c:
             counts = count_readings(c, outage.from_at, outage.back_at)
-        db.do(save_count, outage_id, counts, now)
+        db.run_write(save_count, outage_id, counts, now)
     return f"{len(outages)} outages counted"

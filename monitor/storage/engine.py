@@ -250,7 +250,7 @@ class Database:
         with self.read() as c:
             return load(c, *args, **named)
 
-    def do(self, save: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
+    def run_write(self, save: Callable[Concatenate[Connection, P], R], *args: P.args, **named: P.kwargs) -> R:
         """Call a function that writes in a transaction of its own, and return its result. Raises as `write` does."""
         with self.write() as c:
             return save(c, *args, **named)

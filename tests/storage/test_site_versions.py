@@ -55,7 +55,7 @@ def record_delivery_attempt(connection):
 )
 def test_urgent_version_changes_for_its_site_only(filled_database, change):
     before = filled_database.run_read(load_site_versions)
-    filled_database.do(change)
+    filled_database.run_write(change)
     after = filled_database.run_read(load_site_versions)
     assert after[NORTH].urgent != before[NORTH].urgent
     assert after[NORTH].readings == before[NORTH].readings
@@ -64,7 +64,7 @@ def test_urgent_version_changes_for_its_site_only(filled_database, change):
 
 def test_evaluation_without_change_of_level_is_not_urgent(filled_database):
     before = filled_database.run_read(load_site_versions)
-    filled_database.do(set_state(evaluated_at=NOW + timedelta(minutes=9)))
+    filled_database.run_write(set_state(evaluated_at=NOW + timedelta(minutes=9)))
     after = filled_database.run_read(load_site_versions)
     assert after[NORTH].readings != before[NORTH].readings
     assert after[NORTH].urgent == before[NORTH].urgent

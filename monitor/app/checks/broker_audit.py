@@ -56,7 +56,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
             # Messages of the probe that the broker dropped are no loss, so the next run counts from there.
             lost = PROBE_MESSAGES - probed.kept_messages if probed.session_present else 0
             checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + lost)
-        db.do(save_checks, checks, now)
+        db.run_write(save_checks, checks, now)
         return "; ".join(f"{check.name} {check.state}: {check.found}" for check in checks)
     except OSError as error:  # Ingest raises the alarm.
         return f"the broker does not answer: {error}"

@@ -190,13 +190,13 @@ def _score_groups(
                         added[detector] += add_anomalies(c, new_rows, now)
                         over[detector] += sum(row.alerted for row in new_rows)
             for some in in_chunks(holes, GAPS_PER_TRANSACTION):
-                db.do(add_gaps, some, now)
+                db.run_write(add_gaps, some, now)
         except BaseException:
             forget(db, site.id)  # the states assume that their results are stored
             raise
     filled = db.run_read(find_filled, site, now)
     for some in in_chunks(filled, GAPS_PER_TRANSACTION):
-        db.do(fill_gaps, some, now)
+        db.run_write(fill_gaps, some, now)
     if not has_readings:
         return None
     detectors = [*(detector for detector in checkpoints if detector in RUNNING), *CHECKS]

@@ -20,7 +20,7 @@ def take_into_use(call: ActCall, site: SiteId, model_hash: ModelHash, reason: Re
 
     declared = call.find_site(site)
     model_acts.try_weights(call.db, call.config, declared, model_hash)  # takes seconds, in which others write
-    line = call.db.do(model_acts.promote, declared, model_hash, call.actor, reason, call.now)
+    line = call.db.run_write(model_acts.promote, declared, model_hash, call.actor, reason, call.now)
     return ActResult(join([line], "; "), {"site": site, "line": line})
 
 
@@ -31,7 +31,7 @@ def let_go(call: ActCall, site: SiteId, model_hash: ModelHash, reason: Reason) -
     """
     from monitor.features.scenes import model_acts
 
-    line = call.db.do(model_acts.retire, call.find_site(site), model_hash, call.actor, reason, call.now)
+    line = call.db.run_write(model_acts.retire, call.find_site(site), model_hash, call.actor, reason, call.now)
     return ActResult(join([line], "; "), {"site": site, "line": line})
 
 

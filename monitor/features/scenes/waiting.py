@@ -54,7 +54,7 @@ def store_waiting(
     """
     run = {"fingerprint": fingerprint, "looked_at": format_iso(now)}
     row = _make_row(site, entry, WAITING, WAITING, reason, now, run)
-    db.do(save_scene, row, [], now)
+    db.run_write(save_scene, row, [], now)
     if not at_once:
         return f"waiting: {row.error}"
     _notify(db, site, row, now, now)
@@ -110,7 +110,7 @@ def notify_weights(db: Database, site: Site, now: datetime) -> None:
     ]
     if not changes:
         return
-    db.do(notify_site, site, changes, now, site.version)
+    db.run_write(notify_site, site, changes, now, site.version)
 
 
 def store_failure(db: Database, site: Site, entry: Path, fingerprint: str, error: str, now: datetime) -> Message:

@@ -89,7 +89,7 @@ def scan_folder(summary: PollSummary, target: SourceTarget) -> None:
             _scan_file(summary, name, path, file_states.get(name), target, rules)
     missing_names = file_states.keys() - present_names
     if missing_names:
-        target.db.do(delete_files, summary.source, missing_names)
+        target.db.run_write(delete_files, summary.source, missing_names)
 
 
 def _scan_file(

@@ -215,7 +215,7 @@ def _store_file(
         if before is not None:
             return  # The next poll compares with the version that is stored.
         state = FileState(fetched.name, "", "", 0, digest, target.clock(), line)
-    target.db.do(save_file, summary.source, state)
+    target.db.run_write(save_file, summary.source, state)
     path.unlink(missing_ok=True)
 
 
@@ -338,7 +338,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
         states = {state.source: state for state in load_polls(c) if state.site == site.id}
     for name in states:
         if name not in sections and not name.startswith(WATCHED_PREFIX):
-            db.do(delete_source, name)
+            db.run_write(delete_source, name)
     folder = PollSummary(f"{WATCHED_PREFIX}{site.id}")
     scan_folder(folder, SourceTarget(db, config, site, clock, f"folder {site.id}"))
     before = states.get(folder.source)

@@ -52,7 +52,7 @@ def publish_key(db: Database, config: ServiceConfig, clock: Callable[[], datetim
         return
     public = find_public_key(private)
     if public != db.run_read(find_push_key):
-        db.do(publish_push_key, public, clock())
+        db.run_write(publish_push_key, public, clock())
 
 
 CHECKS: Final = (

@@ -121,7 +121,7 @@ class PushNotifier:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise DeliveryError(f"push: {type(error).__name__}") from error
         if 200 <= status < 300:
-            db.do(note_sent, device.id, now)
+            db.run_write(note_sent, device.id, now)
             return
         if status in _GONE:
             with db.write() as c:

@@ -75,7 +75,7 @@ class SirenNotifier:
         keys = self._keyring.readable_keys()
         if not keys:
             raise DeliveryError("siren: there is no key to sign with; see `slopeward broker keys`")
-        order = self._db.do(make_order, self._topic, n, now, self._valid_for)
+        order = self._db.run_write(make_order, self._topic, n, now, self._valid_for)
         content = format_order(order, self._sound_s)
         self._publisher.publish(self._topic, sign(self._topic, content, keys, now))
         return f"siren {order.sequence}"
@@ -209,11 +209,11 @@ class Sirens:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             _LOG.error("siren %s: an invalid confirmation is ignored: %s", topic, str(error)[:200])
             return
-        self._db.do(confirm_order, topic, sequence, state, device, now)
+        self._db.run_write(confirm_order, topic, sequence, state, device, now)
 
     def _repeat(self, order: SirenOrder, now: datetime) -> None:
         """Publish an order again, with a new end of its validity."""
-        repeated = self._db.do(repeat_order, order.id, now, self._valid_for)
+        repeated = self._db.run_write(repeat_order, order.id, now, self._valid_for)
         try:
             keys = self._find_keys()
         except (SlopewardError, OSError) as error:

@@ -167,7 +167,7 @@ def _store(
 ) -> PointsAdded:
     def store() -> PointsAdded:
         began_s = time.monotonic()
-        added = database.do(_add, file, declared, chunk, began_at)
+        added = database.run_write(_add, file, declared, chunk, began_at)
         file.pause(time.monotonic() - began_s)
         return added
 

@@ -198,7 +198,7 @@ class FileImport:
         frames = self._read_frames()
         self.before_storing()
         if frames.references and not self.dry_run:
-            retry_while_busy(partial(self.pipeline.database.do, frames.save, self.clock()))
+            retry_while_busy(partial(self.pipeline.database.run_write, frames.save, self.clock()))
         with self._open() as lines:
             for chunk in _split_rows(_list_rows(lines, result)):
                 observations, rejected = self._sort(chunk)

@@ -52,7 +52,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 
 def _issue(db: Database, plan: ComputeSection, point_set: PointSetRequest, now: datetime) -> str:
     ids, rules, chosen = _prepare(db, plan, point_set)
-    issue_id = db.do(open_issue, point_set, rules, now)
+    issue_id = db.run_write(open_issue, point_set, rules, now)
     tally = _IssueTotals(rules)
     for mine, answers in _forecast(db, plan, point_set, ids, rules, chosen):
         tally.add(mine, answers)
@@ -65,9 +65,9 @@ def _issue(db: Database, plan: ComputeSection, point_set: PointSetRequest, now: 
             save_forecasts(c, point_set.point_set_id, issue_id, mine, rows)
     if not _can_serve(chosen):  # what an earlier issue said is over
         for first in range(0, len(ids), AT_ONCE):
-            db.do(clear_forecasts, point_set.point_set_id, ids[first : first + AT_ONCE])
+            db.run_write(clear_forecasts, point_set.point_set_id, ids[first : first + AT_ONCE])
     found = tally.end()
-    db.do(end_issue, issue_id, found, now)
+    db.run_write(end_issue, issue_id, found, now)
     return f"not forecast: {rules.reason}" if rules.reason else _describe(rules, found)
 
 

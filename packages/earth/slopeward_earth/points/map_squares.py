@@ -39,18 +39,18 @@ def _make(db: Database, point_set: PointSetRequest, now: datetime) -> str:
         lines = db.run_read(fit_points, ids[first : first + AT_ONCE], point_set.unit, point_set.known_at)
         oldest += [min(at)] if (at := [one.from_at for one in lines.values() if one.from_at is not None]) else []
         newest += [max(at)] if (at := [one.newest_at for one in lines.values() if one.newest_at is not None]) else []
-        db.do(point_maps.save_rates, lines)
+        db.run_write(point_maps.save_rates, lines)
     squash, levels, count = 1.0, list[int](), 0
     if len(ids) > POINTS_MOST:
         with db.read() as c:
             table = np.vstack([np.array(block, dtype=np.float64) for block in point_maps.stream_rates(c, point_set)])
         squash = max(0.01, cos(radians(float(np.median(table[:, 0])))))
-        db.do(point_maps.clear_squares, point_set, keep=kept)  # of a run that did not end
+        db.run_write(point_maps.clear_squares, point_set, keep=kept)  # of a run that did not end
         for level, squares in make_squares(table, squash):
             levels.append(level)
             count += len(squares)
             for first in range(0, len(squares), BLOCK):
-                db.do(point_maps.save_squares, point_set.delivery_id, squares[first : first + BLOCK])
+                db.run_write(point_maps.save_squares, point_set.delivery_id, squares[first : first + BLOCK])
     drawn = point_maps.PointMap(
         len(ids),
         min(oldest, default=None),
@@ -59,8 +59,8 @@ def _make(db: Database, point_set: PointSetRequest, now: datetime) -> str:
         min(levels, default=None),
         max(levels, default=None),
     )
-    db.do(save_map, point_set, drawn, now)
-    db.do(point_maps.clear_squares, point_set, keep=point_set.delivery_id)
+    db.run_write(save_map, point_set, drawn, now)
+    db.run_write(point_maps.clear_squares, point_set, keep=point_set.delivery_id)
     return f"{len(ids)} points, {count} squares"
 
 
