@@ -14,7 +14,7 @@ from monitor.text.instants import parse_time
 from monitor.text.message import SENTENCE, Message, Template, Term, Timestamp, join
 
 _NOW: Final = Template("service.unwatched.now", "{site} now {level}")
-_BLIND: Final = Template("service.unwatched.unseen", "{site} cannot be seen, {level} is the level of the time before")
+_BLIND: Final = Template("service.unwatched.unseen", "{site} cannot be seen; its last level was {level}")
 _NOBODY: Final = Template("service.unwatched", "the slope was not watched from {at} to {at2}: {text}")
 SUSPENDED: Final = Template(
     "service.unwatched.suspended",
