@@ -100,7 +100,7 @@ def test_acknowledgement_does_not_include_a_rise_that_commits_at_the_same_moment
 def test_refused_reason_is_named_with_its_least_length(desk, console, capsys):
     number = tell(desk, change, 2)
     assert console("alerts", "ack", number, "--by", "Ada", "--reason", "ok") == 1
-    assert "reason: write at least 3 characters" in capsys.readouterr().err
+    assert "reason: say why in at least 3 characters" in capsys.readouterr().err
 
 
 def test_acknowledgement_is_refused_if_the_level_is_higher_than_seen(desk, console):

@@ -29,7 +29,7 @@ T = TypeVar("T")
 # Least number of characters of a reason.
 MIN_REASON: Final = 3
 INVALID_VALUE: Final = Template("act.odd_value", "{name}: {problem}")
-_TOO_SHORT: Final = Template("act.too_short", "write at least {n} characters")
+_TOO_SHORT: Final = Template("act.too_short", "say why in at least {n} characters")
 TOO_LONG: Final = Template("act.too_long", "write at most {n} characters")
 _ONE_OF: Final = Template("act.one_of", "'{value}': expected one of: {names}")
 _NO_NUMBER: Final = Template("act.no_number", "give a number such as 12.5")
