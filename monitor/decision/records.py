@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -619,7 +620,17 @@ class Memory:
 
         The memory may contain higher levels if the site file has fewer levels than before.
         """
-        limited = replace(
+        levels = chain(
+            (self.level, self.floor),
+            (vote.level for vote in self.votes.values()),
+            self.supporters.values(),
+            (step.level for step in self.steps.values()),
+            self.heights.values(),
+            (signature.height for signature in self.signed.values()),
+        )
+        if max(levels) <= top_level:
+            return self
+        return replace(
             self,
             level=min(self.level, top_level),
             floor=min(self.floor, top_level),
@@ -632,7 +643,6 @@ class Memory:
                 for question, signature in self.signed.items()
             },
         )
-        return self if limited == self else limited
 
     def rename(self, names: Mapping[str, str]) -> "Memory":
         """Return the memory with renamed stations.
