@@ -278,7 +278,7 @@ def _list_problems(problems: Mapping[str, str]) -> Iterator[SubjectState]:
 def _find_failing(
     work: EvaluationOutcomes | JobOutcomes | ProcessOutcomes, failures_before_alarm: int
 ) -> Iterator[SubjectState]:
-    # So that the alarm of the last site ends when this site is retired.
+    # So that the alarm of the last piece of work ends when there is no work any more.
     yield make_state(is_wrong=False)
     for name in work.names:
         outcome = work.outcomes.get(name)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
+from monitor.app.checks.table import run_all_checks
 from monitor.decision.changes import RESOLVED
 from monitor.storage.check import UNKNOWN, Check, CheckFinding
 from monitor.text.message import Template, join
@@ -36,7 +37,7 @@ class AlarmConditions:
     A condition becomes an alarm when the fault has lasted for `Check.after_s`. The alarm ends when there was no fault
     for `Check.hold_s`. All findings with one key are one condition and one alarm.
 
-    `recall` and `update` may be called in different threads.
+    `recall`, `check` and `update` may be called in different threads.
     """
 
     def __init__(self, alarms: AlarmSink) -> None:
@@ -55,6 +56,24 @@ class AlarmConditions:
         """Take over the alarms that an earlier process left open."""
         with self._lock:
             self._inherited |= {*open_keys}
+
+    def check(self, facts: Iterable[object], now_s: float) -> None:
+        """Run the checks that examine these facts, and begin and end their alarms.
+
+        Args:
+            facts: Objects that the table of checks examines.
+            now_s: Monotonic time in seconds.
+
+        Raises:
+            Exception: The error of a check, after the findings of the other checks were used. The errors of several
+                checks are an ExceptionGroup.
+        """
+        findings, errors = run_all_checks(facts)
+        self.update(findings, now_s)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup("checks failed", errors)
 
     def update(self, findings: Iterable[CheckFinding], now_s: float) -> None:
         """Begin and end alarms.

@@ -72,7 +72,7 @@ def collect_facts(
         PluginStatus.read(),
     ]
     job_keys = parts.schedule.list_keys()
-    # Last, because these parts return a failure only once: an error of another part must not discard it.
+    # Read last, because these parts return a failure only once. An error of another part must not discard it.
     facts += [
         live.EvaluationOutcomes(sites, parts.evaluation.outcomes.take()),
         live.JobOutcomes(job_keys, parts.schedule.outcomes.take()),

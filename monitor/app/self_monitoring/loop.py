@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from monitor.app.checks.machine import DatabaseFacts, Machine
-from monitor.app.checks.table import read_rows, run_all_checks, run_checks
+from monitor.app.checks.table import read_rows, run_checks
 from monitor.app.self_monitoring.alarms import ServiceAlarms
 from monitor.app.self_monitoring.commits import CommitMonitor
 from monitor.app.self_monitoring.conditions import AlarmConditions
@@ -135,22 +135,12 @@ class SelfMonitoring:
 
     # ---- checks --------------------------------------------------------------------------------------------------
     def check(self, *facts: object) -> None:
-        """Run the checks that examine these facts, and begin or end their alarms.
-
-        Raises:
-            Exception: The error of a check, after the findings of the other checks were used. The errors of several
-                checks are an ExceptionGroup.
-        """
-        findings, errors = run_all_checks(facts)
-        self._conditions.update(findings, time.monotonic())
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise ExceptionGroup("checks failed", errors)
+        """Run the checks that examine these facts, and begin or end their alarms. Raises as `AlarmConditions.check`."""
+        self._conditions.check(facts, time.monotonic())
 
     def check_parts(self) -> None:
         """Check the parts of the core, its threads and the database file."""
-        # Read first: an error must not discard the failures that `collect_facts` returns once only.
+        # Read before `collect_facts`, which returns some failures only once: an error here must not discard them.
         file_status = self._database_file.check()
         facts = collect_facts(self._parts, self._db, self._config, self._sites, self._conditions.has_grown)
         self.check(*facts, file_status)

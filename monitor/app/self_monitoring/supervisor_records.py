@@ -15,7 +15,6 @@ from monitor.alerts.queries.alerts import ChangeContext, apply_changes
 from monitor.alerts.views import AlertRow
 from monitor.app import heartbeats
 from monitor.app.checks.live import BrokerClients, ProcessOutcomes
-from monitor.app.checks.table import run_all_checks
 from monitor.app.children import BrokerChild, ProcessRestarter, PythonChild, make_quarantine_rows, read_sites
 from monitor.app.self_monitoring.alarms import KEY_PREFIX, AlarmQueue
 from monitor.app.self_monitoring.conditions import AlarmConditions
@@ -94,12 +93,7 @@ class SupervisorRecords:
             now = datetime.now(UTC)
             facts.append(BrokerClients(self.broker.list_contested(now), self.broker.list_oversized(now)))
         try:
-            findings, errors = run_all_checks(facts)
-            self._conditions.update(findings, time.monotonic())
-            if len(errors) == 1:
-                raise errors[0]
-            if errors:
-                raise ExceptionGroup("checks failed", errors)
+            self._conditions.check(facts, time.monotonic())
         except Exception:  # The supervisor must survive an error of a check.
             log.exception("the processes and the clients of the broker were not checked")
 
