@@ -22,7 +22,7 @@ def list_signatures() -> None:
     A second person who agrees gives the same command. A signature lapses after four hours. The first answer
     to a question "verify now" has no number and does not lapse; `slopeward alerts withdraw ALERT_ID` withdraws it. An
     offset waits for `slopeward offsets confirm ID` by a second person, or ends by `slopeward offsets revoke ID`. An OS
-    user whose account is for some sites sees the signatures of these sites. Exit 4 if there are nsignature.
+    user whose account is for some sites sees the signatures of these sites. Exit 4 if there are none.
 
     Example: slopeward people signatures list
     """
