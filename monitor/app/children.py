@@ -133,7 +133,7 @@ class PythonChild:
 
     Args:
         stop_s: Seconds between SIGTERM and SIGKILL in `stop`.
-        sends_heartbeats: The process writes heartbeats to a pipe (`monitor.app.checks.heartbeats.send_heartbeat`).
+        sends_heartbeats: The process writes heartbeats to a pipe (`monitor.app.heartbeats.send_heartbeat`).
         receives_lines: The process reads lines from a pipe (`send_line`).
 
     Attributes:

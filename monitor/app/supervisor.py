@@ -115,7 +115,7 @@ class Supervisor:
         """Run the service until it is stopped. Return the exit status."""
         try:
             self._check_children()
-            # The core has been started, and does not wait for this.
+            # After the start of the core, so that the core does not wait for it.
             self.core_watch.emergency.load_texts()
             while not self.stopping.is_set():
                 self._check_children()
@@ -168,7 +168,7 @@ class Supervisor:
 
     def _replace_core(self) -> None:
         self._must_replace_core.clear()
-        log.info("the core starts again with the present configuration and site files")
+        log.info("the core starts again with the current configuration and site files")
         # The broker subscribes the sessions of the core to new topics, so the core must not be connected.
         self.core.stop()
         self._reload_broker()

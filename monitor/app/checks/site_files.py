@@ -409,7 +409,7 @@ def _find_taken_names(files: SiteFolder) -> Iterator[SubjectState]:
 def _find_unmapped(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         for station in site.stations:
-            for spec in (one for one in station.series if one.source == VELOCITY_MAP):
+            for spec in (series for series in station.series if series.source == VELOCITY_MAP):
                 why = _NO_PLACE
                 if spec.quantity not in VELOCITY_MAP_QUANTITIES:
                     why = _GIVES(names=NameList(tuple(VELOCITY_MAP_QUANTITIES)))
@@ -453,8 +453,8 @@ def _check_channel_settings(files: SiteFolder) -> Iterator[SubjectState]:
             yield make_state(site, is_wrong=error is not None, error=error and error.message)
 
 
-def _find_unset_channels(seen: EnvironmentSettings) -> Iterator[SubjectState]:
-    for site, channel, error in _open_channels(seen.files):
+def _find_unset_channels(settings: EnvironmentSettings) -> Iterator[SubjectState]:
+    for site, channel, error in _open_channels(settings.files):
         if error is None or isinstance(error, MissingSettingError):
             yield make_state(site, is_wrong=error is not None, error=error and error.message, channel=channel)
 
