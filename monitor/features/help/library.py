@@ -22,7 +22,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from monitor.api.worker import clean_environment
-from monitor.features.help.queries import HelpIndex
+from monitor.features.help.queries import HelpIndex, IndexedSection
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -42,8 +42,7 @@ _reference: dict[str, str] = {}  # the generated pages by name; empty before the
 _FENCE: Final = re.compile(r" *(```|~~~)")
 _HEADING: Final = re.compile(r"(#{1,6}) +(.+)")
 _MARKS: Final = re.compile(r"\]\([^)]*\)|[`*|\[\]#]|-{3,}")
-_SYMPTOMS: Final = "| you see |"  # start of a table whose rows are found like sections
-_STOP_WORDS: Final = {  # words of questions that are in every page
+_STOP_WORDS: Final = {  # words of questions that do not name a subject
     *re.findall(r"\w+", "a an and are at be by can do does for from how i in is it made me my of on or that"),
     *re.findall(r"\w+", "the there this to was we what when where which who why with you your"),
 }
@@ -62,6 +61,7 @@ class HelpTab(NamedTuple):
     title: str
     about: str
     pages: tuple[HelpPage, ...]
+    is_searched: bool  # false for pages about the development of the program
 
 
 class Hit(NamedTuple):
@@ -90,18 +90,18 @@ def find_folder() -> Path:
 def load_tabs() -> tuple[HelpTab, ...]:
     """Return all pages in the order of `contents.toml`. A name with `*` matches the pages that no other line names."""
     folder = find_folder()
-    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.md")}
     titles = dict(GENERATED)
-    for name, path in found.items():
-        heads = (line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
-        titles[name] = _MARKS.sub("", next(heads, "  ")[2:]).strip()
+    for path in folder.rglob("*.md"):
+        headings = (line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        titles[name] = _MARKS.sub("", next(headings, "  ")[2:]).strip()
     rows = tomllib.loads((folder / "contents.toml").read_text(encoding="utf-8"))["tab"]
-    free = sorted(titles.keys() - {name for row in rows for name in row["pages"]})
+    unnamed = sorted(titles.keys() - {name for row in rows for name in row["pages"]})
     tabs = []
     for row in rows:
-        names = [name for line in row["pages"] for name in (fnmatch.filter(free, line) if "*" in line else [line])]
+        names = [name for line in row["pages"] for name in (fnmatch.filter(unnamed, line) if "*" in line else [line])]
         pages = tuple(HelpPage(name, titles[name]) for name in names if name in titles)
-        tabs.append(HelpTab(row["title"], row["about"], pages))
+        tabs.append(HelpTab(row["title"], row["about"], pages, is_searched=row.get("searched", True)))
     return tuple(tabs)
 
 
@@ -170,19 +170,19 @@ def make_anchors(headings: list[str]) -> list[str]:
 
 def split_sections(text: str) -> Iterator[HelpSection]:
     """Yield the text below each heading of a page. A `#` in a code block is no heading."""
-    heads, bodies, is_code = [""], [[""]], False
+    headings: list[str] = []
+    bodies: list[list[str]] = []
+    is_code = False
     for line in text.splitlines():
         is_code ^= _FENCE.match(line) is not None
-        if not is_code and (found := _HEADING.fullmatch(line)):
-            heads.append(_MARKS.sub("", found[2]))
+        match = None if is_code else _HEADING.fullmatch(line)
+        if match is not None:
+            headings.append(_MARKS.sub("", match[2]))
             bodies.append([])
-        else:
+        elif bodies:
             bodies[-1].append(line)
-    for heading, anchor, body in zip(heads[1:], make_anchors(heads[1:]), bodies[1:], strict=True):
+    for heading, anchor, body in zip(headings, make_anchors(headings), bodies, strict=True):
         yield HelpSection(heading, anchor, _read_plain("\n".join(body)))
-        if any(line.startswith(_SYMPTOMS) for line in body):
-            rows = (line for line in body if line.startswith("| ") and not line.startswith(_SYMPTOMS))
-            yield from (HelpSection(_read_plain(row.split("|")[1]), anchor, _read_plain(row)) for row in rows)
 
 
 def _read_plain(text: str) -> str:
@@ -198,10 +198,10 @@ def resolve_link(page: str, target: str) -> str:
     if not target or target.startswith("#") or ":" in target:
         return target
     path, mark, anchor = target.partition("#")
-    found = normpath(f"{page.rpartition('/')[0]}/{path}".lstrip("/"))
-    if found.startswith("..") or Path(found).suffix not in {".md", ".png", ".jpg", ".svg", ".json"}:
+    address = normpath(f"{page.rpartition('/')[0]}/{path}".lstrip("/"))
+    if address.startswith("..") or Path(address).suffix not in {".md", ".png", ".jpg", ".svg", ".json"}:
         return ""
-    return f"/help/{found.removesuffix('.md')}{mark}{anchor}"
+    return f"/help/{address.removesuffix('.md')}{mark}{anchor}"
 
 
 @cache
@@ -233,30 +233,37 @@ def _resolve_links(token: "Token", page: str) -> None:
 
 
 @cache
+def load_synonyms() -> list[list[str]]:
+    """Return groups of words and phrases that mean the same in a search."""
+    groups: list[list[str]] = tomllib.loads(_HERE.with_name("synonyms.toml").read_text(encoding="utf-8"))["groups"]
+    return groups
+
+
+@cache
 def open_help_index(*, with_reference: bool) -> HelpIndex:
-    """Return an index of all sections in memory, with or without the generated pages."""
-    rows = [
-        (page.name, section.anchor, page.title, section.heading, section.text)
-        for page in load_pages().values()
+    """Return an index in memory of the sections that are searched, with or without the generated pages."""
+    pages = [page for tab in load_tabs() if tab.is_searched for page in tab.pages]
+    sections = (
+        IndexedSection(page.name, section.anchor, page.title, section.heading, section.text)
+        for page in pages
         if with_reference or page.name not in GENERATED
         for section in split_sections(load_text(page.name))
-    ]
-    return HelpIndex(rows)
+    )
+    return HelpIndex(sections, load_synonyms())
 
 
 def search_help(query: str) -> list[Hit]:
-    """Return the best section of each page for a query, best page first."""
+    """Return the best section of each page for a query, best page first. Pages for developers are left out."""
     typed = re.findall(r"\w+", query.lower())
-    terms = [word for word in typed if word not in _STOP_WORDS] or typed
-    if not terms:
+    words = [word for word in typed if word not in _STOP_WORDS] or typed
+    if not words:
         return []
-    best: dict[str, Hit] = {}
+    hits: dict[str, Hit] = {}
     ranks: dict[str, float] = {}
-    # Generated pages and pages for contributors rank lower.
-    contributing = {page.name for page in load_tabs()[-1].pages}
-    for name, anchor, heading, excerpt, fit in open_help_index(with_reference=bool(_reference)).find(terms[:20]):
-        rank = fit * (0.5 if name in GENERATED or name in contributing else 1.0)
-        best.setdefault(name, Hit(load_pages()[name], heading, anchor, excerpt))
-        # Further sections of a page count less than the first one.
-        ranks[name] = ranks.get(name, 0.0) + rank / (1 + 3 * (name in ranks))
-    return sorted(best.values(), key=lambda hit: ranks[hit.page.name])[:20]
+    for match in open_help_index(with_reference=bool(_reference)).find(words[:20]):
+        if match.page in hits:
+            continue
+        hits[match.page] = Hit(load_pages()[match.page], match.heading, match.anchor, match.excerpt)
+        # Generated pages contain nearly every word, and rank lower.
+        ranks[match.page] = match.rank * (0.5 if match.page in GENERATED else 1.0)
+    return sorted(hits.values(), key=lambda hit: ranks[hit.page.name])[:20]
