@@ -15,7 +15,7 @@ from monitor.app.checks.table import check_parts, read_rows, run_checks
 from monitor.app.core import Core
 from monitor.app.outcomes import OutcomeLog
 from monitor.app.self_monitoring import alarms as service_alarms
-from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm
+from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm, remove_needless_ends
 from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
@@ -231,6 +231,13 @@ def test_alarm_that_cannot_be_stored_is_retried_and_affects_no_other(db, monkeyp
     is_faulty[0] = False
     alarms.write_pending()
     assert {row.key: row.state for row in ask(db, load_alerts, SERVICE_SITE)}["health:bad"] == "returned_unacknowledged"
+
+
+def test_end_of_an_alarm_that_is_not_open_is_not_stored():
+    begin_b = make_alarm("b", 1, "b is sick", is_open=True)
+    end_a, end_b, end_c = (make_alarm(key, 0, "well", is_open=False) for key in "abc")
+    changes = [end_b, end_a, begin_b, end_b, end_c]
+    assert remove_needless_ends(changes, {"health:c"}) == [begin_b, end_b, end_c]
 
 
 # ---- shelved alarms ----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_alerts, unshelve_due
@@ -25,6 +25,23 @@ def make_alarm(key: str, level: int, reason: str, *, is_open: bool) -> AlertChan
         level: 1 for a notice, 2 for an urgent message.
     """
     return health_alarm(f"{KEY_PREFIX}{key}", level, reason, is_open=is_open)
+
+
+def remove_needless_ends(changes: Iterable[AlertChange], open_keys: Iterable[str]) -> list[AlertChange]:
+    """Return the changes without the ends of alarms that are not open.
+
+    After its start, a process reports the end of every alarm whose condition does not hold. Nearly all of these alarms
+    are not open, and a query for each of them would delay the start.
+    """
+    open_now = set(open_keys)
+    remaining = []
+    for change in changes:
+        if change.open:
+            open_now.add(change.key)
+        elif change.key not in open_now:
+            continue
+        remaining.append(change)
+    return remaining
 
 
 class AlarmQueue:
@@ -129,7 +146,8 @@ class ServiceAlarms(AlarmQueue):
         recipients = gather_recipients(self._sites.values())
         context = ChangeContext(SERVICE_SITE, None, recipients, SERVICE_ACTOR, self._clock(), code_version())
         with self._db.write() as c:
-            apply_changes(c, changes, context)
+            open_keys = {alert.key for alert in load_alerts(c, SERVICE_SITE, open_only=True)}
+            apply_changes(c, remove_needless_ends(changes, open_keys), context)
         self._on_written()
 
     def unshelve(self) -> None:
