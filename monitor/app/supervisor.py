@@ -1,5 +1,7 @@
 """The supervisor: starts the broker, the core and the web process, restarts them, and stops them in order.
 
+The web process starts beside the core, and opens its port when the core has upgraded the database.
+
 It also does what must not depend on the core: it notifies people while the core cannot decide (`CoreWatch`), stores its
 heartbeat (`SupervisorRecords`) and calls the outside watcher (`send_ping`).
 """
@@ -145,10 +147,8 @@ class Supervisor:
         self._must_replace_core.set()
 
     def _check_children(self) -> None:
-        """Start and restart the children. The web process needs the database schema to which the core upgrades."""
+        """Start and restart the children."""
         for restarter in self.restarters:
-            if restarter.child is self.web and not self._is_database_ready:
-                continue
             restarter.check()
             if restarter.child is self.core:
                 self._note_ready()
@@ -199,7 +199,8 @@ class Supervisor:
 
     # ---- periodic duties ---------------------------------------------------------------------------------------------
     def _send_trouble_to_web(self, now_s: float) -> None:
-        if self.core.last_beat_s and now_s >= self._next_trouble_s:
+        """Send the reason why the core cannot decide. The web process reads the database after the first line."""
+        if self._is_database_ready and now_s >= self._next_trouble_s:
             self._next_trouble_s = now_s + SEND_TROUBLE_EVERY_S
             self.web.send_line(self.core_watch.find_trouble(now_s))
 

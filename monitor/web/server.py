@@ -36,17 +36,18 @@ def main(config_path: str | None = None) -> int:
         config = load_service(config_path)
         logs.configure("web", config.log.level)
         db = Database(config.database.url)
+        with collection_paused():
+            # This import creates most objects of the process; the garbage collector must not inspect them meanwhile.
+            from monitor.web.app import build_app
+
+            app = build_app(config, db)
+        freeze_startup_objects()
+        if not follow_trouble(app.state.context):
+            return 0
         require_current(db)
     except SlopewardError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    with collection_paused():
-        # This import creates most objects of the process; the garbage collector must not inspect them meanwhile.
-        from monitor.web.app import build_app
-
-        app = build_app(config, db)
-    freeze_startup_objects()
-    follow_trouble(app.state.context)
     server = PageServer(app, config.web)
     try:
         server.run()
@@ -108,22 +109,33 @@ def make_settings(app: FastAPI, web: WebSection) -> uvicorn.Config:
     )
 
 
-def follow_trouble(context: Context) -> None:
-    """Read in a thread why the core process cannot decide.
+def follow_trouble(context: Context) -> bool:
+    """Wait until the core is ready, then read in a thread why it cannot decide.
 
-    The supervisor writes it to a pipe, so that the page can show it while the database does not answer. Without a
-    supervisor there is no pipe.
+    The supervisor starts the core and this process at the same time. It writes the first line to a pipe when the core
+    has upgraded the database, and further lines while the service runs, so that the page can show them while the
+    database does not answer. Without a supervisor there is no pipe.
+
+    Returns:
+        False if the supervisor has ended.
     """
     descriptor = os.environ.get(TROUBLE_FD)
     if not descriptor:
-        return
+        return True
+    lines = os.fdopen(int(descriptor), encoding="utf-8", errors="replace")
+    first_line = lines.readline()
+    if not first_line:
+        lines.close()
+        return False
+    context.trouble = decode_line(first_line)
 
     def read_pipe() -> None:
-        with os.fdopen(int(descriptor), encoding="utf-8", errors="replace") as lines:
+        with lines:
             for line in lines:
                 context.trouble = decode_line(line)
 
     threading.Thread(target=read_pipe, name="trouble", daemon=True).start()
+    return True
 
 
 if __name__ == "__main__":
