@@ -51,6 +51,9 @@ SILENT_CORE_S: Final = 35.0
 FIRST_BEAT_S: Final = 180.0
 LONGEST_FIRST_BEAT_S: Final = 1440.0
 
+# The kernel ends a killed process at once, unless the process waits for a device, such as a disk that does not answer.
+AWAIT_KILLED_S: Final = 5.0
+
 # Each test of the broker's port is a line in the log of the broker.
 PROBE_BROKER_EVERY_S: Final = 15.0
 # Denied topics in a heartbeat of the broker. The view `rejected_messages` contains all of them.
@@ -275,7 +278,7 @@ class PythonChild:
             except subprocess.TimeoutExpired:
                 log.error("%s did not end within %g s and is killed", self.name, self._stop_s)  # noqa: TRY400
                 self.kill()
-                self._process.wait()
+                self._await_killed(self._process)
         for descriptor in (self._heartbeat_pipe, self._line_pipe):
             if descriptor is not None:
                 os.close(descriptor)
@@ -285,6 +288,19 @@ class PythonChild:
         self.trouble = ""
         self.is_deciding = False
         self.is_standby = False
+
+    def _await_killed(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a killed process has ended, but not for long, because the loop of the supervisor waits too."""
+        try:
+            process.wait(AWAIT_KILLED_S)
+        except subprocess.TimeoutExpired:
+            log.critical(
+                "%s (process %d) was killed and has not ended after %g s. It probably waits for a disk that does not "
+                "answer; check the disk",
+                self.name,
+                process.pid,
+                AWAIT_KILLED_S,
+            )
 
 
 class BrokerChild:

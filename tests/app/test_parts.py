@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import socket
+import subprocess
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -787,6 +788,26 @@ def test_core_whose_first_heartbeat_is_overdue_is_killed(monkeypatch):
     assert not core.is_alive()
     assert killed == ["core"]
     core.stop()
+
+
+def test_killed_core_that_waits_for_a_disk_does_not_block_the_supervisor(monkeypatch):
+    monkeypatch.setattr("monitor.app.children.AWAIT_KILLED_S", 0.1)
+    waits_s = []
+
+    class Hanging:
+        pid = 7
+        poll = terminate = kill = staticmethod(lambda: None)
+
+        def wait(self, timeout_s):
+            waits_s.append(timeout_s)
+            raise subprocess.TimeoutExpired("core", timeout_s)
+
+    monkeypatch.setattr("monitor.app.children.subprocess.Popen", lambda *_, **__: Hanging())
+    core = PythonChild("core", "m", (), stop_s=0.2, sends_heartbeats=True, environment={})
+    core.start()
+    core.stop()
+    assert waits_s == [0.2, 0.1]
+    assert core.heartbeat_pipe is None
 
 
 def test_start_that_fails_leaves_no_open_descriptor(monkeypatch):
