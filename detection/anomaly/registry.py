@@ -5,9 +5,9 @@ point group `slopeward.detectors`. These packages are imported when a detector i
 all detectors are listed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,8 +153,11 @@ def list_served() -> list[str]:
     return [*list_detectors(), *CHECKS]
 
 
-def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str] = ()) -> Explanation:
+@lru_cache(maxsize=1000)
+def compared_with(detector: str, kind: str, others: int = 0, named: tuple[str, ...] = ()) -> Explanation:
     """Return with what a score of this kind was compared; empty for a detector that is not installed.
+
+    Thousands of scores share a few explanations, so each explanation is one object in memory.
 
     Args:
         others: How many other series were compared.
@@ -170,7 +173,7 @@ def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str
         return Reason("compared.past", {"past": past}) if past else ""
     if not named:
         return Reason("compared.others", {"past": past, "n": others})
-    values: Mapping[str, Value] = {"past": past, "n": others, "names": tuple(named)}
+    values: Mapping[str, Value] = {"past": past, "n": others, "names": named}
     if len(named) == others:
         return Reason("compared.named", values)
     return Reason("compared.among", values)

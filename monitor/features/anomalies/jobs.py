@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 from sqlalchemy import Connection
@@ -17,6 +17,7 @@ from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import FaultFinding, ReadingScore, Scores, ScoringRequest
 from detection.anomaly.registry import CARRIED_OVER, CHECKS, compared_with
 from detection.anomaly.running.state import RUNNING
+from detection.reasons import Explanation
 from monitor.api.database import Database
 from monitor.api.errors import JobError
 from monitor.api.queries.alerts import find_state, load_newest
@@ -354,8 +355,14 @@ def _make_row(
         alerted=score.alerted and score.score > threshold,
         model_hash=None if checkpoint is None else checkpoint.model_hash,
         factor=factor,
-        compared_with=convert_reason(score.compared_with),
+        compared_with=_describe_comparison(score.compared_with),
     )
+
+
+@lru_cache(maxsize=1000)
+def _describe_comparison(explanation: Explanation) -> str:
+    """Return the text of an explanation, as one object for all rows that share it."""
+    return convert_reason(explanation)
 
 
 def _make_fault_row(fault: FaultFinding, ids: Mapping[str, int], budget: float) -> AnomalyRow:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from detection.anomaly.records import FACTORS, InputError
 from monitor.api.database import insert_rows, message_to_cells
 from monitor.api.queries.alerts import load_maintenance_between
-from monitor.api.queries.readings import SeriesRow, load_readings, load_series
+from monitor.api.queries.readings import SeriesRow, in_chunks, load_readings, load_series
 from monitor.api.readings import is_fit
 from monitor.api.sites import SeriesGroup, Site, list_groups
 from monitor.api.tables import series
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Echoes of an alarm end before this: it is longer than the windows of all parts of `rules`.
 ECHO: Final = timedelta(days=90)
 MAX_CURVE_SCORES: Final = 4000
+# Bounds the memory of the values that are passed to the database.
+ROWS_PER_STATEMENT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +79,21 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
     """Store scores, and return how many were new. A reading is scored once by each detector."""
     iso_of = {at: format_iso(at) for at in {row.at for row in rows}}  # many rows have the same time
     scored_at = format_iso(now)
-    values = [
-        (
-            row.series_id,
-            iso_of[row.at],
-            *_CELLS(row),
-            scored_at,
-            row.factor,
-            *message_to_cells(row.compared_with),
-        )
-        for row in rows
-    ]
-    return insert_rows(c, anomaly, values, unless_there=True)
+    added = 0
+    for some in in_chunks(rows, ROWS_PER_STATEMENT):
+        values = [
+            (
+                row.series_id,
+                iso_of[row.at],
+                *_CELLS(row),
+                scored_at,
+                row.factor,
+                *message_to_cells(row.compared_with),
+            )
+            for row in some
+        ]
+        added += insert_rows(c, anomaly, values, unless_there=True)
+    return added
 
 
 def load_newest_scored(
