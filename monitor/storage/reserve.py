@@ -49,7 +49,7 @@ class DiskReserve:
         size_bytes: the configured size of the reserve.
 
     Attributes:
-        trouble: why no readings are accepted. Empty while the disk has enough space.
+        hold_reason: why no readings are accepted. Empty while the disk has enough space.
     """
 
     def __init__(self, folder: Path | None, file: Path | None, size_bytes: int) -> None:
@@ -60,7 +60,7 @@ class DiskReserve:
         self._deleted_size = 0
         self._lock = threading.Lock()
         self._checked_at_s = float("-inf")
-        self.trouble = ""
+        self.hold_reason = ""
 
     @classmethod
     def of(cls, db: Database, reserve_mb: int, disk: str) -> "DiskReserve":
@@ -73,7 +73,7 @@ class DiskReserve:
         """Return why readings must wait; empty if they need not. The disk is checked at most once a second."""
         if time.monotonic() - self._checked_at_s >= CHECK_EVERY_S:
             self.update()
-        return self.trouble
+        return self.hold_reason
 
     def update(self) -> None:
         """Check the disk, delete or create the reserve, and decide whether readings are accepted."""
@@ -88,13 +88,13 @@ class DiskReserve:
                 return
             reserved = self._size if self._file is None else self._keep_file(self._file, free)
             # Two different limits prevent readings from being accepted and refused in quick succession.
-            if not reserved or free < reserved * (1.0 if self.trouble else 0.5):
-                self.trouble = (
+            if not reserved or free < reserved * (1.0 if self.hold_reason else 0.5):
+                self.hold_reason = (
                     f"{free // MEGABYTE} MB are free on the disk of {self._folder}: readings wait with the broker,"
                     " and the rest is reserved for decisions and alarms; free disk space"
                 )
             else:
-                self.trouble = ""
+                self.hold_reason = ""
 
     def _keep_file(self, file: Path, free: int) -> int:
         """Delete, create or resize the file as the free space allows. Return its size, 0 if there is none."""

@@ -98,7 +98,7 @@ _stopped = threading.Event()
 # Missing restrictions that were logged; each is logged once.
 _reported: set[str] = set()
 # Why the latest job could not start, by the address of the cluster ("" for this machine). Empty if it could start.
-_troubles: dict[str, str] = {}
+_start_problems: dict[str, str] = {}
 
 
 def run(
@@ -121,7 +121,7 @@ def run(
         JobError: The job failed, was killed at its limit, or returned an invalid result. The message has one line.
         NoWorkerError: The job could not start, because the cluster is unreachable or this machine has no room.
     """
-    with recording_trouble(cluster):
+    with recording_start_problem(cluster):
         if cluster is not None:
             return cluster.run(task, request, limit_s, limits)
         # A job has one thread, so its processor time cannot exceed its duration.
@@ -130,22 +130,22 @@ def run(
 
 
 @contextlib.contextmanager
-def recording_trouble(cluster: Cluster | None) -> Iterator[None]:
-    """Record for `find_trouble` whether a job could start on the cluster, or on this machine for None."""
-    trouble = ""
+def recording_start_problem(cluster: Cluster | None) -> Iterator[None]:
+    """Record for `find_start_problem` whether a job could start on the cluster, or on this machine for None."""
+    problem = ""
     try:
         yield
     except NoWorkerError as error:
         # Without the name of the job: all jobs wait for the same reason.
-        trouble = error.problem
+        problem = error.problem
         raise
     finally:
-        _troubles["" if cluster is None else cluster.address] = trouble
+        _start_problems["" if cluster is None else cluster.address] = problem
 
 
-def find_trouble() -> str:
+def find_start_problem() -> str:
     """Return why the latest job of this process could not start, on the cluster or here; empty if it could."""
-    return next((trouble for trouble in list(_troubles.values()) if trouble), "")
+    return next((problem for problem in list(_start_problems.values()) if problem), "")
 
 
 def _run_here(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.alerts import load_alerts, shelve
-from monitor.app.checks.live import EvaluationOutcomes, EvaluationTimes, IntakeStatus, JobOutcomes, PartTroubles
+from monitor.app.checks.live import EvaluationOutcomes, EvaluationTimes, IntakeStatus, JobOutcomes, PartProblems
 from monitor.app.checks.table import check_parts, read_rows, run_checks
 from monitor.app.core import Core
 from monitor.app.outcomes import OutcomeLog
@@ -370,7 +370,7 @@ def test_unreachable_cluster_is_one_alarm_after_a_minute(db):
     no_worker = "no worker for 60 s"
     steps = (("", 0.0), (no_worker, 5.0), ("", 30.0), (no_worker, 40.0), ("no scheduler", 101.0), ("", 130.0))
     changes, _ = record_alarm_changes(
-        db, "health:compute:away", lambda trouble, _: run_checks(PartTroubles(compute=trouble)), *steps
+        db, "health:compute:away", lambda trouble, _: run_checks(PartProblems(compute=trouble)), *steps
     )
     assert changes == [[(False, 0)], [], [], [], [(True, 1)], [(False, 0)]]
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.app.checks.live import PartTroubles
+from monitor.app.checks.live import PartProblems
 from monitor.app.checks.table import run_checks
 from monitor.errors import StoreBusyError
 from monitor.ingest.service import Ingest, IngestContext
@@ -69,19 +69,19 @@ def test_decisions_are_stored_after_another_program_fills_the_disk(disk, db):
     reserve = make_reserve(db, LIMITS)
     reserve.update()
     file = disk / "slopeward.db.reserve"
-    assert (file.stat().st_size, file.stat().st_mode & 0o777, reserve.trouble) == (8 * MEGABYTE, 0o600, "")
+    assert (file.stat().st_size, file.stat().st_mode & 0o777, reserve.hold_reason) == (8 * MEGABYTE, 0o600, "")
     fill(disk)
     with pytest.raises(StoreBusyError):  # without a reserve this error would be permanent
         store_decisions(db, 200)
     reserve.update()
     assert not file.exists()
     store_decisions(db)
-    assert (ask(db, verify_chain), "readings wait with the broker" in reserve.trouble) == ([], True)
-    (problem,) = (result for result in run_checks(PartTroubles(reserve.trouble)) if result.is_wrong)
+    assert (ask(db, verify_chain), "readings wait with the broker" in reserve.hold_reason) == ([], True)
+    (problem,) = (result for result in run_checks(PartProblems(reserve.hold_reason)) if result.is_wrong)
     assert (problem.key, problem.check.alarm) == ("disk:reserve", 2)
     (disk / "other").unlink()
     reserve.update()
-    assert (file.stat().st_size, reserve.trouble) == (8 * MEGABYTE, "")
+    assert (file.stat().st_size, reserve.hold_reason) == (8 * MEGABYTE, "")
 
 
 def test_readings_are_refused_before_the_reserve_is_released(disk, db):
@@ -100,7 +100,7 @@ def test_readings_are_refused_before_the_reserve_is_released(disk, db):
     (disk / "other").unlink()
     fill(disk, leave_bytes=6 * MEGABYTE)  # less than a whole reserve is free: the state must not flutter
     reserve.update()
-    assert reserve.trouble
+    assert reserve.hold_reason
     (disk / "other").unlink()
     reserve.update()
     assert ingest._store([]).rejected == 0
@@ -115,7 +115,7 @@ def test_reserve_shrinks_with_the_disk_and_readings_are_refused_below_half_of_it
 ):
     disk = SmallDisk(tmp_path, monkeypatch, free_mb)
     disk.reserve.update()
-    assert (disk.laid_mb, not disk.reserve.trouble) == (reserve_mb, is_taken)
+    assert (disk.laid_mb, not disk.reserve.hold_reason) == (reserve_mb, is_taken)
     if is_taken:  # readings fill the disk step by step
         least = next(free for free in range(free_mb - reserve_mb, -1, -1) if disk.leave(free))
         assert (least, disk.laid_mb) == (-(-reserve_mb // 2) - 1, reserve_mb)
@@ -176,7 +176,7 @@ class SmallDisk:
         """Set the free space besides the reserve and return why readings are refused then."""
         self._room_mb = free_mb + self.laid_mb
         self.reserve.update()
-        return self.reserve.trouble
+        return self.reserve.hold_reason
 
 
 def test_postgresql_is_watched_only_by_the_folder_of_the_setting(disk):
@@ -187,6 +187,6 @@ def test_postgresql_is_watched_only_by_the_folder_of_the_setting(disk):
     fill(disk)
     for reserve in (watched, without_folder, without_reserve):
         reserve.update()
-    assert (bool(watched.trouble), without_folder.trouble, without_reserve.trouble) == (True, "", "")
+    assert (bool(watched.hold_reason), without_folder.hold_reason, without_reserve.hold_reason) == (True, "", "")
     assert {path.name for path in Path(disk).iterdir()} == {"other"}
     database.close()

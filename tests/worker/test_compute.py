@@ -88,14 +88,14 @@ def test_invalid_progress_ends_the_job(tmp_path, line):
 
 
 def test_full_disk_of_temporary_files_raises_no_worker_error(monkeypatch):
-    monkeypatch.setattr(compute, "_troubles", {})  # another test may have used a cluster
+    monkeypatch.setattr(compute, "_start_problems", {})  # another test may have used a cluster
     with monkeypatch.context() as patch:
         patch.setattr(compute.pickle, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(NoWorkerError, match="could not be started: No space left; make room in "):
             compute.run(make_task("some_jobs:double"), {"x": np.arange(2.0)}, 60)
-    assert compute.find_trouble().startswith("its process could not be started: No space left; make room in ")
+    assert compute.find_start_problem().startswith("its process could not be started: No space left; make room in ")
     compute.run(make_task("some_jobs:double"), {"x": np.arange(2.0)}, 60)
-    assert compute.find_trouble() == "", "the next job started"
+    assert compute.find_start_problem() == "", "the next job started"
 
 
 def test_job_ends_with_the_service(tmp_path):

@@ -64,12 +64,12 @@ class WriteTimes(NamedTuple):
     has_grown: HasGrown
 
 
-class PartTroubles(NamedTuple):
+class PartProblems(NamedTuple):
     """Problems that parts of the core report in one line each; empty if there is none.
 
     Attributes:
-        reserve: `DiskReserve.trouble`.
-        compute: `compute.find_trouble`.
+        reserve: `DiskReserve.hold_reason`.
+        compute: `compute.find_start_problem`.
         synchronised: Whether the clock of this machine follows a reference; None if this is unknown.
     """
 
@@ -422,7 +422,7 @@ CHECKS: Final = (
     # One alarm for all jobs of all sites.
     Check(
         "compute.away",
-        PartTroubles,
+        PartProblems,
         WARN,
         "no forecast, training or scene is computed; rules and alarms go on (see slopeward doctor): {trouble}",
         lambda parts: make_state(is_wrong=bool(parts.compute), trouble=parts.compute),
@@ -432,7 +432,7 @@ CHECKS: Final = (
     ),
     Check(
         "disk.reserve",
-        PartTroubles,
+        PartProblems,
         BAD,
         "{trouble}",
         lambda parts: make_state(is_wrong=bool(parts.reserve), trouble=parts.reserve),
@@ -440,7 +440,7 @@ CHECKS: Final = (
     ),
     Check(
         "clock.unsynchronised",
-        PartTroubles,
+        PartProblems,
         WARN,
         "the clock of this machine follows no reference; run a time service (systemd-timesyncd, chrony)",
         lambda parts: make_state(is_wrong=parts.synchronised is False),

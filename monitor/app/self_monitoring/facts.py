@@ -57,7 +57,7 @@ def collect_facts(
         live.IntakeStatus(parts.ingest.status(), has_grown),
         config.broker,
         live.PublisherStatus(parts.publisher.status(), has_grown),
-        live.PartTroubles(parts.reserve.trouble, compute.find_trouble(), is_synchronised()),
+        live.PartProblems(parts.reserve.hold_reason, compute.find_start_problem(), is_synchronised()),
         live.ReaderStatus(parts.readers, has_grown),
         live.WriteTimes(db.slow_writes.list_slow(), has_grown),
         live.EvaluationTimes(sites, parts.evaluation.find_slow(), parts.evaluation.list_measured()),

@@ -86,7 +86,7 @@ class DaskCluster:
 
     def run_each(self, run_request: Callable[[Request], Result], requests: Sequence[Request]) -> Generator[Result]:
         """Call `run_request` for each request, as many at once as the workers have threads. Yield results in order."""
-        with compute.recording_trouble(self):
+        with compute.recording_start_problem(self):
             max_threads = min(len(requests), self.count_threads())
         with ThreadPoolExecutor(max_threads, "cluster") as executor:
             futures = deque(executor.submit(run_request, request) for request in requests)

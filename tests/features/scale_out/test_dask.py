@@ -207,14 +207,16 @@ def test_job_of_a_lost_worker_runs_again_on_another_one(dask: TestCluster, tmp_p
 def test_missing_certificate_or_scheduler_is_one_line_of_error(dask, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_TIMEOUT_S", 1.0)
     for unreachable in (DaskCluster("tcp://127.0.0.1:1"), DaskCluster(dask.cluster.address.replace("tls", "tcp"))):
-        monkeypatch.setattr(compute, "_troubles", {})
+        monkeypatch.setattr(compute, "_start_problems", {})
         with pytest.raises(NoWorkerError, match=rf"\(on {unreachable.address}\)") as error:
             compute.run(DOUBLE, {"x": 1}, 5, cluster=unreachable)
         with pytest.raises(JobError, match="No module named"):  # it starts, on this machine
             compute.run(DOUBLE, {}, 60)
-        assert unreachable.address in compute.find_trouble(), "a local job does not clear the trouble of the cluster"
-        monkeypatch.setattr(compute, "_troubles", {})
+        assert unreachable.address in compute.find_start_problem(), (
+            "a local job does not clear the problem of the cluster"
+        )
+        monkeypatch.setattr(compute, "_start_problems", {})
         with pytest.raises(NoWorkerError):
             list(compute.run_each(DOUBLE, [{"x": 1}, {"x": 2}], 5, cluster=unreachable))
-        assert unreachable.address in compute.find_trouble(), "run_each records the trouble too"
+        assert unreachable.address in compute.find_start_problem(), "run_each records the problem too"
         assert "\n" not in str(error.value)
