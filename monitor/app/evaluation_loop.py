@@ -134,7 +134,7 @@ class EvaluationLoop:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """End the thread after its present evaluation."""
+        """End the thread after its current evaluation."""
         with self._condition:
             self._is_stopping = True
             self._condition.notify_all()

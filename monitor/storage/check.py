@@ -13,10 +13,8 @@ from monitor.text.message import LABELLED_TEXT, PLACE, Message, Template, Timest
 
 __all__ = ["BAD", "OK", "WARN", "Check", "CheckFinding", "SubjectState", "make_state"]
 
-# The key of an alarm and the name of a row contain so many characters of the subject.
+# The key of an alarm and the name of a row contain at most this number of characters of the subject.
 LONGEST_SUBJECT: Final = 56
-
-
 # Level of a finding about a subject whose state is not known yet.
 UNKNOWN: Final = "unknown"
 

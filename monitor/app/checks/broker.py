@@ -85,7 +85,8 @@ class RunningBroker:
     """The broker of the service file, reached as a client."""
 
     def __init__(self, service: ServiceConfig) -> None:
-        self.service, self.mode = service, service.broker.mode
+        self.service = service
+        self.mode = service.broker.mode
         self.access = find_access(service.broker)
         self.is_missing = self.mode == "managed" and find_mosquitto() is None
         folder = service.broker.data
@@ -153,10 +154,12 @@ def _check_dropped(messages: DroppedMessages) -> Iterator[SubjectState]:
         return
     # The broker counts from zero again after a restart.
     grown = dropped - (before if before is not None and before <= dropped else 0.0)
-    text, todo = _DROPPED(n=Figure(grown, ".0f")), _QUEUE_ALL
-    is_wrong = before is not None and grown > 0
     yield make_state(
-        is_wrong=is_wrong, figure=(dropped, None), text=text, todo=todo, dropped=Figure(dropped or 0.0, ".0f")
+        is_wrong=before is not None and grown > 0,
+        figure=(dropped, None),
+        text=_DROPPED(n=Figure(grown, ".0f")),
+        todo=_QUEUE_ALL,
+        dropped=Figure(dropped, ".0f"),
     )
 
 

@@ -112,9 +112,12 @@ def _check_disks(machine: Machine) -> Iterator[SubjectState]:
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(existing).free
         level = BAD if free < DISK_BAD else WARN if free < DISK_WARN else OK
-        state, todo = _FREE(n=Figure(free / GIB, ".1f"), place=str(existing)), _MAKE_ROOM
+        state = _FREE(n=Figure(free / GIB, ".1f"), place=str(existing))
+        todo = _MAKE_ROOM
         if not os.access(existing, os.W_OK):
-            level, state, todo = BAD, _LOCKED(place=str(existing)), _GIVE
+            level = BAD
+            state = _LOCKED(place=str(existing))
+            todo = _GIVE
         yield make_state(
             name, is_wrong=level != OK, level=level, figure=(round(free / GIB, 2), "GiB"), found=state, todo=todo
         )
@@ -129,11 +132,11 @@ def _check_commits(facts: DatabaseFacts) -> Iterator[SubjectState]:
     in_order = sorted(facts.commits_s)
     slow_ms = in_order[min(len(in_order) - 1, int(SLOW_QUANTILE * len(in_order)))] * 1000
     level = BAD if slow_ms >= COMMIT_BAD_MS else WARN
-    usual_ms, figure = in_order[len(in_order) // 2] * 1000, (round(slow_ms, 1), "ms")
+    usual_ms = in_order[len(in_order) // 2] * 1000
     yield make_state(
         is_wrong=slow_ms >= COMMIT_WARN_MS,
         level=level,
-        figure=figure,
+        figure=(round(slow_ms, 1), "ms"),
         usual=Figure(usual_ms, ".0f"),
         slowest=Figure(slow_ms, ".0f"),
     )
@@ -156,8 +159,13 @@ def _check_log(facts: DatabaseFacts) -> Iterator[SubjectState]:
             return
         size = measured
         todo = _INSPECT_SLOTS
-    level, figure = BAD if size >= LOG_BAD else WARN, (round(size / MIB), "MiB")
-    yield make_state(is_wrong=size >= LOG_WARN, level=level, figure=figure, mib=Figure(size / MIB, ".0f"), todo=todo)
+    yield make_state(
+        is_wrong=size >= LOG_WARN,
+        level=BAD if size >= LOG_BAD else WARN,
+        figure=(round(size / MIB), "MiB"),
+        mib=Figure(size / MIB, ".0f"),
+        todo=todo,
+    )
 
 
 def _check_copies(facts: DatabaseFacts) -> Iterator[SubjectState]:

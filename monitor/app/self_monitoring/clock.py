@@ -215,7 +215,7 @@ class ServiceClock:
         self._uptime = uptime
         self._lock = threading.Lock()
         self._correction = timedelta(0)
-        # The present at the last call, and the uptime at that moment.
+        # The current time as of the last call, and the uptime at that moment.
         up = uptime()
         self._now = wall()
         self._now_s = up.elapsed_s

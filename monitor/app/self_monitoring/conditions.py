@@ -134,7 +134,7 @@ class AlarmConditions:
             return
         self._faults.pop(key, None)
         if check.alarm and self._reported.get(key) != "":
-            # The reason as it was reported. The present facts no longer describe the fault.
+            # The reason as it was reported. The current facts no longer describe the fault.
             reported = self._reported.get(key)
             self._reported[key] = ""
             self._alarms.clear(key, RESOLVED(text=reported or FOUND_BEFORE))

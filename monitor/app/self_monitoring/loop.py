@@ -119,7 +119,7 @@ class SelfMonitoring:
         self.thread.start()
 
     def stop(self) -> None:
-        """End the thread after its present duty. Does not wait."""
+        """End the thread after its current duty. Does not wait."""
         self._stopping.set()
 
     def run(self) -> None:

@@ -37,7 +37,7 @@ class UnwatchedPeriod(NamedTuple):
     cause: str = ""  # empty if unknown
 
     def describe(self, levels: Iterable[SiteStatusRow]) -> Message:
-        """Return one line with the level of each site. A blind site has no present level."""
+        """Return one line with the level of each site. The level of a blind site is the last one that was stored."""
         texts = [
             (_BLIND if row["observability"] == "blind" else _NOW)(site=row["site"], level=Term(row["level_name"] or ""))
             for row in levels
