@@ -27,7 +27,7 @@ from monitor.storage.locks import (
     create_core_locks,  # create the private lock table and view in PostgreSQL if missing
 )
 from monitor.storage.migrate import (
-    current,  # return the revision of the database schema; empty if there is none
+    load_current_revision,  # return the revision of the database schema; empty if there is none
     require_current,  # raise StoreError unless the database schema is current
     upgrade,  # migrate the database to the current schema; returns the copy made before or None
 )
@@ -92,7 +92,6 @@ __all__ = [
     "columns_of",
     "count_rows",
     "create_core_locks",
-    "current",
     "fill_row",
     "find_database_folder",
     "find_heartbeat",
@@ -101,6 +100,7 @@ __all__ = [
     "insert",
     "insert_rows",
     "list_views",
+    "load_current_revision",
     "load_heartbeats",
     "load_objects",
     "load_optional_view",

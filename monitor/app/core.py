@@ -56,7 +56,7 @@ from monitor.sites.cadence import stage_cadence
 from monitor.sites.records import Site
 from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database
-from monitor.storage.migrate import RESTORE, head, list_missing_columns, upgrade
+from monitor.storage.migrate import RESTORE, find_newest_revision, list_missing_columns, upgrade
 from monitor.storage.readers import ReaderWatch
 from monitor.storage.reserve import DiskReserve
 from monitor.text.instants import STOPPED
@@ -210,7 +210,12 @@ class Core:
         if copy is not None:
             log.info("the database was upgraded; its copy from before is %s", copy)
         if missing := list_missing_columns(self.db):
-            log.error("the database is at revision %s, but it lacks %s; %s", head(), ", ".join(missing), RESTORE)
+            log.error(
+                "the database is at revision %s, but it lacks %s; %s",
+                find_newest_revision(),
+                ", ".join(missing),
+                RESTORE,
+            )
 
     def _load_sites(self) -> None:
         """Load the site files, and begin or end the alarms about them. Later changes of files need a new core."""

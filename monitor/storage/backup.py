@@ -69,7 +69,7 @@ def back_up(db: Database, target: Path, prepare_child: Callable[[], None] | None
                     db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}", prepare_child=prepare_child
                 )
         with replacing(checksum_file(target), mode=0o600) as partial:
-            partial.write_text(f"{_digest(target)}  {target.name}\n", encoding="utf-8")
+            partial.write_text(f"{_hash_file(target)}  {target.name}\n", encoding="utf-8")
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"the copy to {target} failed: {error}") from error
 
@@ -89,7 +89,7 @@ def require_checksum(copy: Path) -> None:
         expected = checksum_file(copy).read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError):
         return
-    if expected != _digest(copy):
+    if expected != _hash_file(copy):
         raise StoreError(f"{copy} is not as it was written: its SHA-256 differs from {checksum_file(copy).name}")
 
 
@@ -101,7 +101,7 @@ def count_rows(connection: Connection) -> dict[str, int]:
     }
 
 
-def _digest(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

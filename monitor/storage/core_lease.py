@@ -28,7 +28,7 @@ _RENEW: Final = text(f"UPDATE {LEASE_TABLE} SET renewed_at = clock_timestamp() W
 _HOLD: Final = text(f"SELECT 1 FROM {LEASE_TABLE} WHERE fence = :fence FOR KEY SHARE")  # noqa: S608
 
 
-def _boot_s() -> float:
+def _read_boot_clock_s() -> float:
     """Return seconds of a clock that, like the lease, also advances while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -50,7 +50,7 @@ class CoreLease:
 
     Attributes:
         fence: the number of this core. 0 before `take`.
-        renewed_s: when the lease was renewed last, in seconds of `_boot_s`.
+        renewed_s: when the lease was renewed last, in seconds of `_read_boot_clock_s`.
         is_lost: whether another core has taken the lease since.
     """
 
@@ -71,7 +71,7 @@ class CoreLease:
 
     def can_send(self) -> bool:
         """Return whether this core may send, because no other core can have taken the lease. Makes no query."""
-        return not self.is_lost and _boot_s() - self.renewed_s < TRUST_S
+        return not self.is_lost and _read_boot_clock_s() - self.renewed_s < TRUST_S
 
     def take(self) -> bool:
         """Take the lock and increase the fencing number.
@@ -89,7 +89,7 @@ class CoreLease:
             session = lock_core(self.engine)
             if session is None:
                 return False
-            started_s = _boot_s()
+            started_s = _read_boot_clock_s()
             values = {"holder": self.holder, "session": self.db.session}
             try:
                 # The update waits for transactions of the previous core, which hold the row by `guard`.
@@ -112,7 +112,7 @@ class CoreLease:
         """
         if self.is_lost or not self.fence:
             return
-        started_s = _boot_s()
+        started_s = _read_boot_clock_s()
         needs_lock = not self._is_locked()
         with translate_database_errors():
             if needs_lock:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import IO, Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -35,9 +35,23 @@ LOCK_TIMEOUT_MS: Final = 10_000
 # How long jobs and commands wait for the lock, because nobody repeats them at once.
 PATIENCE_S: Final = 60.0
 log = logging.getLogger(__name__)
-# Set by `patient`: the least time to wait for the lock, and the monotonic time at which the work started. With the
-# default, one attempt is made.
-_patience: ContextVar[tuple[float, float]] = ContextVar("patience", default=(0.0, math.inf))
+
+
+class _Patience(NamedTuple):
+    """How long a thread waits for the write lock of a SQLite database.
+
+    Attributes:
+        least_s: how long it waits at least.
+        work_started_s: when its work started, in seconds of the monotonic clock. It waits for as long as it has worked.
+    """
+
+    least_s: float
+    work_started_s: float
+
+
+# The thread makes one attempt, because its work never started.
+_ONE_ATTEMPT: Final = _Patience(0.0, math.inf)
+_patience: ContextVar[_Patience] = ContextVar("patience", default=_ONE_ATTEMPT)
 
 
 @contextmanager
@@ -47,7 +61,7 @@ def patient(seconds: float = PATIENCE_S) -> Iterator[None]:
     It waits for `seconds`, or for as long as it has worked so far if that is longer, so that the result of half an hour
     is not lost after a minute.
     """
-    token = _patience.set((seconds, time.monotonic()))
+    token = _patience.set(_Patience(seconds, time.monotonic()))
     try:
         yield
     finally:
@@ -228,7 +242,7 @@ class Database:
             if self.guard is not None:
                 self.guard(connection)
             yield connection
-            sealing.close(connection, datetime.now(UTC))
+            sealing.append_entries(connection, datetime.now(UTC))
 
     def measure_write_ahead_log(self) -> int | None:
         """Return the size of PostgreSQL's write-ahead log in bytes, or None if this account may not read it."""
@@ -260,8 +274,8 @@ class Database:
         """Begin a write transaction. Between two attempts, other threads of this process may write."""
         started_s = time.monotonic()
         is_logged = False
-        patience_s, work_started_s = _patience.get()
-        wait_limit_s = max(patience_s, started_s - work_started_s)
+        patience = _patience.get()
+        wait_limit_s = max(patience.least_s, started_s - patience.work_started_s)
         while True:
             with ExitStack() as stack:
                 stack.enter_context(self._writer_queue.turn(urgent=urgent))
@@ -314,7 +328,7 @@ class Database:
 def _seal_changes(connection: Connection, statement: Any, multiparameters: Any, parameters: Any, _options: Any) -> None:
     sealing = connection.get_execution_options().get("slopeward_sealing")
     if sealing is not None:
-        sealing.watch(connection, statement, multiparameters or [parameters])
+        sealing.note_statement(connection, statement, multiparameters or [parameters])
 
 
 @contextmanager

@@ -67,13 +67,13 @@ def upgrade(db: Database, now: datetime | None = None, on_begin: Callable[[], No
         StoreError: the database was made by a newer version.
         StoreBusyError: another process held the database too long.
     """
-    with _exclusive(db) as connection:
+    with _begin_upgrade(db) as connection:
         revision = load_revision(connection)
-        needed = head()
+        needed = find_newest_revision()
         outdated = list_outdated_branches(connection)
-        if revision == needed and not outdated and views.views_are_current(connection):
+        if revision == needed and not outdated and views.has_current_views(connection):
             return None
-        _refuse_newer(revision)
+        _require_known(revision)
         on_begin()
         copy = None
         if revision and (revision != needed or outdated) and db.is_sqlite:
@@ -85,11 +85,11 @@ def upgrade(db: Database, now: datetime | None = None, on_begin: Callable[[], No
         views.end_readers(connection)
         views.drop_views(connection)
         if revision != needed:
-            _run(connection)
+            _run_migrations(connection)
         for branch in outdated:
             try:
                 with connection.begin_nested():
-                    _run(connection, branch)
+                    _run_migrations(connection, branch)
             except Exception as error:
                 # The service starts without the tables of the plugin, and `slopeward doctor` names it.
                 note_fault(branch.name, "migrations", error)
@@ -98,7 +98,7 @@ def upgrade(db: Database, now: datetime | None = None, on_begin: Callable[[], No
         return copy
 
 
-def current(db: Database) -> str:
+def load_current_revision(db: Database) -> str:
     """Return the revision of the database, or an empty text if it has no schema."""
     if _is_missing(db):
         return ""
@@ -106,9 +106,9 @@ def current(db: Database) -> str:
         return load_revision(connection)
 
 
-def head() -> str:
+def find_newest_revision() -> str:
     """Return the newest revision, which this version needs."""
-    revisions, followed = read_revisions(_folder() / "versions")
+    revisions, followed = read_revisions(_find_folder() / "versions")
     (revision,) = revisions - followed
     return revision
 
@@ -124,16 +124,16 @@ def require_current(db: Database) -> None:
             f"there is no database {db.url.database}: it was never created, or its file was removed; "
             "`slopeward db upgrade` creates an empty one, `slopeward db restore FILE --yes` restores a copy"
         )
-    needed = head()
+    needed = find_newest_revision()
     with db.read() as connection:
         revision = load_revision(connection)
-        is_current = revision == needed and views.are_usable(connection)
+        is_current = revision == needed and views.has_own_views(connection)
     if is_current:
         return
     if not revision:
         raise StoreError("the database has no schema yet; run `slopeward db upgrade`")
     if revision != needed:
-        _refuse_newer(revision)
+        _require_known(revision)
         raise StoreError(f"the database is at revision {revision}, {needed} is needed; run `slopeward db upgrade`")
     raise StoreError("the views of the database are of another version; run `slopeward db upgrade`")
 
@@ -155,7 +155,7 @@ def make_config(connection: Connection | None = None, branch: Migrations | None 
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
+    config.set_main_option("script_location", str(_find_folder()).replace("%", "%%"))
     if branch is not None:
         config.set_main_option("path_separator", "newline")
         config.set_main_option("version_locations", str(branch.folder).replace("%", "%%"))
@@ -195,12 +195,14 @@ def require_complete(db: Database) -> None:
         StoreError: one is missing. The text names it and the remedy.
     """
     if missing := list_missing_columns(db):
-        raise StoreError(f"the database is at revision {head()}, but it lacks {', '.join(missing)}; {RESTORE}")
+        raise StoreError(
+            f"the database is at revision {find_newest_revision()}, but it lacks {', '.join(missing)}; {RESTORE}"
+        )
 
 
 def list_tables_of_absent_features(db: Database) -> list[str]:
     """Return the tables that a migration created and that belong to no installed feature."""
-    created = read_created_tables(_folder() / "versions") - load_metadata().tables.keys()
+    created = read_created_tables(_find_folder() / "versions") - load_metadata().tables.keys()
     with db.read() as connection:
         return sorted(created.intersection(inspect(connection).get_table_names()))
 
@@ -215,7 +217,7 @@ def list_tables_of_removed_plugins(db: Database) -> dict[str, list[str]]:
     return {plugin: sorted(name for name in names if name.startswith(f"{plugin}_")) for plugin in sorted(removed)}
 
 
-def _run(connection: Connection, branch: Migrations | None = None) -> None:
+def _run_migrations(connection: Connection, branch: Migrations | None = None) -> None:
     from alembic import command
 
     with _ALEMBIC:
@@ -224,15 +226,15 @@ def _run(connection: Connection, branch: Migrations | None = None) -> None:
 
 def is_known(revision: str) -> bool:
     """Return whether this version has a revision. Other revisions belong to newer versions."""
-    return revision in read_revisions(_folder() / "versions")[0]
+    return revision in read_revisions(_find_folder() / "versions")[0]
 
 
-def _refuse_newer(revision: str) -> None:
+def _require_known(revision: str) -> None:
     if revision and not is_known(revision):
         raise StoreError(f"the database is at revision {revision}, made by a newer Slopeward; upgrade Slopeward")
 
 
-def _folder() -> Path:
+def _find_folder() -> Path:
     """Return the folder of the migrations: in the installed package, or at the root of a source checkout."""
     module = Path(__file__).resolve()
     for folder in (module.parents[1] / "_migrations", module.parents[2] / "alembic"):
@@ -242,7 +244,7 @@ def _folder() -> Path:
 
 
 @contextmanager
-def _exclusive(db: Database) -> Iterator[Connection]:
+def _begin_upgrade(db: Database) -> Iterator[Connection]:
     """Open a write transaction for an upgrade, while no other process can upgrade.
 
     On SQLite foreign keys are off, because migrations rebuild tables, and references are checked at the end.
@@ -255,7 +257,7 @@ def _exclusive(db: Database) -> Iterator[Connection]:
         connection = opened.execution_options(slopeward_write=True)
         try:
             _set_foreign_keys(connection, "OFF")
-            with _begin(connection):
+            with _begin_transaction(connection):
                 yield connection
                 if db.is_sqlite:
                     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
@@ -272,7 +274,7 @@ def _exclusive(db: Database) -> Iterator[Connection]:
 
 
 @contextmanager
-def _begin(connection: Connection) -> Iterator[Any]:
+def _begin_transaction(connection: Connection) -> Iterator[Any]:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:

@@ -32,7 +32,7 @@ NO_SCRATCH: Final = 3
 # Names of scratch databases begin with this prefix.
 SCRATCH: Final = "slopeward_proof_"
 # The environment variable with the URL of the database. It is not an argument, because it may contain a password.
-URL: Final = "SLOPEWARD_DATABASE__URL"
+URL_VARIABLE: Final = "SLOPEWARD_DATABASE__URL"
 
 
 class NoScratchError(StoreError):
@@ -67,7 +67,7 @@ def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProo
         NoScratchError: the scratch database could not be created.
     """
     require_restorable(db, copy)
-    with _scratch(db, copy) as scratch:
+    with _open_scratch_database(db, copy) as scratch:
         backup.restore(scratch, copy)
         migrate.upgrade(scratch)
         with scratch.read() as c:
@@ -93,7 +93,7 @@ def prove_in_child(
     url = db.url.render_as_string(hide_password=False)
     result = backup.run_program(
         [sys.executable, "-P", "-m", __name__, str(copy), audit_head or ""],
-        env={**os.environ, URL: url},
+        env={**os.environ, URL_VARIABLE: url},
         preexec_fn=prepare_child,
     )
     if result.returncode:
@@ -135,7 +135,7 @@ def _read_revision(db: Database, copy: Path) -> str:
 
 
 @contextmanager
-def _scratch(db: Database, copy: Path) -> Iterator[Database]:
+def _open_scratch_database(db: Database, copy: Path) -> Iterator[Database]:
     name = f"{SCRATCH}{secrets.token_hex(4)}"
     if db.is_sqlite:
         file = copy.with_name(f".{name}.db")
@@ -201,7 +201,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     copy, head = arguments
     try:
-        with Database(os.environ[URL]) as db:
+        with Database(os.environ[URL_VARIABLE]) as db:
             proof = prove(db, Path(copy), head or None)
     except (SlopewardError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201

@@ -64,7 +64,7 @@ class RetentionRun:
             with self._db.write() as connection:
                 connection.execute(insert(retention_run), rows)
 
-    def removed(self) -> dict[str, int]:
+    def count_removed(self) -> dict[str, int]:
         """Return how many rows were deleted by table or quantity, and how many summaries were stored."""
         removed = {what: result.removed for what, result in self.results.items()}
         summaries = sum(result.summaries for result in self.results.values())

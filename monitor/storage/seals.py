@@ -42,7 +42,7 @@ from monitor.text.instants import format_iso
 ACTION: Final = "rows.seal"
 SUBJECT: Final = "database"
 # Rows in one entry of the audit log.
-AT_ONCE: Final = 500
+ROWS_PER_ENTRY: Final = 500
 # Hexadecimal digits that are kept of a SHA-256.
 _DIGITS: Final = 32
 
@@ -101,7 +101,7 @@ def _read_rule(table: Table) -> SealedTable:
     return SealedTable(table, rule, names - rule.only if rule.only else rule.left_out)
 
 
-def _sealed(name: str) -> SealedTable:
+def _get_sealed_table(name: str) -> SealedTable:
     return _read_rule(load_metadata().tables[name])
 
 
@@ -114,7 +114,7 @@ def digest_row(table: str, row: Mapping[str, Any]) -> str:
         table: the name of a sealed table.
         row: values by column name. Instants are `datetime` or text.
     """
-    sealed = _sealed(table)
+    sealed = _get_sealed_table(table)
     values: Mapping[str, Any] = {
         name: format_iso(value) if isinstance(value, datetime) else value
         for name, value in row.items()
@@ -138,7 +138,7 @@ class Sealing:
         # The highest id of each table before the first INSERT of this transaction.
         self._floors: dict[str, int] = {}
 
-    def watch(self, c: Connection, statement: Any, parameters: Sequence[Mapping[str, Any]]) -> None:
+    def note_statement(self, c: Connection, statement: Any, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Store the digests of the rows that a statement will change, before it is executed.
 
         Args:
@@ -169,7 +169,7 @@ class Sealing:
         for key, digest in {**dict.fromkeys(absent), **_digest_all(sealed, rows)}.items():
             before.setdefault(key, digest)
 
-    def close(self, c: Connection, now: datetime) -> None:
+    def append_entries(self, c: Connection, now: datetime) -> None:
         """Append the acts and then the seals of all changed rows to the audit log.
 
         Call it last in the transaction, because it serialises all transactions that write to the audit log.
@@ -178,9 +178,9 @@ class Sealing:
         for name, before in self._before.items():
             after: Rows = {}
             keys = list(before)
-            for start in range(0, len(keys), AT_ONCE):
-                rows = c.execute(_select_by_keys(name), {"keys": keys[start : start + AT_ONCE]})
-                after |= _digest_all(_sealed(name), rows)
+            for start in range(0, len(keys), ROWS_PER_ENTRY):
+                rows = c.execute(_select_by_keys(name), {"keys": keys[start : start + ROWS_PER_ENTRY]})
+                after |= _digest_all(_get_sealed_table(name), rows)
             changed[name] = {key: after.get(key) for key, digest in before.items() if after.get(key) != digest}
         if not self.acts and not self._floors and not any(changed.values()):
             return
@@ -188,12 +188,15 @@ class Sealing:
         # Rows above the floor can also belong to other transactions. They are read under the lock: a row that is read
         # before another transaction changes and seals it would be sealed again with its old content.
         for name, floor in self._floors.items():
-            sealed = _sealed(name)
+            sealed = _get_sealed_table(name)
             rows = c.execute(_select_all(name).where(sealed.keys[0] > floor))
             changed[name] = {**changed.get(name, {}), **_digest_all(sealed, rows)}
         for act in self.acts:
             append_entry(c, *act)
-        seals = {_sealed(name).name(key): digest for name, rows in changed.items() for key, digest in rows.items()}
+        seals: dict[str, str | None] = {}
+        for name, digests in changed.items():
+            sealed = _get_sealed_table(name)
+            seals |= {sealed.name(key): digest for key, digest in digests.items()}
         write_seals(c, seals, now)
 
 
@@ -207,12 +210,12 @@ def write_seals(c: Connection, seals: Mapping[str, str | None], now: datetime, *
         more: further details of the entries.
     """
     names = list(seals)
-    for start in range(0, len(names), AT_ONCE):
-        detail = {"rows": {name: seals[name] for name in names[start : start + AT_ONCE]}, **more}
+    for start in range(0, len(names), ROWS_PER_ENTRY):
+        detail = {"rows": {name: seals[name] for name in names[start : start + ROWS_PER_ENTRY]}, **more}
         append_entry(c, SERVICE_ACTOR, ACTION, SUBJECT, detail, now)
 
 
-class GoneRow(str):
+class MissingRow(str):
     """A finding about a row that no longer exists, so that its other columns cannot be read."""
 
     __slots__ = ()
@@ -227,12 +230,13 @@ def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tu
             digest.
     """
     e = audit_entry.c
-    append_only = tuple(f"{name} " for name, sealed in load_sealed_tables().items() if sealed.rule.only_added)
+    append_only_prefixes = tuple(f"{name} " for name, sealed in load_sealed_tables().items() if sealed.rule.only_added)
     newest: dict[str, tuple[str | None, int]] = {}
     query = select(e.id, e.detail).where(e.action == ACTION).order_by(e.id).execution_options(yield_per=500)
     for entry_id, detail in c.execute(query):
         for name, digest in read_seals(detail).items():
-            if resealed is not None and name.startswith(append_only) and newest.get(name, (digest, 0))[0] != digest:
+            former_digest, _ = newest.get(name, (digest, 0))
+            if resealed is not None and name.startswith(append_only_prefixes) and former_digest != digest:
                 resealed.append(f"{name}: audit entry {entry_id} seals another content; such a row never changes")
             newest[name] = (digest, entry_id)
     return newest
@@ -259,7 +263,7 @@ def find_unsealed(c: Connection) -> Iterator[str]:
     seals = load_seals(c, resealed)
     yield from resealed
     for sealed in tables.values():
-        for key, digest in _digest_each(sealed, _stream(c, sealed)):
+        for key, digest in _digest_each(sealed, _stream_rows(c, sealed)):
             name = sealed.name(key)
             seal, entry_id = seals.pop(name, (None, 0))
             if entry_id == 0:
@@ -268,25 +272,25 @@ def find_unsealed(c: Connection) -> Iterator[str]:
                 yield f"{name}: the row was altered; audit entry {entry_id} sealed another content"
     for name, (seal, entry_id) in seals.items():
         if seal is not None and name.partition(" ")[0] in tables:
-            yield GoneRow(f"{name}: the row is gone; audit entry {entry_id} sealed it")
+            yield MissingRow(f"{name}: the row is gone; audit entry {entry_id} sealed it")
 
 
 # These queries are built once, because every write transaction uses them.
 @cache
 def _select_all(name: str) -> Select[Any]:
-    return select(*_sealed(name).columns)
+    return select(*_get_sealed_table(name).columns)
 
 
 @cache
 def _select_by_name(name: str) -> Select[Any]:
     keys: Any = bindparam("keys", expanding=True)
-    return _select_all(name).where(_sealed(name).keys[0].in_(keys)).with_for_update()
+    return _select_all(name).where(_get_sealed_table(name).keys[0].in_(keys)).with_for_update()
 
 
 @cache
 def _select_by_keys(name: str) -> Select[Any]:
     keys: Any = bindparam("keys", expanding=True)
-    return _select_all(name).where(tuple_(*_sealed(name).keys).in_(keys))
+    return _select_all(name).where(tuple_(*_get_sealed_table(name).keys).in_(keys))
 
 
 def _digest_each(sealed: SealedTable, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
@@ -301,7 +305,7 @@ def _digest_all(sealed: SealedTable, rows: Iterable[Any]) -> Rows:
     return dict(_digest_each(sealed, rows))
 
 
-def _stream(c: Connection, sealed: SealedTable) -> Iterator[Any]:
+def _stream_rows(c: Connection, sealed: SealedTable) -> Iterator[Any]:
     query = _select_all(sealed.table.name).order_by(*sealed.keys).execution_options(yield_per=2000)
     # Closes the cursor in the server also if the caller stops early.
     with c.execute(query) as rows:

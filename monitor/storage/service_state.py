@@ -115,7 +115,10 @@ def load_runs(connection: Connection, job: str | None = None, limit: int = 50) -
     return load_records(connection, JobRun, query)
 
 
-OK, WARN, BAD = "ok", "warn", "bad"
+# States of a subject of a check.
+OK: Final = "ok"
+WARN: Final = "warn"
+BAD: Final = "bad"
 
 
 class CheckRow(NamedTuple):

@@ -70,15 +70,15 @@ def _load_plugin_views(*, sqlite: bool) -> dict[str, _PluginView]:
 
 def list_installed(connection: Connection) -> list[str]:
     """Return the names of the public views in the database."""
-    return sorted(_installed(connection))
+    return sorted(_load_installed(connection))
 
 
 def create_views(connection: Connection) -> None:
     """Create every view. None of them may exist. A view of a plugin that cannot be created is left out."""
-    for name, statement in _own_statements(connection).items():
+    for name, statement in _make_own_statements(connection).items():
         _create_view(connection, name, statement)
     plugin_views = _load_plugin_views(sqlite=_is_sqlite(connection))
-    for name, statement in _plugin_statements(connection).items():
+    for name, statement in _make_plugin_statements(connection).items():
         plugin, view = plugin_views[name]
         try:
             with connection.begin_nested():
@@ -93,7 +93,7 @@ def create_views(connection: Connection) -> None:
 def _create_view(connection: Connection, name: str, statement: str) -> None:
     connection.exec_driver_sql(statement)
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_mark(statement)}'")
+        connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_make_mark(statement)}'")
 
 
 def _require_columns(connection: Connection, view: Table) -> None:
@@ -109,7 +109,7 @@ def drop_views(connection: Connection) -> None:
     Raises:
         StoreError: a view of someone else depends on one of them.
     """
-    for name in _installed(connection):
+    for name in _load_installed(connection):
         try:
             connection.exec_driver_sql(f'DROP VIEW "{name}"')
         except DBAPIError as error:
@@ -119,16 +119,16 @@ def drop_views(connection: Connection) -> None:
             raise
 
 
-def views_are_current(connection: Connection) -> bool:
+def has_current_views(connection: Connection) -> bool:
     """Return whether the views in the database are exactly those of this version and of the plugins."""
-    statements = _own_statements(connection) | _plugin_statements(connection)
-    return _installed(connection) == {name: _mark(sql) for name, sql in statements.items()}
+    statements = _make_own_statements(connection) | _make_plugin_statements(connection)
+    return _load_installed(connection) == {name: _make_mark(sql) for name, sql in statements.items()}
 
 
-def are_usable(connection: Connection) -> bool:
+def has_own_views(connection: Connection) -> bool:
     """Return whether the views in the database include those of this version. Views of plugins may be missing."""
-    installed = _installed(connection)
-    return all(installed.get(name) == _mark(sql) for name, sql in _own_statements(connection).items())
+    installed = _load_installed(connection)
+    return all(installed.get(name) == _make_mark(sql) for name, sql in _make_own_statements(connection).items())
 
 
 @overload
@@ -280,7 +280,7 @@ def load_grants(connection: Connection) -> Grants:
             " WHERE privilege_type = 'SELECT' AND table_schema = current_schema() AND grantee <> current_user"
         )
     )
-    ours = set(_installed(connection))
+    ours = set(_load_installed(connection))
     grants: dict[str, set[str]] = {}
     for role, view in rows:
         if view in ours:
@@ -294,7 +294,7 @@ def grant_views(connection: Connection, grants: Grants) -> None:
     quote = connection.dialect.identifier_preparer.quote_identifier
     for role, views in grants.items():
         grantee = "PUBLIC" if role == "PUBLIC" else quote(role)
-        for view in sorted(views & set(_installed(connection))):
+        for view in sorted(views & set(_load_installed(connection))):
             connection.exec_driver_sql(f"GRANT SELECT ON {view} TO {grantee}")
 
 
@@ -325,10 +325,10 @@ def limit_reader(connection: Connection, role: str) -> list[str]:
     quote = connection.dialect.identifier_preparer.quote_identifier
     limits = (f"ALTER ROLE {quote(role)} {limit}" for limit in READER_LIMITS)
     refused = [f"{statement};" for statement in limits if not _try(connection, statement)]
-    for statement in _shared_rights(connection, role):
+    for statement in _find_shared_rights(connection, role):
         _try(connection, statement)
     # PostgreSQL ignores a REVOKE without the privilege, so the rights are read again.
-    refused += [f"{statement};" for statement in _shared_rights(connection, role)]
+    refused += [f"{statement};" for statement in _find_shared_rights(connection, role)]
     account, may_end = connection.execute(text("SELECT current_user, pg_has_role('pg_signal_backend', 'USAGE')")).one()
     return refused if may_end else [*refused, f"GRANT pg_signal_backend TO {quote(account)};"]
 
@@ -344,7 +344,7 @@ def _try(connection: Connection, statement: str) -> bool:
     return True
 
 
-def _shared_rights(connection: Connection, role: str) -> list[str]:
+def _find_shared_rights(connection: Connection, role: str) -> list[str]:
     """Return the statements that revoke rights with which the role could exhaust resources shared with others."""
     quote = connection.dialect.identifier_preparer.quote_identifier
     database, has_temporary = connection.execute(
@@ -377,12 +377,12 @@ def _is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
-def _own_statements(connection: Connection) -> dict[str, str]:
+def _make_own_statements(connection: Connection) -> dict[str, str]:
     selects = select_views(sqlite=_is_sqlite(connection))
     return {name: _write_statement(name, select) for name, select in selects.items()}
 
 
-def _plugin_statements(connection: Connection) -> dict[str, str]:
+def _make_plugin_statements(connection: Connection) -> dict[str, str]:
     """Return the statements of plugins whose tables are at the revision that they need."""
     outdated = {branch.name for branch in list_outdated_branches(connection)}
     return {
@@ -396,14 +396,14 @@ def _write_statement(name: str, select_statement: str) -> str:
     return f"CREATE VIEW {name} AS /* {_MARK} */ {select_statement}"
 
 
-def _mark(statement: str) -> str:
+def _make_mark(statement: str) -> str:
     return f"{_MARK} {hashlib.sha256(statement.encode()).hexdigest()}"
 
 
-def _installed(connection: Connection) -> dict[str, str]:
+def _load_installed(connection: Connection) -> dict[str, str]:
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
-        return {name: _mark(sql) for name, sql in rows if f"/* {_MARK} */" in sql}
+        return {name: _make_mark(sql) for name, sql in rows if f"/* {_MARK} */" in sql}
     rows = connection.exec_driver_sql(
         "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class"
         " WHERE relkind = 'v' AND relnamespace = CAST(current_schema() AS regnamespace)"

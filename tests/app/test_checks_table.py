@@ -19,7 +19,7 @@ from monitor.cli.main import run_command
 from monitor.settings.service import load_service
 from monitor.sites.first_site import write_first_site
 from monitor.storage.check import BAD, Check, make_state
-from monitor.storage.migrate import RESTORE, head
+from monitor.storage.migrate import RESTORE, find_newest_revision
 from monitor.storage.views import load_view
 from tests.data.healthy_core import make_monitoring
 from tests.fixtures.waiting import wait_for
@@ -130,7 +130,7 @@ def test_missing_table_is_named_by_doctor_check_upgrade_and_the_log(database, se
         connection.exec_driver_sql("DROP TABLE known_device")
         connection.exec_driver_sql("ALTER TABLE recovery_code DROP COLUMN used_at")
     status, lines = run_json_command(capsys)
-    message = f"it is at revision {head()}, but it lacks known_device, recovery_code.used_at"
+    message = f"it is at revision {find_newest_revision()}, but it lacks known_device, recovery_code.used_at"
     (line,) = [line for line in lines if line["found"] == message]
     assert (status, line["subject"], line["state"], line["remedy"]) == (1, "database", "bad", RESTORE)
     assert not [line for line in lines if "schema is current" in line["found"]]
@@ -139,7 +139,7 @@ def test_missing_table_is_named_by_doctor_check_upgrade_and_the_log(database, se
         assert "lacks known_device, recovery_code.used_at; restore a copy" in capsys.readouterr().err
     core = Core(service, lambda: NOW)
     core._open_database()
-    assert f"the database is at revision {head()}, but it lacks known_device" in caplog.text
+    assert f"the database is at revision {find_newest_revision()}, but it lacks known_device" in caplog.text
 
 
 def test_doctor_names_the_tables_of_an_absent_feature(database, service, capsys, monkeypatch):

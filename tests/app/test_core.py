@@ -205,12 +205,12 @@ class SlowUpgrade:
         self.now_s = 0.0
         self.troubles = set()
         self.sent = []
-        self._run = migrate._run
+        self._run = migrate._run_migrations
         self._upgrade_s = upgrade_s
         self._is_failing = is_failing
         channel = SimpleNamespace(deliver=lambda notification: self.sent.append(notification.body))
         monkeypatch.setattr("monitor.app.self_monitoring.emergency.open_notifier", lambda *_: channel)
-        monkeypatch.setattr(migrate, "_run", self.run_migrations)
+        monkeypatch.setattr(migrate, "_run_migrations", self.run_migrations)
         self.core = make_core(tmp_path)
         self.core.commits = CommitMonitor(lambda: NOW + timedelta(seconds=self.now_s), 60.0, lambda: self.now_s)
         state_file = StateFile(tmp_path / "state", "sqlite:///x.db")

@@ -35,7 +35,7 @@ def make_healthy_parts() -> dict[str, Any]:
             list_channels=list,
         ),
         "publisher": SimpleNamespace(status=lambda: {"foreign": 0, "foreign_last": "", "unsigned": ""}),
-        "reserve": SimpleNamespace(update=lambda: None, trouble=""),
+        "reserve": SimpleNamespace(update=lambda: None, hold_reason=""),
         "readers": SimpleNamespace(check=lambda: None, ended=0, last="", refused=""),
         "schedule": SimpleNamespace(
             first_runs=SimpleNamespace(check=lambda: None), list_keys=list, outcomes=OutcomeLog()

@@ -141,19 +141,19 @@ def test_three_processes_can_upgrade_at_the_same_time(empty_database_url):
         db = Database(empty_database_url)
         migrate.upgrade(db)
         migrate.require_current(db)
-        assert migrate.current(db) == migrate.head()
+        assert migrate.load_current_revision(db) == migrate.find_newest_revision()
 
     assert [os.waitpid(child_pid, 0)[1] for child_pid in [fork(upgrade) for _ in range(3)]] == [0, 0, 0]
 
 
 def test_required_revision_equals_that_of_alembic():
     """The required revision is read from the files without alembic. A file name of another form must be recognised."""
-    assert migrate.head() == ScriptDirectory.from_config(migrate.make_config()).get_current_head()
+    assert migrate.find_newest_revision() == ScriptDirectory.from_config(migrate.make_config()).get_current_head()
 
 
 def write_next_migration(folder, more=""):
-    shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "next.py").write_text(NEXT.format(head=migrate.head()) + more)
+    shutil.copytree(migrate._find_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "next.py").write_text(NEXT.format(head=migrate.find_newest_revision()) + more)
     return folder
 
 
@@ -162,13 +162,13 @@ def newer_program(tmp_path, monkeypatch):
     """Use a program with one more migration, which adds a column and rebuilds a table that views depend on."""
     folder = write_next_migration(tmp_path / "alembic")
     with monkeypatch.context() as patch:
-        patch.setattr(migrate, "_folder", lambda: folder)
+        patch.setattr(migrate, "_find_folder", lambda: folder)
         yield patch
 
 
 def find_current_revision():
     """Return the newest revision of this program, which precedes the added migration."""
-    return str(max(path.stem[:4] for path in migrate._folder().glob("versions/[0-9]*.py")))
+    return str(max(path.stem[:4] for path in migrate._find_folder().glob("versions/[0-9]*.py")))
 
 
 def test_upgrade_of_a_filled_database_keeps_its_rows_and_backs_up_the_sqlite_file(filled_database, newer_program):
@@ -211,7 +211,7 @@ def test_database_of_a_newer_program_is_rejected(database, newer_program):
 def test_failing_migration_changes_nothing(filled_database, tmp_path, monkeypatch):
     folder = write_next_migration(tmp_path / "alembic", "    raise RuntimeError('half-way')\n")
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="half-way"):
-        patch.setattr(migrate, "_folder", lambda: folder)
+        patch.setattr(migrate, "_find_folder", lambda: folder)
         migrate.upgrade(filled_database, NOW)
     migrate.require_current(filled_database)
     assert len(ask(filled_database, views.load_view, "site_status")) == 2
@@ -294,7 +294,7 @@ def test_migrated_database_is_complete(database):
 def test_tables_of_an_absent_feature_are_listed(database, tmp_path, monkeypatch):
     more = '    op.create_table("patrol", sa.Column("id", sa.Integer(), nullable=False))\n'
     folder = write_next_migration(tmp_path / "alembic", more)
-    monkeypatch.setattr(migrate, "_folder", lambda: folder)
+    monkeypatch.setattr(migrate, "_find_folder", lambda: folder)
     assert migrate.list_tables_of_absent_features(database) == []
     migrate.upgrade(database, NOW)
     tell(database, lambda c: c.exec_driver_sql("CREATE TABLE of_another_program (id INTEGER)"))

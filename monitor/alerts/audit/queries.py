@@ -19,7 +19,7 @@ from monitor.plugins import hooks
 from monitor.sites.tables import config_version
 from monitor.storage.audit_tables import audit_entry
 from monitor.storage.rows import load_records, match_given
-from monitor.storage.seals import GoneRow, find_unsealed, load_sealed_tables, load_seals
+from monitor.storage.seals import MissingRow, find_unsealed, load_sealed_tables, load_seals
 from monitor.text.instants import format_iso
 
 Rows = list[dict[str, Any]]
@@ -99,7 +99,7 @@ def list_alterations(connection: Connection, alert_id: int, site: str) -> list[s
     return [
         line
         for line in find_unsealed(connection)
-        if line.startswith(tuple(prefixes)) or (isinstance(line, GoneRow) and line.startswith(table_prefixes))
+        if line.startswith(tuple(prefixes)) or (isinstance(line, MissingRow) and line.startswith(table_prefixes))
     ]
 
 

@@ -28,12 +28,12 @@ class CurrentDatabase(NamedTuple):
 
 
 def _check_schema(current: CurrentDatabase) -> Iterator[SubjectState]:
-    from monitor.storage.migrate import RESTORE, head, list_missing_columns
+    from monitor.storage.migrate import RESTORE, find_newest_revision, list_missing_columns
 
     missing = list_missing_columns(current.db)
     yield make_state(
         is_wrong=bool(missing),
-        revision=head(),
+        revision=find_newest_revision(),
         names=", ".join(missing),
         restore=RESTORE,
         backend=current.db.url.get_backend_name(),

@@ -35,7 +35,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     broken = db.run_read(verify_chain)
     pruning = RetentionRun(db, find_limits(db, config, now), now)
     pruning.run()
-    total = pruning.removed()
+    total = pruning.count_removed()
     reason = _BROKEN(problem=broken[0]) if broken else _HOLDS
     change = health_alarm("health:audit:chain", 2, reason, is_open=bool(broken), evidence={})
     with db.write() as c:

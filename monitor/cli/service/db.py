@@ -35,9 +35,9 @@ def upgrade() -> None:
     Example: slopeward db upgrade
     """
     with open_database(any_revision=True) as db:
-        before = migrate.current(db)
+        before = migrate.load_current_revision(db)
         copy = migrate.upgrade(db)
-        after = migrate.current(db)
+        after = migrate.load_current_revision(db)
         if copy is not None:
             print_note(f"copy of the file before the upgrade: {copy}")
         print_result(
@@ -55,8 +55,8 @@ def current() -> None:
     Example: slopeward db current --json
     """
     with open_database(any_revision=True) as db:
-        current_revision = migrate.current(db)
-        needed = migrate.head()
+        current_revision = migrate.load_current_revision(db)
+        needed = migrate.find_newest_revision()
         print_result(
             {"now": current_revision, "needed": needed},
             f"at {current_revision or 'no revision'}, this version needs {needed}",
@@ -126,7 +126,7 @@ def restore(
         db.read_only_because = None
         with db.write() as c:
             audit.add_audit(c, actor, "db.restore", "database", {"file": str(file)}, datetime.now(UTC))
-        print_result({"file": str(file), "now": migrate.current(db)}, f"restored from {file}")
+        print_result({"file": str(file), "now": migrate.load_current_revision(db)}, f"restored from {file}")
 
 
 @app.command("verify")
@@ -177,7 +177,7 @@ def prune_old(
             return
         sweep = prune.RetentionRun(db, limits, now)
         sweep.run()
-        total = sweep.removed()
+        total = sweep.count_removed()
         if any(total.values()):
             with db.write() as c:
                 audit.add_audit(c, name_os_actor(), "db.prune", "database", total, now)

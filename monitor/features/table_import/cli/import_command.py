@@ -24,7 +24,7 @@ from monitor.api.cli import (
     print_note,
     read_service,
 )
-from monitor.api.database import Database, current, require_current, upgrade
+from monitor.api.database import Database, load_current_revision, require_current, upgrade
 from monitor.api.decision import WarningSummary
 from monitor.api.decoders import Pipeline
 from monitor.api.errors import ConfigError, UnitDoubtError
@@ -305,7 +305,7 @@ def _describe_plan(found: ImportGuess, site: Site | None, draft: SiteDraft, fold
 
 def _prepare_database(db: Database) -> None:
     """Create the tables of a new database. An operator upgrades an older one, because a backup may be needed first."""
-    if not current(db):
+    if not load_current_revision(db):
         upgrade(db)
     require_current(db)
 
