@@ -741,13 +741,29 @@ def test_inherited_alarm_of_a_process_lasts_until_the_process_has_run_for_a_minu
     assert [(alarm.key, alarm.open) for alarm in records.alarms.pending()] == [("health:process:mortal", False)]
 
 
+PAIR = '[database]\nurl = "postgresql://x/y"\n[broker]\nmode = "external"\n[standby]\nenabled = true\nname = "b"\n'
+
+
 def test_processes_of_two_services_with_one_database_have_alarms_of_their_own():
-    pair = '[database]\nurl = "postgresql://x/y"\n[broker]\nmode = "external"\n[standby]\nenabled = true\nname = "b"\n'
     restarter = ProcessRestarter(FakeProcess())
     restarter.outcome = Outcome(3, "mortal ended")
-    records = make_records(restarter, pair)
+    records = make_records(restarter, PAIR)
     records.check()
     assert [alarm.key for alarm in records.alarms.pending()] == ["health:process:mortal:b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "inherited"),
+    [
+        ('[broker]\nmode = "external"\n', ["process:core:a", "process:core:b", "config:north"]),
+        (PAIR, ["process:core:b"]),
+    ],
+)
+def test_supervisor_of_a_pair_inherits_only_the_alarms_of_its_own_service(monkeypatch, text, inherited):
+    open_alerts = [{"key": f"health:{key}"} for key in ("process:core:a", "process:core:b", "config:north")]
+    monkeypatch.setattr("monitor.app.self_monitoring.supervisor_records.load_view", lambda *_: open_alerts)
+    records = make_records(ProcessRestarter(FakeProcess()), text)
+    assert records._load_open_alarms(None) == inherited
 
 
 def make_records(restarter, text='[broker]\nmode = "external"\n'):

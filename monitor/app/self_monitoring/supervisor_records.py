@@ -70,6 +70,9 @@ class SupervisorRecords:
         self.alarms = AlarmQueue()
         self._conditions = AlarmConditions(self.alarms)
         self._quota = Quota.of_megabytes(config.limits.quarantine_mb, config.limits.quarantine_source_mb)
+        # The two services of a pair use one database. An alarm of one must not be ended by the other.
+        self._key_suffix = f":{config.service_name}" if config.standby.enabled else ""
+        self._has_recalled = False
         self._has_written = False
         self._has_failed = False
 
@@ -98,11 +101,14 @@ class SupervisorRecords:
             log.exception("the processes and the clients of the broker were not checked")
 
     def _collect_outcomes(self) -> ProcessOutcomes:
-        # The two services of a pair use one database. An alarm of one must not be ended by the other.
-        suffix = f":{self._config.service_name}" if self._config.standby.enabled else ""
-        restarters = {f"{restarter.child.name}{suffix}": restarter for restarter in self.restarters}
+        restarters = {f"{restarter.child.name}{self._key_suffix}": restarter for restarter in self.restarters}
         outcomes = {name: restarter.outcome for name, restarter in restarters.items() if restarter.outcome is not None}
         return ProcessOutcomes(restarters, outcomes)
+
+    def _load_open_alarms(self, c: Connection) -> list[str]:
+        """Return the keys of open alarms that this supervisor may end."""
+        keys = [row["key"].removeprefix(KEY_PREFIX) for row in load_view(c, "active_alerts", AlertRow)]
+        return [key for key in keys if key.endswith(self._key_suffix)]
 
     def write(self, core_watch: CoreWatch) -> None:
         """Store alarms, heartbeats and refused messages, and let `core_watch` load recipients and levels.
@@ -114,11 +120,9 @@ class SupervisorRecords:
                 # Read first: a database that rejects writes can still return the last levels.
                 with db.read() as c:
                     core_watch.load_recipients_and_levels(c)
-                    # In a pair, open alarms can be those of the other service.
-                    if not self._has_written and not self._config.standby.enabled:
-                        self._conditions.recall(
-                            row["key"].removeprefix(KEY_PREFIX) for row in load_view(c, "active_alerts", AlertRow)
-                        )
+                    if not self._has_recalled:
+                        self._conditions.recall(self._load_open_alarms(c))
+                        self._has_recalled = True
                 self._write_all(db, core_watch)
             self._has_failed = False
         except Exception as error:
