@@ -280,13 +280,13 @@ def load_grants(connection: Connection) -> Grants:
             " WHERE privilege_type = 'SELECT' AND table_schema = current_schema() AND grantee <> current_user"
         )
     )
-    ours = set(_load_installed(connection))
+    installed_views = set(_load_installed(connection))
     grants: dict[str, set[str]] = {}
     for role, view in rows:
-        if view in ours:
+        if view in installed_views:
             grants.setdefault(role, set()).add(view)
     every_view = frozenset(list_views())
-    return {role: every_view if ours <= views else frozenset(views) for role, views in grants.items()}
+    return {role: every_view if installed_views <= views else frozenset(views) for role, views in grants.items()}
 
 
 def grant_views(connection: Connection, grants: Grants) -> None:

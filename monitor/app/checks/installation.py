@@ -34,7 +34,7 @@ def _check_packages(_: Installation) -> Iterator[SubjectState]:
 
 
 def _find_foreign_distributions(_: Installation) -> Iterator[SubjectState]:
-    """Yield other distributions with files in our packages. Installing or removing them damages ours."""
+    """Yield other distributions with files in our packages. Installing or removing them damages Slopeward."""
     distributions = packages_distributions()
     for package in OWN_PACKAGES:
         for name in sorted({*distributions.get(package, ())} - {"slopeward"}):

@@ -21,11 +21,17 @@ from monitor.storage.copies import find_newest
 from monitor.storage.engine import Database
 from monitor.text.message import Duration, Figure, Template, Term, Timestamp
 
-MIB, GIB = 1024**2, 1024**3
+MIB: Final = 1024**2
+GIB: Final = 1024**3
+# Free bytes on the disk.
 DISK_BAD: Final = 500 * MIB
 DISK_WARN: Final = 5 * GIB
-COMMIT_WARN_MS, COMMIT_BAD_MS = 250.0, 2000.0
-LOG_WARN, LOG_BAD = 256 * MIB, 2 * GIB
+# Duration of a commit.
+COMMIT_WARN_MS: Final = 250.0
+COMMIT_BAD_MS: Final = 2000.0
+# Bytes of the write-ahead log.
+LOG_WARN: Final = 256 * MIB
+LOG_BAD: Final = 2 * GIB
 # The quantile of the durations of writes that is compared with the limits.
 SLOW_QUANTILE: Final = 0.99
 # Return value of adjtimex(2) for a clock that is not synchronized.

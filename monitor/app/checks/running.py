@@ -91,12 +91,16 @@ def find_program(pid: int) -> str | None:
     """Return the command of a process of this service; None if it has ended or belongs to another program."""
     folder = Path(f"/proc/{pid}")
     try:
-        words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        arguments = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
         state = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return None
-    ours = any(Path(w).name in OWN_PROGRAMS for w in words[:2]) or any(w.startswith("monitor.") for w in words)
-    return " ".join(words).strip() if ours and state not in {"Z", "X"} else None
+    is_own_script = any(Path(argument).name in OWN_PROGRAMS for argument in arguments[:2])
+    is_own_module = any(argument.startswith("monitor.") for argument in arguments)
+    has_ended = state in {"Z", "X"}
+    if has_ended or not (is_own_script or is_own_module):
+        return None
+    return " ".join(arguments).strip()
 
 
 def _is_gone(contents: Mapping[str, Any]) -> bool:

@@ -148,39 +148,42 @@ def _find_uncounted(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.storage.migrate import require_current
 
     now = datetime.now(UTC)
-    found_series: list[tuple[str, UncountedSeries]] = []
+    uncounted_series: list[tuple[str, UncountedSeries]] = []
     try:
         with Database(files.service.database.url) as db:
             require_current(db)
             with db.read() as c:
-                found_series = [(site.id, series) for site in files.sites for series in find_uncounted(c, site, now)]
+                uncounted_series = [
+                    (site.id, series) for site in files.sites for series in find_uncounted(c, site, now)
+                ]
     except SlopewardError:
         # The checks of the database report the error.
         return
-    alike: dict[tuple[str, int, str], list[str]] = {}
-    for site_id, series in found_series:
-        alike.setdefault((site_id, series.count, series.flag), []).append(series.name)
-    for (site_id, count, flag), names in alike.items():
+    names_by_problem: dict[tuple[str, int, str], list[str]] = {}
+    for site_id, series in uncounted_series:
+        names_by_problem.setdefault((site_id, series.count, series.flag), []).append(series.name)
+    for (site_id, count, flag), names in names_by_problem.items():
         listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
         yield make_state(site_id, n=count, names=listed, flag=Term(flag))
 
 
 def _find_unknown_sites(files: SiteFolder) -> Iterator[SubjectState]:
-    known = {site.id for site in files.sites}
+    site_ids = {site.id for site in files.sites}
     for site in files.sites:
         for key, names in (("start_from", [site.forecast.start_from]), ("replay", site.forecast.replay)):
-            for name in {*names} - known - {""}:
-                yield make_state(site.id, key=key, name=name, every=NameList(tuple(sorted(known))))
+            for name in {*names} - site_ids - {""}:
+                yield make_state(site.id, key=key, name=name, every=NameList(tuple(sorted(site_ids))))
 
 
 def _find_unknown_detectors(files: SiteFolder) -> Iterator[SubjectState]:
     from detection.anomaly.registry import REPLACED, list_served
 
-    known = list_served()
+    detectors = list_served()
     for site in files.sites:
         for name in site.anomaly.detectors:
-            if name not in known and name not in REPLACED:
-                yield make_state(site.id, key="anomaly.detectors", name=name, known=NameList(tuple(sorted(known))))
+            if name not in detectors and name not in REPLACED:
+                listed = NameList(tuple(sorted(detectors)))
+                yield make_state(site.id, key="anomaly.detectors", name=name, known=listed)
 
 
 def _find_replaced_detectors(files: SiteFolder) -> Iterator[SubjectState]:
@@ -261,13 +264,13 @@ def _find_scattering(files: SiteFolder) -> Iterator[SubjectState]:
 
     for site in files.sites:
         spans = find_history_spans(site)
-        alike: dict[tuple[float, bool], list[str]] = {}
+        names_by_interval: dict[tuple[float, bool], list[str]] = {}
         for station, quantity in sorted(find_voting_series(site) & spans.keys()):
             spec = site.series(station, quantity)
             if spec is not None and quantity != "rain":
                 is_short = spans[station, quantity] < (PRESENT_EPOCHS + MIN_USUAL_EPOCHS) * spec.interval_s
-                alike.setdefault((spec.interval_s, is_short), []).append(f"{station}.{quantity}")
-        for (interval_s, is_short), names in alike.items():
+                names_by_interval.setdefault((spec.interval_s, is_short), []).append(f"{station}.{quantity}")
+        for (interval_s, is_short), names in names_by_interval.items():
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
             least = PRESENT_EPOCHS + MIN_USUAL_EPOCHS if is_short else ACCEPTANCE_EPOCHS
             yield make_state(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))

@@ -199,7 +199,7 @@ class _StepOnProbation(NamedTuple):
 class ServiceClock:
     """Return the current time as an aware UTC time. Thread-safe.
 
-    1. While wall time and monotonic time advance alike, the current time is wall time, so slow corrections by NTP are
+    1. While wall time and monotonic time advance equally, the current time is wall time, so slow corrections by NTP are
        followed.
     2. A step of more than two seconds is not followed for a minute. A step that is taken back within that minute has no
        effect.
