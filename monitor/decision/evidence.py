@@ -31,11 +31,11 @@ from monitor.text.message import Message, Template
 # Entry of `held_by` if the site file requires a person to lower the level.
 BY_PERSON: Final = "a person must lower it"
 _LOWERED: Final = Template(
-    "bounds.lowered", "bounds are lowered to {n} of those in the site file, because an earthquake was declared"
+    "bounds.lowered", "bounds are lowered to {n} times those in the site file, because an earthquake was declared"
 )
 _ONLY_IN_RULES: Final = Template("vote.only_in_rules", "counts only in fusion rules")
 _EXPLAINS: Final = Template("event.explains_step", "explains the step {step}")
-_LOWERS: Final = Template("event.lowers_bounds", "lowers bounds to {n} of those in the site file")
+_LOWERS: Final = Template("event.lowers_bounds", "lowers bounds to {n} times those in the site file")
 
 
 def describe_evidence(situation: Situation, after: Memory, now: datetime) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def test_two_witnesses_reach_the_highest_level_and_silence_does_not_lower_it(ser
     lower_command = ("level", "set", "s", "green", "--by", "ada", "--reason", "inspected on site")
     refused = running.call(*lower_command)
     assert refused.returncode == 1, refused.stdout
-    assert "still request more" in refused.stderr
+    assert "requests for a higher level remain" in refused.stderr
     assert load_status(database_url)["level"] == RED
     confirmed = running.call(*lower_command, "--yes")
     assert confirmed.returncode == 0, confirmed.stderr

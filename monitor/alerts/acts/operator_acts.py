@@ -41,7 +41,7 @@ _SIGN_THAT: Final = Template("answer.sign_that", "{text}; a second person must s
 _NO_LEVEL: Final = Template("level.no_such", "level {number} does not exist; expected one of: {names}")
 _NOT_LOWERED: Final = Template(
     "level.not_lowered",
-    "{site} was not lowered to {level}, because {count} still request more ({texts}). Confirm to "
+    "{site} was not lowered to {level}, because {count} requests for a higher level remain ({texts}). Confirm to "
     "lower it nevertheless (--yes); then only newer data raise it again",
 )
 _SET_ALONE: Final = Template(

@@ -309,7 +309,7 @@ CHECKS: Final = (
         "database.slow_write",
         WriteTimes,
         WARN,
-        "{name} held the write lock of the database for {held} ({n} times longer than {most}): readings wait meanwhile",
+        "{name} held the write lock of the database for {held}, and readings waited (longer than {most}: {n} times)",
         _check_slow_writes,
         todo="report it with the log; a faster disk for the database helps until this is corrected",
         alarm=1,

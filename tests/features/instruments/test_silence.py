@@ -83,7 +83,7 @@ def test_refused_messages_are_counted_with_their_reason(database):
     assert "see the reason under Messages" in row["action"]
 
 
-@pytest.mark.parametrize(("hours", "word"), [(-1, "before"), (-5, "before"), (2, "after")])
+@pytest.mark.parametrize(("hours", "word"), [(-1, "earlier"), (-5, "earlier"), (2, "later")])
 def test_readings_with_wrong_times_are_explained_by_the_clock(database, hours, word):
     readings = list_readings(NOW, hours * HOUR)
     if hours > 0:  # as they are marked where they come in
@@ -91,7 +91,9 @@ def test_readings_with_wrong_times_are_explained_by_the_clock(database, hours, w
         readings = [replace(r, flags=("future",)) if r.observed_at > late else r for r in readings]
     row = read_row(database, readings, [])
     assert row["state"] == "stale"
-    reason = f"readings are received, the last at 2026-03-15T12:00:00.000000Z, with times {abs(hours)} h {word} that"
+    reason = (
+        f"readings are received, the last at 2026-03-15T12:00:00.000000Z, but their times are {abs(hours)} h {word}"
+    )
     assert reason in str(row["reason"])
     assert "check the clock and the time zone of the logger" in row["action"]
 

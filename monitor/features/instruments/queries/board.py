@@ -29,11 +29,14 @@ _REFUSED: Final = Template("instrument.refused", "{n} messages were received and
 _INSPECT_CONTENT: Final = Template(
     "instrument.action.refused", "it sends messages that cannot be read; see the reason under Messages"
 )
-_MISDATED: Final = Template(
-    "instrument.misdated", "readings are received, the last at {at}, with times {duration} {word} that"
+_DATED_EARLIER: Final = Template(
+    "instrument.dated_earlier",
+    "readings are received, the last at {at}, but their times are {duration} earlier than their receipt",
 )
-_BEFORE: Final = Template("instrument.misdated.before", "before")()
-_AFTER: Final = Template("instrument.misdated.after", "after")()
+_DATED_LATER: Final = Template(
+    "instrument.dated_later",
+    "readings are received, the last at {at}, but their times are {duration} later than their receipt",
+)
 _INSPECT_CLOCK: Final = Template(
     "instrument.action.misdated", "check the clock and the time zone of the logger, and whether it sends a backlog"
 )
@@ -197,11 +200,8 @@ def _describe_reception(c: Connection, row: BoardRow) -> tuple[Message, Message]
     last_refused_at = max((latest for *_, latest in refused), default=None)
     if last_reading is not None and (last_refused_at is None or last_reading.received_at > last_refused_at):
         delay_s = (last_reading.received_at - last_reading.observed_at).total_seconds()
-        reason = _MISDATED(
-            at=Timestamp.of(last_reading.received_at),
-            duration=Duration(abs(delay_s), "about"),
-            word=_BEFORE if delay_s > 0 else _AFTER,
-        )
+        template = _DATED_EARLIER if delay_s > 0 else _DATED_LATER
+        reason = template(at=Timestamp.of(last_reading.received_at), duration=Duration(abs(delay_s), "about"))
         return reason, _INSPECT_CLOCK()
     if last_refused_at is None:
         return None
