@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from monitor.api import worker
 from monitor.settings.service import load_service
 from monitor.storage.service_state import write_heartbeat
 from monitor.web.app import build_app
-from monitor.worker import child_process
 from tests.data import filled as story
 from tests.data.servers.page_server import PageServer
 
@@ -30,10 +30,10 @@ def filled(database, filled_ids):
     return filled_ids
 
 
-def start_no_child(monkeypatch):
-    """What the page begins in a process of its own has begun at once: a drill would go on when the test is over."""
-    began = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, has_ended=False)
-    monkeypatch.setattr(child_process, "ChildProcess", lambda *_: began)
+def start_no_drill(monkeypatch):
+    """Let the page start no process of a drill, because that process continues after the test."""
+    started = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, has_ended=False)
+    monkeypatch.setattr(worker, "ChildProcess", lambda *_: started)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ from tests.data.filled import NOW as STORY
 from tests.data.store_rows import ask, square, tell
 from tests.fixtures.soak import with_soak
 from tests.markup import flatten_html
-from tests.web.served import database, log_in, serving, start_no_child, token
+from tests.web.served import database, log_in, serving, start_no_drill, token
 
 __all__ = ["database"]  # fixture
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -254,7 +254,7 @@ def desk(database, tmp_path, monkeypatch):
     # what they do to models has tests of its own
     monkeypatch.setattr(scene_acts, "promote", lambda *_: "it is in use")
     monkeypatch.setattr(scene_acts, "try_weights", lambda *_: None)
-    start_no_child(monkeypatch)
+    start_no_drill(monkeypatch)
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", NEW)

@@ -43,7 +43,7 @@ from monitor.web.routes import acts
 from tests.data.accounts import add_account
 from tests.data.filled import HASHES, NOW, PASSWORD
 from tests.data.store_rows import square, tell
-from tests.web.served import start_no_child
+from tests.web.served import start_no_drill
 from tests.web.test_door import Clock, serving
 
 LOGIN_TO_READ = "[web]\nlogin_to_read = true\n"
@@ -69,7 +69,7 @@ READING = [
 
 @pytest.fixture(autouse=True)
 def without_children(monkeypatch):
-    start_no_child(monkeypatch)
+    start_no_drill(monkeypatch)
     # The reference takes four seconds; tests/features/help checks it.
     monkeypatch.setattr(library, "start_generating_reference", lambda: None)
     monkeypatch.setattr(acts, "run_in_worker", lambda *_: SimpleNamespace(differences=()))
