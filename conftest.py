@@ -3,12 +3,15 @@
 The fixtures for servers, databases and jobs are in tests/fixtures.
 """
 
+import ast
 import gc
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import wraps
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +35,27 @@ for library in THREAD_VARIABLES:
     os.environ.setdefault(library, "1")
 
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(find_fast_folder()))
+
+_parse = ast.parse
+
+
+@wraps(_parse)
+def parse_without_garbage_collection(*arguments: Any, **options: Any) -> Any:
+    """Parse source while the garbage collector is disabled.
+
+    In Python 3.11, `ast.parse` raises a SystemError if the garbage collector runs a finalizer that parses source too,
+    such as one that formats a traceback (https://github.com/python/cpython/issues/106905).
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _parse(*arguments, **options)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+pytest.MonkeyPatch().setattr(ast, "parse", parse_without_garbage_collection)
 
 # Almost no object that is created during collection becomes garbage, so the collector waits until the tests start.
 gc.disable()
