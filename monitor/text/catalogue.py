@@ -19,8 +19,9 @@ from monitor.text.message import ENGLISH as ENGLISH_TEMPLATES
 
 _LOG = logging.getLogger(__name__)
 ENGLISH: Final = "en"
-LANGUAGE_OF_IDS: Final = "it"  # any catalogue names the English text of all ids
-# code (RFC 5646) -> the name that its readers know
+# The English texts of all template ids are read from this catalogue. Every catalogue contains them.
+LANGUAGE_OF_IDS: Final = "it"
+# The name of each language in the language itself, by its code (RFC 5646).
 LANGUAGES: Final[dict[str, str]] = {ENGLISH: "English", "it": "Italiano", "zh": "中文", "es": "Español"}
 _ENTRY: Final = re.compile(r'^(msgctxt|msgid_plural|msgid|msgstr)(?:\[(\d+)\])? (?=")', re.MULTILINE)
 _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -29,15 +30,19 @@ _CURRENT: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
 class Catalogue(GNUTranslations):
-    """One .po file; drafts (`fuzzy`), empty translations and those that lost a place do not count.
+    """The translations of one .po file.
 
-    gettext names `_parse` as the place to override for another form of file.
+    Fuzzy entries, empty translations, and translations with other placeholders than the English text are left out.
+
+    Attributes:
+        templates: English text and translation of each message template, by its id.
+        plural: function that returns the number of the plural form for a count.
     """
 
     def _parse(self, fp: Any) -> None:
         text = fp.read().decode()
         self._catalog: dict[Any, str] = {}
-        self.templates: dict[str, tuple[str, str]] = {}  # id of a message -> its English text, and its translation
+        self.templates: dict[str, tuple[str, str]] = {}
         self.plural = c2py("n != 1")
         for block in text.split("\n\n"):
             lines = [line for line in block.splitlines() if line and not line.startswith("#")]
@@ -57,23 +62,27 @@ class Catalogue(GNUTranslations):
             self.plural = c2py(form[1]) if form else self.plural
         elif "msgid_plural" in entry:
             forms = {int(key[7:-1]): value for key, value in entry.items() if key.startswith("msgstr[")}
-            english = (msgid, entry["msgid_plural"])
-            self._catalog |= {(msgid, n): v for n, v in forms.items() if v and _keeps_places(english[min(n, 1)], v)}
+            for number, translated in forms.items():
+                # The only form of a language without plurals translates the English plural.
+                is_singular = number == 0 and len(forms) > 1
+                english = msgid if is_singular else entry["msgid_plural"]
+                if translated and _keeps_places(english, translated):
+                    self._catalog[msgid, number] = translated
         elif entry["msgstr"] and _keeps_places(msgid, entry["msgstr"]):
             self._catalog[msgid] = entry["msgstr"]
 
     def entries(self) -> dict[Any, str]:
-        """Every translated text: English, or English and the number of a plural form, to its translation."""
+        """Return all translations by English text, or by English singular and number of the plural form."""
         return dict(self._catalog)
 
 
 def _read_entry(block: str) -> dict[str, str]:
-    r"""The parts of one entry by keyword.
+    r"""Return the parts of an entry by keyword.
 
     >>> _read_entry('msgid "a \\"b\\""\nmsgstr ""\n"c"')
     {'msgid': 'a "b"', 'msgstr': 'c'}
     """
-    # no `ast.literal_eval`: in two threads at once it fails in Python up to 3.11.7 (gh-106905)
+    # `ast.literal_eval` fails in two threads at once in Python up to 3.11.7 (github.com/python/cpython/issues/106905).
     starts = [*_ENTRY.finditer(block)]
     ends = [*(m.start() for m in starts[1:]), len(block)]
     return {
@@ -85,7 +94,9 @@ def _read_entry(block: str) -> dict[str, str]:
 
 
 def _keeps_places(english: str, translated: str) -> bool:
-    """Whether a translation takes the same values; one that does not would lose a figure, or raise.
+    """Return whether a translation contains the same placeholders as the English text.
+
+    Otherwise a figure would be missing from the translated text, or formatting it would raise an error.
 
     >>> _keeps_places("{n} mm at {station}", "{station}: {n} mm"), _keeps_places("{n} mm", "{m} mm")
     (True, False)
@@ -95,20 +106,21 @@ def _keeps_places(english: str, translated: str) -> bool:
 
 @cache
 def open_catalogue(language: str) -> NullTranslations:
-    """The catalogue of a language, read once; English is the program's own text."""
+    """Return the catalogue of a language. English needs none."""
     if language == ENGLISH:
         return NullTranslations()
     try:
         with (Path(__file__).parent / "catalogues" / f"{language}.po").open("rb") as file:
             return Catalogue(file)
-    except Exception:  # people read English rather than nothing
-        _LOG.exception("the catalogue of %s cannot be read; its readers get English", language)
+    except Exception:
+        # English texts are better than none.
+        _LOG.exception("the catalogue of %s cannot be read; texts appear in English", language)
         return NullTranslations()
 
 
 @contextmanager
 def use_language(language: str) -> Iterator[None]:
-    """Read in a language within this block."""
+    """Use a language for texts within this block."""
     token = _CURRENT.set(language)
     try:
         yield
@@ -117,19 +129,20 @@ def use_language(language: str) -> Iterator[None]:
 
 
 def choose(language: str) -> None:
-    """Read in a language from here on, in this context."""
+    """Use a language for texts from now on, in this context."""
     _CURRENT.set(language)
 
 
 def current_language() -> str:
-    """The language in use: English where nobody chose one."""
+    """Return the language in use. The default is English."""
     return _CURRENT.get()
 
 
 def find_template(template_id: str, language: str) -> str:
-    """The text of a message by its id in a language: in English where nobody translated it, else empty.
+    """Return the text of a message template in a language.
 
-    What this process has not imported stands in the catalogues as well: each names the English text of every id.
+    A text without a translation is returned in English. The catalogues also contain the English texts of templates
+    that this process has not imported. The result is empty for an unknown id.
     """
     english = ENGLISH_TEMPLATES.get(template_id, "")
     catalogue = open_catalogue(LANGUAGE_OF_IDS if language == ENGLISH else language)
@@ -140,34 +153,37 @@ def find_template(template_id: str, language: str) -> str:
 
 
 def gettext(text: str) -> str:
-    """A text of the program in the language in use."""
+    """Translate a text of the program into the language in use."""
     return open_catalogue(_CURRENT.get()).gettext(text)
 
 
 def ngettext(one: str, many: str, n: int) -> str:
-    """The same, by number."""
+    """Translate a text with a count into the language in use."""
     return open_catalogue(_CURRENT.get()).ngettext(one, many, n)
 
 
-def N_(text: str) -> str:  # noqa: N802 - the name that extraction knows
+def N_(text: str) -> str:  # noqa: N802 - pybabel extracts texts by this name
     """Mark a text for the catalogue without translating it here."""
     return text
 
 
 def read_language(value: str) -> str:
-    """A language as configuration files name it; raises ValueError with the known ones.
+    """Return the code of a language that a configuration file names.
+
+    Raises:
+        ValueError: the language is unknown. The error lists all languages.
 
     >>> read_language("it")
     'it'
     """
     if value not in LANGUAGES:
         known = ", ".join(f"{code} ({name})" for code, name in LANGUAGES.items())
-        raise ValueError(f"language {value!r} is unknown; known: {known}")
+        raise ValueError(f"language {value!r} is unknown; expected one of: {known}")
     return value
 
 
 def find_wished(header: str) -> str | None:
-    """The first known language of an `Accept-Language` header (RFC 9110, section 12.5.4), or None.
+    """Return the preferred language of an `Accept-Language` header (RFC 9110, section 12.5.4), or None.
 
     >>> find_wished("fr-CH, it;q=0.8, en;q=0.9"), find_wished("zh-Hans-CN"), find_wished("de, *;q=0.5")
     ('en', 'zh', None)

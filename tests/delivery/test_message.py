@@ -344,7 +344,9 @@ def test_recipient_without_language_gets_default_language():
     people = [Recipient("a", (), (), language="it"), Recipient("b", (), ())]
     assert [find_language(people, name, "es") for name in ("a", "b", "gone")] == ["it", "es", "es"]
     text = f'{SITE_TEXT}\n[[recipient]]\nname = "x"\nchannels = ["log"]\nlanguage = "fr"\n'
-    with pytest.raises(ConfigError, match=r"language 'fr' is unknown; known: en \(English\), it \(Italiano\), zh"):
+    with pytest.raises(
+        ConfigError, match=r"language 'fr' is unknown; expected one of: en \(English\), it \(Italiano\), zh"
+    ):
         parse_site(text, "north.toml")
     read = parse_site(text.replace('"fr"', '"zh"'), "north.toml")
     assert read.recipients[-1].language == "zh"
