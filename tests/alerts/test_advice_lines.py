@@ -84,7 +84,7 @@ def test_suggestions_with_one_cause_are_one_line(filled_database, tmp_path, caps
     assert described == [f"- {name}: {reason}" for name in PLACES[:8]]
     assert covered[9:] == ["- and 4 more; see slopeward alerts list"]
     with use_language("it"):
-        assert "12 segnalazioni di anomalia: G1, G2, G3, G4, G5, G6, G7, G8 e altri 4" in translate(sent[0]).body
+        assert "12 suggerimenti su anomalia: G1, G2, G3, G4, G5, G6, G7, G8 e altri 4" in translate(sent[0]).body
     # the list: hazard first
     service = str(write_service(tmp_path, filled_database, text))
     capsys.readouterr()

@@ -155,7 +155,8 @@ def test_subject_and_body_in_italian():
     said = read(make(), "it")
     assert said.subject == "ARANCIONE North bench: Close the road. 81.2 mm/day, 2 stazioni. 07:00"
     first = said.body.splitlines()[0]
-    assert first == "La velocità di apertura fessura è 81.2 mm/day in 6 h a 2 di 2 stazioni, arancione da 24 mm/day"
+    expected = "La velocità di variazione di apertura fessura è 81.2 mm/day in 6 h presso 2 di 2 stazioni, "
+    assert first == f"{expected}arancione da 24 mm/day"
     assert said.level_name == "orange", "programs read the name of the site file"
     assert "Perché: G1: velocity 81.20" in said.body, "what a program wrote as plain text stays"
 
@@ -290,7 +291,7 @@ def test_drill_is_marked_in_every_language(language, word, level):
 def test_escalated_message_is_translated_and_unknown_text_stays_english():
     plain = make(join(["step of 40.0 mm", "It counts as movement"]), ledger=AlertCategory.HEALTH)
     said = read(replace(plain, subject=mark_open(plain.subject, 1200.0)), "es")
-    assert said.subject == "abierta 20 min: Instrumentos urgente North bench: step of 40.0 mm … 07:00"
+    assert said.subject == "abierta 20 min: Estado técnico (urgente) North bench: step of 40.0 mm … 07:00"
     said = read(make("the moon has risen over bench 3: 12.5 mm"), "it")
     assert "the moon has risen over bench 3: 12.5 mm" in said.body
 

@@ -180,7 +180,7 @@ def test_a_text_is_sent_received_and_its_reply_acknowledges(database):
         assert httpx.post(f"{page}/gateway/reply", data=text, trust_env=False).status_code == 403
         assert find_now(database, alert_id).state == "unacknowledged"
         said = report(page, "/gateway/reply", text)
-        assert ET.fromstring(said.text).findtext("Message") == "Confermato a nome di Ada."
+        assert ET.fromstring(said.text).findtext("Message") == "Presa in carico a nome di Ada."
     found = find_now(database, alert_id)
     assert (found.state, found.acknowledged_by) == ("acknowledged", "Ada")
     with database.read() as c:
