@@ -4,16 +4,11 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / f"docs/explanation/{name}.md" for name in ("threat-model", "threat-model-people")]
+PAGE = ROOT / "docs/explanation/threat-model.md"
 
 
 def lines() -> list[str]:
-    return [
-        line
-        for page in PAGES
-        for line in page.read_text().splitlines()
-        if re.match(r"\| [STRIDE](, [STRIDE])* \|", line)
-    ]
+    return [line for line in PAGE.read_text().splitlines() if re.match(r"\| [STRIDE](, [STRIDE])* \|", line)]
 
 
 def test_each_line_names_a_test_or_is_open():

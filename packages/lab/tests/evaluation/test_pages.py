@@ -28,17 +28,17 @@ FAILURES = "failure_time > daily, exponent 2, noise 0.5 and 2 mm > all > 14d >"
 # Page of docs/explanation, a sentence with the formats of its figures, and the place of each figure in the results.
 QUOTES = [
     (
-        "published-figures",
+        "measured-figures",
         "persistence {:.3f} mm, a line through two points {:.3f} mm",
         [f"seeds > outang > trivial > {name} > mae_mm" for name in ("persistence", "two-point line")],
     ),
     (
-        "published-figures",
+        "measured-figures",
         "CEEMDAN RMSE {:.1f} mm with the whole series, {:.1f} mm with the past",
         [f"seeds > decomposition on bazimen > ceemdan > rmse_{one}_mm" for one in ("whole_series", "causal")],
     ),
     (
-        "published-figures",
+        "measured-figures",
         "recall {:.1%} %; simple rules {:.1%} %",
         [STORED + "lstm-ae > recall", STORED + "rules > recall"],
     ),
