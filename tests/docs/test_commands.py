@@ -59,6 +59,7 @@ ELSEWHERE = {
     "slopeward alerts verify": "a step that waits: test_corrections",
     "slopeward sites map susceptibility": "a map below a scene: test_maps",
     "slopeward notify cap verify": "a message that a service signed: test_cap",
+    "--prove forecast-1": "months of scored forecasts: test_forecast_gain",
     "slopeward scenes detect flight": "weights for cracks, which are not shipped: test_cracks",
 }
 TODAY = datetime.now(UTC).date()
@@ -285,6 +286,7 @@ MAKERS = {
     "rain-thresholds.md": make_rain,
     "change.md": make_scenes,
     "scenes.md": make_scenes,
+    "scorecard.md": make_readings,
     "susceptibility.md": make_study,
 }
 EXTRAS = {"cap.md": "signxml"}
@@ -326,7 +328,14 @@ def enter(patch: pytest.MonkeyPatch) -> None:
 
 
 # Commands that train networks or read large files. `make soak` runs them.
-LONG_PAGES = {"import-points-and-grids.md", "backtest.md", "forecast-models.md", "point-clouds.md"}
+LONG_PAGES = {
+    "backtest.md",
+    "change.md",
+    "forecast-models.md",
+    "import-points-and-grids.md",
+    "point-clouds.md",
+    "scorecard.md",
+}
 
 
 @pytest.mark.parametrize(

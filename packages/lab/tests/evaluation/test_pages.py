@@ -54,12 +54,12 @@ QUOTES = [
     ),
     (
         "scene-trust",
-        "while `landslide4sense` falls from 0.61 to {:.2f} and {:.2f}",
+        "the F1 of `landslide4sense` falls from 0.61 to {:.2f} and {:.2f}",
         [f"{TRUST} {name} > landslide4sense" for name in ("offset of 1000 counts", "brightness x 0.5")],
     ),
     (
         "susceptibility",
-        "it claims {:.3f} where left-out blocks have {:.3f}",
+        "random cells give {:.3f}, and blocks that were left out {:.3f}",
         [AUC + "random_cells", AUC + "left_out_blocks"],
     ),
     (
