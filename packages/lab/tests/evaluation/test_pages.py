@@ -43,6 +43,26 @@ QUOTES = [
         [STORED + "lstm-ae > recall", STORED + "rules > recall"],
     ),
     (
+        "measured-figures",
+        "{:.1%} % six hours ahead, {:.1%} % a day, {:.1%} % a week, {:.1%} % a month ahead",
+        [f"forecast-acceptance > coverage_80 > {horizon} > all" for horizon in ("6 h", "1 d", "7 d", "30 d")],
+    ),
+    (
+        "measured-figures",
+        "{:.0%} % of injected faults, at {:.4f} false alarms per series and day",
+        [f"{ANOMALIES} 1 > recall", f"{ANOMALIES} 1 > false_per_series_day"],
+    ),
+    (
+        "measured-figures",
+        "F1 {:.3f} on 300 true-colour patches of 10 m, {:.3f} for logistic regression. {:.0%} % of the outlines",
+        [f"imagery-acceptance > landslide4sense > {name}" for name in ("f1", "f1_logistic", "false_objects")],
+    ),
+    (
+        "measured-figures",
+        "daily readings: in {:.0%} % of cases, median width {:.1f} days",
+        [f"{FAILURES} {key}" for key in ("inside", "median_width_days")],
+    ),
+    (
         "scenes",
         "| `landslide4sense-standard` | 1,100 true-colour patches of 10 m, a city and snow | {:.3f} | {:.3f} |",
         [f"imagery-acceptance > landslide4sense > {name}" for name in ("f1", "f1_logistic")],
