@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_commands() -> Mapping[str, Command]:
-    """Return the commands that train a network: by a recipe, and on outlines."""
-    return {"scenes": Command(_load_commands, "", rules={"scenes learn": "serves"})}
+    """Return the commands that train a network, by a recipe or on outlines, and those that measure tables of papers."""
+    return {
+        "scenes": Command(_load_commands, "", rules={"scenes learn": "serves"}),
+        "lab": Command(_load_lab, "Measure the tables of papers again", is_in_overview=False),
+    }
 
 
 def _load_commands() -> Any:
     from slopeward_lab.cli import app
+
+    return app
+
+
+def _load_lab() -> Any:
+    from slopeward_lab.papers.cli import app
 
     return app
 
