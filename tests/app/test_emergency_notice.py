@@ -1,5 +1,6 @@
 """Messages without the database: an outage and its end are each sent once, also across restarts."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from monitor.app.checks.table import run_checks
 from monitor.app.self_monitoring import emergency
 from monitor.app.self_monitoring.core_watch import LAST_LEVEL
 from monitor.app.self_monitoring.emergency import DELIVERY_THREAD, NOTIFY_AFTER_S, OVER_AFTER_S, EmergencyNotifier
-from monitor.app.self_monitoring.state_file import FILE_NAME, ChannelAddress, NoticeState, StateFile
+from monitor.app.self_monitoring.state_file import FILE_NAME, SIZE_BYTES, ChannelAddress, NoticeState, StateFile
 from monitor.errors import DeliveryError
 from monitor.text.message import Term, Timestamp
 from tests.fixtures.waiting import wait_for
@@ -223,6 +224,18 @@ def test_concurrent_writes_to_the_state_file_lose_nothing(tmp_path: Path) -> Non
     notice = state_file.read_notice()
     assert notice is not None
     assert notice.trouble == str(writes - 1)
+
+
+def test_start_of_another_process_during_a_write_does_not_blank_the_state_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core starts while the supervisor has written the spare file and has not renamed it yet."""
+    state_file = open_state(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda _: open_state(tmp_path))
+    state_file.store_notice(TOLD)
+    assert open_state(tmp_path).read_notice() == TOLD
+    monkeypatch.undo()
+    assert (tmp_path / f"{FILE_NAME}.next").stat().st_size == SIZE_BYTES
 
 
 @pytest.mark.parametrize(

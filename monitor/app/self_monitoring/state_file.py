@@ -89,7 +89,7 @@ class StateFile:
         self._lock = threading.Lock()
         self._newest_notice: NoticeState | None = None
         self._has_warned = False
-        self._log_disk_errors(self._prepare_spare)
+        self._log_disk_errors(self._prepare_spare_unless_locked)
 
     @classmethod
     def of(cls, config: ServiceConfig) -> "StateFile":
@@ -177,12 +177,16 @@ class StateFile:
                 self._prepare_spare()
 
     @contextlib.contextmanager
-    def _hold_folder(self) -> Iterator[None]:
-        """Exclude other processes: the core and the supervisor write the same file."""
+    def _hold_folder(self, *, wait: bool = True) -> Iterator[None]:
+        """Exclude other processes: the core and the supervisor write the same file.
+
+        Raises:
+            BlockingIOError: Another process holds the folder, and `wait` is False.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         finally:
             os.close(descriptor)
@@ -195,8 +199,15 @@ class StateFile:
             os.fsync(file.fileno())
         self._spare.replace(self.path)
 
+    def _prepare_spare_unless_locked(self) -> None:
+        """Prepare the spare file, unless another process writes the state file now.
+
+        That process may be about to rename the spare file, and prepares a new one afterwards.
+        """
+        with contextlib.suppress(BlockingIOError), self._hold_folder(wait=False):
+            self._prepare_spare()
+
     def _prepare_spare(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._open_spare() as file:
             file.write(b" " * SIZE_BYTES)
 
