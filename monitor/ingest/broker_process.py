@@ -39,6 +39,8 @@ MOSQUITTO: Final = "SLOPEWARD_MOSQUITTO"
 _PACKET_BYTES: Final = PAYLOAD_LIMIT + (1 << 17)
 _START_S: Final = 15.0
 _STOP_S: Final = 15.0
+# The kernel ends a killed process at once, unless the process waits for a device, such as a disk that does not answer.
+_AWAIT_KILLED_S: Final = 5.0
 # How long a service waits for another one that is just ending.
 _PREDECESSOR_S: Final = 5.0
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -127,6 +129,8 @@ class _BrokerProcess(ABC):
         self.host = host
         self.log = BrokerLog(self.folder / "broker.log", self._note_change)
         self._process: subprocess.Popen[bytes] | None = None
+        # A process that was killed and had not ended when `stop` returned.
+        self._killed: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -147,10 +151,12 @@ class _BrokerProcess(ABC):
         """Start the broker and wait until it accepts connections.
 
         Raises:
-            BrokerError: The port is in use, the program is not installed, or it ended at once.
+            BrokerError: The port is in use, the program is not installed, it ended at once, or an earlier broker was
+                killed and has not ended.
         """
         if self.is_alive():
             return
+        self._check_killed_has_ended()
         self._end_orphan()
         if _accepts(self.host, self.port):
             raise BrokerError(
@@ -173,8 +179,9 @@ class _BrokerProcess(ABC):
         """Start the process and wait until it is ready.
 
         Raises:
-            BrokerError: The process ended, or is not ready in time.
+            BrokerError: The process ended, or is not ready in time, or an earlier one was killed and has not ended.
         """
+        self._check_killed_has_ended()
         with self.log.open_pipe() as out:
             self._process = subprocess.Popen(
                 command,
@@ -198,6 +205,12 @@ class _BrokerProcess(ABC):
             time.sleep(0.05)
         self.stop()
         raise BrokerError(f"the broker does not accept connections after {_START_S:g} s: {self._last_line}")
+
+    def _check_killed_has_ended(self) -> None:
+        """Raise BrokerError if a killed process has not ended, because two brokers would write the same files."""
+        if self._killed is not None and self._killed.poll() is None:
+            raise BrokerError(_describe_killed(self._killed))
+        self._killed = None
 
     @property
     def _last_line(self) -> str:
@@ -247,9 +260,18 @@ class _BrokerProcess(ABC):
             try:
                 process.wait(timeout_s)
             except subprocess.TimeoutExpired:
+                log.error("the broker did not end within %g s and is killed", timeout_s)  # noqa: TRY400
                 process.kill()
-                process.wait(timeout_s)
+                self._await_killed(process)
         self.log.close()
+
+    def _await_killed(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a killed process has ended, but not for long, because the loop of the supervisor waits too."""
+        try:
+            process.wait(_AWAIT_KILLED_S)
+        except subprocess.TimeoutExpired:
+            self._killed = process
+            log.critical("%s", _describe_killed(process))
 
 
 class ManagedBroker(_BrokerProcess):
@@ -446,6 +468,13 @@ def hold_folder(folder: Path) -> Iterator[None]:
             os.truncate(file.fileno(), 0)
             os.write(file.fileno(), str(os.getpid()).encode())
         yield
+
+
+def _describe_killed(process: subprocess.Popen[bytes]) -> str:
+    return (
+        f"the broker (process {process.pid}) was killed and has not ended. It probably waits for a disk that does not "
+        "answer; check the disk"
+    )
 
 
 def _accepts(host: str, port: int) -> bool:

@@ -156,6 +156,53 @@ def test_the_demo_broker_carries_messages_and_says_that_it_is_not_durable(tmp_pa
     assert not broker.is_alive()
 
 
+class UnkillableProcess:
+    """A process that waits for a disk which does not answer, so that it does not even end by SIGKILL."""
+
+    pid = 7
+    has_ended = False
+    returncode = -9
+
+    def __init__(self):
+        self.signals = []
+        self.waits_s = []
+
+    def poll(self):
+        return -9 if self.has_ended else None
+
+    def terminate(self):
+        self.signals.append("TERM")
+
+    def kill(self):
+        self.signals.append("KILL")
+
+    def wait(self, timeout_s):
+        self.waits_s.append(timeout_s)
+        raise subprocess.TimeoutExpired("mosquitto", timeout_s)
+
+
+def test_a_broker_that_cannot_be_killed_raises_no_error_and_gets_no_second_broker_beside_it(
+    tmp_path, port, monkeypatch
+):
+    launched = []
+    monkeypatch.setattr(
+        "monitor.ingest.broker_process.subprocess.Popen", lambda *_, **__: launched.append(1) or process
+    )
+    broker, process = DemoBroker(tmp_path, port), UnkillableProcess()
+    broker._process = process
+    broker.stop()
+    assert (process.signals, process.waits_s) == (["TERM", "KILL"], [15.0, 5.0])
+    assert broker.pid is None
+    with pytest.raises(BrokerError, match=r"process 7\) was killed and has not ended.*check the disk"):
+        broker.start()
+    broker.stop()
+    assert (launched, len(process.signals)) == ([], 2)
+    process.has_ended = True
+    with pytest.raises(BrokerError, match="ended at once"):
+        broker.start()
+    assert launched == [1]
+
+
 # ---- an external broker by URL with TLS and a password; and what is said when it refuses ----
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
 
