@@ -1,7 +1,7 @@
 """Test every timer of the table in docs/explanation/clocks.md with a clock that is wrong by an hour or a day."""
 
 import re
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,8 @@ from monitor.delivery.circuit import Circuit
 from monitor.delivery.limits import DeliveryLimits
 from monitor.delivery.queries.outbox import has_expired_leases, load_due_channels, load_unacknowledged
 from monitor.delivery.stages import find_due_rows
+from monitor.errors import StoreBusyError
+from monitor.ingest.pipeline import LastReading
 from monitor.sites.records import Recipient
 from monitor.storage.actor import Actor
 from monitor.storage.clock_steps import set_back
@@ -149,8 +151,79 @@ def test_step_of_the_clock_restarts_pauses_of_channels_and_jobs(monkeypatch, ste
         schedule=SimpleNamespace(restart_pauses=lambda: actions.append("jobs")),
         alarms=SimpleNamespace(open=lambda *_, **__: actions.append("told"), put=lambda _: None),
     )
-    clock_watch.ClockWatch._handle_step(core, ClockStep(step_s, START))
+    clock_watch.ClockWatch(**vars(core))._handle_step(ClockStep(step_s, START))
     assert actions == ["readings" if step_s > 0 else -step_s, "heard", "sites", "channels", "jobs", "told"]
+
+
+class StationsAhead:
+    """Two stations whose readings are ten minutes ahead of a service clock that is ten minutes behind."""
+
+    def __init__(self, monkeypatch):
+        monkeypatch.setattr(clock_watch, "is_synchronised", lambda: False)
+        monkeypatch.setattr(
+            clock_watch, "withdraw_future", lambda *_: self.withdrawals.append(self.machine.clock()) or 2
+        )
+        self.machine = Machine()
+        self.machine.wall -= timedelta(minutes=10)
+        self.machine.clock = self.machine.start_clock()
+        self.last_readings = {}
+        self.withdrawals = []
+        self.steps = []
+        self.busy_writes = 0
+        self.clock_watch = clock_watch.ClockWatch(
+            db=SimpleNamespace(write=self.write),
+            clock=self.machine.clock,
+            sites={"north": SimpleNamespace(station=lambda _: "declared")},
+            alarms=SimpleNamespace(open=lambda key, *_: self.steps.append(key), put=lambda _: None),
+            ingest=SimpleNamespace(
+                list_last_readings=lambda: dict(self.last_readings), forget_last_readings=self.last_readings.clear
+            ),
+            evaluation=SimpleNamespace(mark=lambda _: None),
+            dispatcher=SimpleNamespace(forget_times=lambda: None),
+            schedule=SimpleNamespace(restart_pauses=lambda: None),
+        )
+
+    @contextmanager
+    def write(self):
+        if self.busy_writes:
+            self.busy_writes -= 1
+            raise StoreBusyError("locked")
+        yield
+
+    def receive(self, received_at):
+        self.last_readings |= {("north", name): LastReading(600.0, received_at) for name in ("G1", "G2")}
+
+
+def test_clock_is_corrected_once_although_the_database_is_busy(monkeypatch):
+    stations = StationsAhead(monkeypatch)
+    stations.busy_writes = 2
+    received_at = stations.machine.clock()
+    for _ in range(4):
+        # Also after the correction, because ingest stores late what was received while the database was busy.
+        stations.receive(received_at)
+        with suppress(StoreBusyError):
+            stations.clock_watch.check()
+        stations.machine.pass_time(5)
+    assert stations.machine.clock() == stations.machine.true_time()
+    assert stations.withdrawals == [stations.machine.true_time() - timedelta(seconds=10)]
+    assert "our clock is behind" in stations.clock_watch.station_clocks.behind
+
+
+def test_step_followed_during_the_comparison_with_stations_is_reported(monkeypatch):
+    stations = StationsAhead(monkeypatch)
+    stations.receive(stations.machine.clock())
+    readings = dict(stations.last_readings)
+
+    def list_last_readings():
+        stations.machine.wall += timedelta(seconds=20)
+        stations.machine.pass_time(70)
+        return readings
+
+    stations.clock_watch.ingest.list_last_readings = list_last_readings
+    stations.clock_watch.check()
+    stations.clock_watch.ingest.list_last_readings = dict
+    stations.clock_watch.check()
+    assert stations.steps == [clock_watch.STEP_KEY]
 
 
 def test_everything_due_runs_after_a_suspension():

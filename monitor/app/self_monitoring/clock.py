@@ -60,7 +60,7 @@ READ_WITHIN: Final = timedelta(minutes=15)
 
 
 class ClockStep(NamedTuple):
-    """A step of the wall clock that was followed, or a correction by the stations.
+    """A step of the wall clock that was followed.
 
     Attributes:
         seconds: Positive for a step forward.
@@ -269,7 +269,6 @@ class ServiceClock:
             self._correction += timedelta(seconds=seconds)
             self._now += timedelta(seconds=seconds)
             self._step_on_probation = None
-            self._steps.append(ClockStep(seconds, self._now))
 
     def confirm(self, seconds: float) -> bool:
         """Follow a step on probation at once if it has about this size. Return whether it was followed."""

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from monitor.app import heartbeats
@@ -45,6 +45,7 @@ STEP_KEY: Final = "clock:step"
 URGENT: Final = 2
 # After a suspension, stations and broker need this long to reach the service again.
 WAKING_S: Final = 30.0
+_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class ClockJumpGuard:
@@ -83,6 +84,10 @@ class ClockWatch:
     schedule: Schedule
     station_clocks: StationClocks = field(default_factory=StationClocks)
     _steps: list[ClockStep] = field(default_factory=list)  # not handled yet
+    # Readings that were received earlier are compared with the clock as it was before a step or a correction.
+    _compare_since: datetime = _ALWAYS
+    # Whether readings are still flagged `future` that a correction of the clock has put into the past.
+    _must_withdraw_flags: bool = False
 
     def check(self) -> None:
         """Handle steps and suspensions, then compare our clock with the times of the stations."""
@@ -93,6 +98,8 @@ class ClockWatch:
             self._handle_step(self._steps[0])
             # Removed afterwards: if the database is unreachable, the next call handles the step again.
             del self._steps[0]
+        if self._must_withdraw_flags:
+            self._withdraw_flags()
         self._compare_with_stations()
 
     def _compare_with_stations(self) -> None:
@@ -108,7 +115,6 @@ class ClockWatch:
             return
         if offset.is_ours and service_clock is not None:
             self._correct_clock(service_clock, offset)
-            self.station_clocks = StationClocks(behind=_BY_STATIONS(text=offset.text))
         else:
             self.station_clocks = self.station_clocks._replace(disagreeing=_CANNOT_SEE(text=offset.text))
 
@@ -126,20 +132,37 @@ class ClockWatch:
         return estimate_offset(recent, is_synchronised(), all_received)
 
     def _list_last_readings(self) -> dict[str, list[LastReading]]:
-        """Return the last reading of each declared station, by site."""
+        """Return the last reading of each declared station since the last change of the clock, by site."""
         by_site: dict[str, list[LastReading]] = {}
         for (site, station), reading in self.ingest.list_last_readings().items():
-            if site in self.sites and self.sites[site].station(station) is not None:
+            is_declared = site in self.sites and self.sites[site].station(station) is not None
+            if is_declared and reading.received_at >= self._compare_since:
                 by_site.setdefault(site, []).append(reading)
         return by_site
 
     def _correct_clock(self, clock: ServiceClock, offset: ClockOffset) -> None:
         clock.correct(offset.behind_s)
-        clock.take_steps()
+        self._forget_last_readings()
+        self.schedule.restart_pauses()
+        self.station_clocks = StationClocks(behind=_BY_STATIONS(text=offset.text))
+        log.critical("%s; decisions use the time of the stations", offset.text)
+        self._must_withdraw_flags = True
+        self._withdraw_flags()
+
+    def _withdraw_flags(self) -> None:
+        """Use the readings that were in the future of the clock before its correction."""
         with self.db.write() as c:
             withdrawn = withdraw_future(c, self.clock())
-        log.critical("%s; decisions use the time of the stations, %d readings count again", offset.text, withdrawn)
-        self.schedule.restart_pauses()
+        # Set afterwards: if the database is unreachable, the next call of `check` tries again.
+        self._must_withdraw_flags = False
+        log.warning("%d readings count again", withdrawn)
+
+    def _forget_last_readings(self) -> None:
+        """Use no reading that was received before a change of the clock for another correction.
+
+        Ingest may store such a reading later, for example because the database is busy.
+        """
+        self._compare_since = self.clock()
         self.ingest.forget_last_readings()
 
     def handle_suspensions(self) -> None:
@@ -163,7 +186,7 @@ class ClockWatch:
                 # Readings that were received while the step was on probation had times in the future.
                 withdrawn = withdraw_future(c, self.clock(), step.jumped_over[0])
                 log.warning("%d readings count again", withdrawn)
-        self.ingest.forget_last_readings()
+        self._forget_last_readings()
         self.evaluation.mark(frozenset(self.sites))
         self.dispatcher.forget_times()
         self.schedule.restart_pauses()
