@@ -440,7 +440,8 @@ class Core:
     def _stop_parts(self) -> None:
         """End the parts in the order in which data flows: ingest, evaluation, delivery."""
         self._has_stopped_parts.set()
-        self.self_monitoring.stop()
+        # Waits, so that its heartbeat does not replace the last one, which `stop` writes.
+        self.self_monitoring.stop(STOP_PART_S)
         self.schedule.stop()
         compute.stop_all()
         self.ingest.stop(STOP_PART_S)

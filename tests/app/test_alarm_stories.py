@@ -67,8 +67,7 @@ def run_core(tmp_path, site_folder, jobs, monkeypatch):
             yield core
         finally:
             if hasattr(core, "self_monitoring"):
-                core.self_monitoring.stop()
-                core.self_monitoring.thread.join(60.0)
+                core.self_monitoring.stop(60.0)
                 core.evaluation.stop(60.0)
             core.alarms.write_pending()
             core.db.close()

@@ -1,5 +1,6 @@
 """Test the alarms of the service about itself: how they start and end, and that each is stored."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from monitor.app.outcomes import OutcomeLog
 from monitor.app.self_monitoring import alarms as service_alarms
 from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm, remove_needless_ends
 from monitor.app.self_monitoring.conditions import AlarmConditions
+from monitor.app.self_monitoring.loop import Duty
 from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
@@ -260,10 +262,54 @@ def test_shelved_alarm_of_the_service_returns_after_its_time(db, monkeypatch):
         wait_for(lambda: load_state() == "unacknowledged")
         assert datetime.now(UTC) >= now + timedelta(seconds=1)
     finally:
-        monitoring.stop()
-        monitoring.thread.join(60)
+        monitoring.stop(60.0)
         assert not monitoring.thread.is_alive()
         core.db.close()
+
+
+# ---- the stop of self-monitoring ---------------------------------------------------------------------------------
+def test_stop_waits_for_the_current_duty_and_no_other_duty_follows(db):
+    """Otherwise the heartbeat `running` could be written after the heartbeat `stopped`."""
+    core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"))
+    monitoring = make_monitoring(core)
+    has_started, may_end, duties_done = threading.Event(), threading.Event(), []
+
+    def check_slowly():
+        has_started.set()
+        may_end.wait(30.0)
+        duties_done.append("slow check")
+
+    monitoring.duties = (
+        Duty("check slowly", check_slowly, 3.0),
+        Duty("write the heartbeat", lambda: duties_done.append("heartbeat"), 3.0),
+    )
+    monitoring.start()
+    assert has_started.wait(30.0)
+    stop = threading.Thread(target=monitoring.stop, args=(30.0,))
+    stop.start()
+    wait_for(lambda: monitoring._stopping.is_set())
+    may_end.set()
+    stop.join(30.0)
+    assert (duties_done, monitoring.thread.is_alive()) == (["slow check"], False)
+    core.db.close()
+
+
+def test_degrading_faults_are_read_while_another_thread_adds_one(db):
+    conditions = AlarmConditions(make_alarms(db))
+    full_disk = [finding for finding in run_checks(PartProblems("disk is full")) if finding.is_wrong]
+
+    class CheckReadMeanwhile:
+        id = "x"
+
+        @property
+        def degrades(self):
+            thread = threading.Thread(target=conditions.update, args=(full_disk, 0.0))
+            thread.start()
+            thread.join(0.2)
+            return True
+
+    conditions._faults["x"] = SimpleNamespace(check=CheckReadMeanwhile(), reason="x is sick", level=BAD)
+    assert conditions.degraded() == {"x is sick": BAD}
 
 
 # ---- recipients of alarms of the service -------------------------------------------------------------------------

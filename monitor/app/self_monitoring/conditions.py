@@ -37,7 +37,7 @@ class AlarmConditions:
     A condition becomes an alarm when the fault has lasted for `Check.after_s`. The alarm ends when there was no fault
     for `Check.hold_s`. All findings with one key are one condition and one alarm.
 
-    `recall`, `check` and `update` may be called in different threads.
+    `recall`, `check`, `update` and `degraded` may be called in different threads.
     """
 
     def __init__(self, alarms: AlarmSink) -> None:
@@ -141,7 +141,8 @@ class AlarmConditions:
 
     def degraded(self) -> dict[str, str]:
         """Return the current faults that degrade the service: their level by their text."""
-        return {fault.reason: fault.level for fault in self._faults.values() if fault.check.degrades}
+        with self._lock:
+            return {fault.reason: fault.level for fault in self._faults.values() if fault.check.degrades}
 
     def has_grown(self, name: str, count: int) -> bool:
         """Return whether a count is larger than at the last call with this name."""

@@ -118,15 +118,19 @@ class SelfMonitoring:
         """Start the thread."""
         self.thread.start()
 
-    def stop(self) -> None:
-        """End the thread after its current duty. Does not wait."""
+    def stop(self, timeout_s: float) -> None:
+        """End the thread after its current duty, and wait for its end, but not for longer than `timeout_s`."""
         self._stopping.set()
+        if self.thread.is_alive():
+            self.thread.join(timeout_s)
 
     def run(self) -> None:
         """Do each duty when it is due, until `stop` is called."""
         due_s = [0.0] * len(self.duties)
         while not self._stopping.wait(WAKE_EVERY_S):
             for number, duty in enumerate(self.duties):
+                if self._stopping.is_set():
+                    return
                 started_s = time.monotonic()
                 if started_s < due_s[number]:
                     continue
