@@ -41,7 +41,8 @@ log = logging.getLogger(__name__)
 # Pauses before the first, second and each further restart of a child that fails repeatedly. The last pause is repeated.
 RESTART_PAUSES_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 # A child that ran for this long counts as working. After its next failure, the pauses start with the shortest again.
-STEADY_S: Final = 60.0
+# A core whose thread hangs runs for `heartbeats.OVERDUE_S` after its start, and must not count as working.
+STEADY_S: Final = 300.0
 
 # The supervisor kills a core without a heartbeat for this long, because it hangs and cannot end itself. The new core
 # starts and decides within a minute of the last heartbeat.

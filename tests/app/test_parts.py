@@ -19,7 +19,8 @@ from monitor.app import heartbeats
 from monitor.app.checks.decisions import LONGEST_WITHOUT_WRITE_S
 from monitor.app.checks.running import SiteStatus
 from monitor.app.checks.table import ServiceState, assess_service
-from monitor.app.children import HeartbeatWatch, ProcessRestarter, PythonChild
+from monitor.app.children import STEADY_S, HeartbeatWatch, ProcessRestarter, PythonChild
+from monitor.app.core import EXIT_OVERDUE
 from monitor.app.evaluation_loop import EvaluationLoop
 from monitor.app.evaluation_queue import (
     OTHER_DATA_DEBOUNCE_S,
@@ -28,7 +29,7 @@ from monitor.app.evaluation_queue import (
     EvaluationTask,
     Trigger,
 )
-from monitor.app.heartbeats import find_overdue
+from monitor.app.heartbeats import OVERDUE_S, find_overdue
 from monitor.app.outcomes import Outcome
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
 from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
@@ -713,14 +714,30 @@ def test_child_that_keeps_ending_restarts_with_growing_pauses_and_is_one_alarm(m
     text += "the log of the service contains the cause"
     alarms = [(alarm.key, alarm.level, alarm.reason) for alarm in records.alarms.pending()]
     assert alarms == [("health:process:mortal", 2, text)]
-    now[0] += 61
+    now[0] += STEADY_S + 1
     restarter.check()
     records.check()
     end = records.alarms.pending()[-1]
     assert (end.key, end.open, end.reason) == ("health:process:mortal", False, f"resolved: {text}")
 
 
-def test_inherited_alarm_of_a_process_lasts_until_the_process_has_run_for_a_minute(monkeypatch):
+def test_core_that_is_replaced_because_a_thread_hangs_is_an_alarm_from_the_third_time(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
+    child = FakeProcess()
+    child.status = EXIT_OVERDUE
+    restarter = ProcessRestarter(child)
+    records = make_records(restarter)
+    for second in range(900):
+        now[0] = float(second)
+        restarter.check()
+        records.check()
+        if now[0] - restarter._started_s > OVERDUE_S + 5:
+            child.is_running = False
+    assert [(alarm.key, alarm.open) for alarm in records.alarms.pending()] == [("health:process:mortal", True)]
+
+
+def test_inherited_alarm_of_a_process_lasts_until_the_process_has_run_for_five_minutes(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("monitor.app.children.time.monotonic", lambda: now[0])
     child = FakeProcess()
@@ -735,7 +752,7 @@ def test_inherited_alarm_of_a_process_lasts_until_the_process_has_run_for_a_minu
             restarter.check()
             records.check()
     assert records.alarms.pending() == []
-    now[0] += 20.0
+    now[0] += STEADY_S
     restarter.check()
     records.check()
     assert [(alarm.key, alarm.open) for alarm in records.alarms.pending()] == [("health:process:mortal", False)]
