@@ -869,6 +869,22 @@ def test_supervisor_sleeps_while_the_core_has_ended_during_its_start():
         os.close(reader)
 
 
+def test_outside_watcher_is_called_only_while_the_core_decides_or_stands_by():
+    supervisor = Supervisor(parse_service("", "x"), None, with_web=False)
+    core, find_ping_trouble = supervisor.core, supervisor.core_watch.find_ping_trouble
+
+    def receive(line):
+        core._read_heartbeats(line)
+        return str(find_ping_trouble(time.monotonic()))
+
+    core._heartbeats.start()
+    assert find_ping_trouble(time.monotonic()) == "the core process has not started yet"
+    assert receive(b"~\n") == "the core process has not started yet"
+    assert receive(b"?\n") == "the core process has not stored an evaluation yet"
+    assert receive(b"\n") == receive(b"=\n") == ""
+    assert receive(heartbeats.encode_line("disk full")) == "disk full"
+
+
 def test_jobs_for_display_have_their_own_lane():
     lanes = {job.name: job.lane for job in list_jobs()}
     assert (lanes["tiles"], lanes["scenes"], lanes["forecast"]) == ("show", "default", "default")

@@ -34,6 +34,7 @@ _IS_PART: Final = Template(
     "service.notice.is_part", "The readings of that time were read from the broker and are part of these levels."
 )
 _NOT_STARTED: Final = Template("service.core.not_started", "the core process has not started yet")
+_NOT_EVALUATED: Final = Template("service.core.not_evaluated", "the core process has not stored an evaluation yet")
 
 log = logging.getLogger(__name__)
 CHECK_EVERY_S: Final = 1.0
@@ -113,8 +114,13 @@ class CoreWatch:
         return next((finding.text for finding in run_checks(heartbeat) if finding.is_wrong), self._core.trouble)
 
     def find_ping_trouble(self, now_s: float) -> str:
-        """Return why the outside watcher must not be called; empty if the core decides."""
-        return self.find_trouble(now_s) if self._core.is_ready else _NOT_STARTED()
+        """Return why the outside watcher must not be called; empty if the core decides, or is a standby."""
+        if not self._core.is_ready:
+            return _NOT_STARTED()
+        trouble = self.find_trouble(now_s)
+        if not trouble and not self._core.is_deciding and not self._core.is_standby:
+            return _NOT_EVALUATED()
+        return trouble
 
     # ---- recipients and levels from the database -----------------------------------------------------------------
     def load_recipients_and_levels(self, c: Connection) -> None:
