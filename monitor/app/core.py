@@ -33,8 +33,9 @@ from monitor.app.self_monitoring.clock_watch import ClockJumpGuard, ClockWatch
 from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
 from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.app.self_monitoring.database_file import check_identity
+from monitor.app.self_monitoring.duties import Duty
 from monitor.app.self_monitoring.facts import CoreParts
-from monitor.app.self_monitoring.loop import Duty, SelfMonitoring
+from monitor.app.self_monitoring.loop import SelfMonitoring
 from monitor.app.self_monitoring.state_file import StateFile
 from monitor.app.self_monitoring.threads import ThreadWatch
 from monitor.app.site_files import SitesInForce
@@ -290,7 +291,7 @@ class Core:
         self.self_monitoring = self.make_self_monitoring()
 
     def make_self_monitoring(self) -> SelfMonitoring:
-        """Return the loop that watches the other parts."""
+        """Return the part that watches the other parts."""
         return SelfMonitoring(
             db=self.db,
             config=self.config,
@@ -401,8 +402,13 @@ class Core:
         return 0
 
     def _collect_progress(self) -> dict[str, datetime]:
-        """Return when each thread that decides or delivers has made progress last."""
-        return {**self.ingest.progress(), **self.evaluation.progress(), **self.dispatcher.progress()}
+        """Return when each thread that decides, delivers or stores alarms has made progress last."""
+        return {
+            **self.ingest.progress(),
+            **self.evaluation.progress(),
+            **self.dispatcher.progress(),
+            **self.self_monitoring.progress(),
+        }
 
     def find_trouble(self) -> str:
         """Return why nothing can be decided at this moment; empty if decisions are made."""

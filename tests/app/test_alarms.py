@@ -18,11 +18,12 @@ from monitor.app.outcomes import OutcomeLog
 from monitor.app.self_monitoring import alarms as service_alarms
 from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm, remove_needless_ends
 from monitor.app.self_monitoring.conditions import AlarmConditions
-from monitor.app.self_monitoring.loop import Duty
+from monitor.app.self_monitoring.duties import Duty
 from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
+from monitor.registration import ServicePart
 from monitor.settings.service import parse_service
 from monitor.sites.records import Level, Recipient, Site, gather_recipients
 from monitor.storage.actor import SERVICE_SITE, Actor
@@ -71,6 +72,11 @@ def make_ingest(db, on_alarm, sites=SITES):
 
 def open_keys(db):
     return [row.key for row in ask(db, load_alerts, SERVICE_SITE, open_only=True)]
+
+
+def active_keys(db):
+    """Return the keys of alarms whose condition lasts."""
+    return [row.key for row in ask(db, load_alerts, SERVICE_SITE, open_only=True) if row.level > 0]
 
 
 # ---- the lost session -------------------------------------------------------------------------------------------
@@ -263,7 +269,7 @@ def test_shelved_alarm_of_the_service_returns_after_its_time(db, monkeypatch):
         assert datetime.now(UTC) >= now + timedelta(seconds=1)
     finally:
         monitoring.stop(60.0)
-        assert not monitoring.thread.is_alive()
+        assert not any(loop.thread.is_alive() for loop in monitoring.loops)
         core.db.close()
 
 
@@ -279,19 +285,64 @@ def test_stop_waits_for_the_current_duty_and_no_other_duty_follows(db):
         may_end.wait(30.0)
         duties_done.append("slow check")
 
-    monitoring.duties = (
+    duties = (
         Duty("check slowly", check_slowly, 3.0),
         Duty("write the heartbeat", lambda: duties_done.append("heartbeat"), 3.0),
     )
+    loop = monitoring._make_loop("x", duties)
+    monitoring.loops = (loop,)
     monitoring.start()
     assert has_started.wait(30.0)
     stop = threading.Thread(target=monitoring.stop, args=(30.0,))
     stop.start()
-    wait_for(lambda: monitoring._stopping.is_set())
+    wait_for(lambda: loop._stopping.is_set())
     may_end.set()
     stop.join(30.0)
-    assert (duties_done, monitoring.thread.is_alive()) == (["slow check"], False)
+    assert (duties_done, loop.thread.is_alive()) == (["slow check"], False)
     core.db.close()
+
+
+@pytest.fixture
+def core(db, monkeypatch):
+    """A core that runs nothing but self-monitoring, several times a second."""
+    monkeypatch.setattr("monitor.app.self_monitoring.loop.CHECK_PARTS_EVERY_S", 0.2)
+    monkeypatch.setattr("monitor.app.self_monitoring.duties.OVERDUE_S", 0.5)
+    core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"))
+    yield core
+    core.self_monitoring.stop(30.0)
+    core.db.close()
+
+
+def test_drive_that_does_not_answer_is_an_alarm_and_does_not_look_like_a_database_without_writes(db, core, monkeypatch):
+    hangs, answers, writes = threading.Event(), threading.Event(), []
+
+    def wait_for_drive(_):
+        hangs.set()
+        answers.wait(60.0)
+        return {}
+
+    monkeypatch.setattr("monitor.app.checks.machine.list_folders", wait_for_drive)
+    monkeypatch.setattr(core.commits, "note_write", lambda: writes.append("heartbeat"))
+    make_monitoring(core).start()
+    try:
+        assert hangs.wait(30.0)
+        writes_before = len(writes)
+        wait_for(lambda: len(writes) > writes_before + 2)
+        wait_for(lambda: "health:monitoring:machine" in active_keys(db))
+    finally:
+        answers.set()
+    wait_for(lambda: "health:monitoring:machine" not in active_keys(db))
+
+
+def test_plugin_that_does_not_return_is_an_alarm_and_stops_no_other_check(db, core):
+    answers = threading.Event()
+    core.plugin_parts = [ServicePart(follow=lambda: answers.wait(60.0))]
+    make_monitoring(core).start()
+    try:
+        wait_for(lambda: "health:monitoring:plugins" in active_keys(db))
+    finally:
+        answers.set()
+    wait_for(lambda: "health:monitoring:plugins" not in active_keys(db))
 
 
 def test_degrading_faults_are_read_while_another_thread_adds_one(db):

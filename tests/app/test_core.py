@@ -50,12 +50,12 @@ NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 def make_core(tmp_path):
     core = Core(parse_service(f'[database]\nurl = "sqlite:///{tmp_path}/x.db"\n', "x"), lambda: NOW)
-    for name in ("ingest", "evaluation", "dispatcher"):
+    for name in ("ingest", "evaluation", "dispatcher", "self_monitoring"):
         setattr(core, name, SimpleNamespace(progress=dict, is_busy=bool))
     return core
 
 
-@pytest.mark.parametrize("part", ["ingest", "evaluation", "dispatcher"])
+@pytest.mark.parametrize("part", ["ingest", "evaluation", "dispatcher", "self_monitoring"])
 def test_thread_without_progress_ends_the_process(tmp_path, part):
     core = make_core(tmp_path)
     late = {part: NOW - timedelta(seconds=heartbeats.OVERDUE_S + 1)}

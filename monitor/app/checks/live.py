@@ -1,6 +1,7 @@
 """Checks of the running service. `self_monitoring.facts` collects their facts in the core process."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -158,6 +159,18 @@ class ThreadStatus(NamedTuple):
 
     running: Collection[str]
     ended: Mapping[str, str]
+
+
+class CheckThreads(NamedTuple):
+    """The threads of self-monitoring that run checks which can hang.
+
+    Attributes:
+        machine_hangs_since: Start of the check of disks and backups that hangs; None if none hangs.
+        plugins_hang_since: Start of the check of plugins that hangs; None if none hangs.
+    """
+
+    machine_hangs_since: datetime | None
+    plugins_hang_since: datetime | None
 
 
 class DatabaseFileStatus(NamedTuple):
@@ -478,6 +491,27 @@ CHECKS: Final = (
         "restart the service, and send us its log",
         alarm=2,
         hold_s=GROWN_S,
+        degrades=True,
+    ),
+    Check(
+        "monitoring.machine",
+        CheckThreads,
+        WARN,
+        "the check of disks and backups has not ended since {at}; a disk or network drive probably does not answer. "
+        "Full disks and missing backups are not reported until it ends",
+        lambda threads: make_state(is_wrong=threads.machine_hangs_since is not None, at=threads.machine_hangs_since),
+        "check the disks and network drives of the service, such as that of backup.folder",
+        alarm=1,
+    ),
+    Check(
+        "monitoring.plugins",
+        CheckThreads,
+        BAD,
+        "the check of plugins has not ended since {at}; a plugin, or a device that it uses, probably does not answer. "
+        "Faults of sirens, modems and other devices are not reported until it ends",
+        lambda threads: make_state(is_wrong=threads.plugins_hang_since is not None, at=threads.plugins_hang_since),
+        "check modems and other devices of this machine, then restart the service",
+        alarm=2,
         degrades=True,
     ),
     Check(

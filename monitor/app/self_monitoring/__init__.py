@@ -1,6 +1,7 @@
 """How the service watches itself: its parts, its machine, its database and its clock.
 
-In the core process, `loop.SelfMonitoring` is one thread with a table of duties. Its checks follow this path:
+In the core process, `loop.SelfMonitoring` repeats duties in three threads (`duties.DutyLoop`). Its checks follow this
+path:
 
     facts.collect_facts        what the parts of the core report about themselves at this moment
       -> checks.table          which of these facts are wrong, with a text for people

@@ -1,24 +1,25 @@
-"""The loop of self-monitoring in the core process."""
+"""The loops of self-monitoring in the core process."""
 
 import logging
 import os
 import socket
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from monitor.app.checks.live import CheckThreads
 from monitor.app.checks.machine import DatabaseFacts, Machine
 from monitor.app.checks.table import read_rows, run_checks
 from monitor.app.self_monitoring.alarms import ServiceAlarms
 from monitor.app.self_monitoring.commits import CommitMonitor
 from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.app.self_monitoring.database_file import DatabaseFileWatch
+from monitor.app.self_monitoring.duties import Duty, DutyLoop
 from monitor.app.self_monitoring.facts import CoreParts, collect_facts
 from monitor.app.self_monitoring.outages import OutageWatch
+from monitor.app.self_monitoring.threads import ESSENTIAL_THREAD, MACHINE_THREAD, PLUGIN_THREAD
 from monitor.canonical import code_version
 from monitor.delivery.trial import gather_channels
 from monitor.plugins import implementations
@@ -32,9 +33,6 @@ from monitor.text.instants import format_iso
 
 log = logging.getLogger(__name__)
 
-WAKE_EVERY_S: Final = 0.25
-# Pause after a duty that failed.
-RETRY_S: Final = 1.0
 WRITE_ALARMS_EVERY_S: Final = 0.5
 UPDATE_RESERVE_EVERY_S: Final = 1.0
 CHECK_READERS_EVERY_S: Final = 2.0
@@ -47,22 +45,19 @@ COMMIT_DURATIONS: Final = 100
 HEARTBEAT: Final = "core"
 
 
-class Duty(NamedTuple):
-    """Work that the loop repeats."""
-
-    name: str
-    run: Callable[[], object]
-    every_s: float
-
-
 class SelfMonitoring:
-    """Collect facts, run checks, update conditions and store alarms, in one thread.
+    """Collect facts, run checks, update conditions and store alarms, in three threads.
 
-    The thread also writes the heartbeat of the core. A duty that fails is logged and repeated; the others go on.
+    1. The essential thread uses only the memory and the database. It also writes the heartbeat of the core.
+    2. The machine thread checks disks and backups, which may be on a network drive that does not answer.
+    3. The plugin thread calls plugins, which may not return.
+
+    If one of the other threads hangs, the essential one raises an alarm. If that one hangs, the core must be
+    replaced (`progress`). A duty that fails is logged and repeated; the others go on.
 
     Args:
         lease: The lease of this core on PostgreSQL; None on SQLite.
-        more_duties: Duties of the core that are not checks.
+        more_duties: Duties of the core that are not checks. They run in the essential thread.
     """
 
     def __init__(
@@ -92,50 +87,53 @@ class SelfMonitoring:
         self._started_at = started_at
         self._database_file = DatabaseFileWatch(db)
         self._outages = OutageWatch(db, clock)
-        self._commit_durations_s: deque[float] = deque(maxlen=COMMIT_DURATIONS)
-        self._stopping = threading.Event()
-        self.duties = (
+        # Replaced as a whole, because another thread reads it.
+        self._commit_durations_s: tuple[float, ...] = ()
+        essential_duties = (
             Duty("keep the disk reserve", parts.reserve.update, UPDATE_RESERVE_EVERY_S),
             Duty("end long sessions of readers", parts.readers.check, CHECK_READERS_EVERY_S),
             Duty("store alarms", alarms.write_pending, WRITE_ALARMS_EVERY_S),
             Duty("check the parts of the core", self.check_parts, CHECK_PARTS_EVERY_S),
             Duty("write the heartbeat", partial(self.write_heartbeat, "running"), CHECK_PARTS_EVERY_S),
             Duty("record outages of the input", self._record_outages, CHECK_PARTS_EVERY_S),
-            Duty("check machine and database", self.check_machine, CHECK_MACHINE_EVERY_S),
-            Duty("check subjects of plugins", self.check_plugin_subjects, CHECK_MACHINE_EVERY_S),
             Duty("end the shelving of alarms", alarms.unshelve, UNSHELVE_EVERY_S),
             Duty("check the clock", parts.clock_watch.check, CHECK_CLOCK_EVERY_S),
             *more_duties,
+        )
+        machine_duties = (Duty("check machine and database", self.check_machine, CHECK_MACHINE_EVERY_S),)
+        plugin_duties = (
+            Duty("check subjects of plugins", self.check_plugin_subjects, CHECK_MACHINE_EVERY_S),
             *(
                 Duty("follow a part of a plugin", partial(self.follow_plugin_part, part), part.follow_every_s)
                 for part in parts.plugin_parts
             ),
         )
-        self.thread = threading.Thread(target=self.run, name="self-monitoring", daemon=True)
+        self._essential_loop = self._make_loop(ESSENTIAL_THREAD, essential_duties)
+        self._machine_loop = self._make_loop(MACHINE_THREAD, machine_duties)
+        self._plugin_loop = self._make_loop(PLUGIN_THREAD, plugin_duties)
+        self.loops = (self._essential_loop, self._machine_loop, self._plugin_loop)
 
-    # ---- the loop ------------------------------------------------------------------------------------------------
+    def _make_loop(self, name: str, duties: Iterable[Duty]) -> DutyLoop:
+        return DutyLoop(name, duties, attempt=self._commits.attempt, clock=self._clock)
+
+    # ---- the threads ---------------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Start the thread."""
-        self.thread.start()
+        """Start the threads."""
+        for loop in self.loops:
+            loop.start()
 
     def stop(self, timeout_s: float) -> None:
-        """End the thread after its current duty, and wait for its end, but not for longer than `timeout_s`."""
-        self._stopping.set()
-        if self.thread.is_alive():
-            self.thread.join(timeout_s)
+        """End each thread after its current duty, and wait for their ends, but not for longer than `timeout_s`."""
+        deadline_s = time.monotonic() + timeout_s
+        for loop in self.loops:
+            loop.request_stop()
+        for loop in self.loops:
+            loop.join(max(0.0, deadline_s - time.monotonic()))
 
-    def run(self) -> None:
-        """Do each duty when it is due, until `stop` is called."""
-        due_s = [0.0] * len(self.duties)
-        while not self._stopping.wait(WAKE_EVERY_S):
-            for number, duty in enumerate(self.duties):
-                if self._stopping.is_set():
-                    return
-                started_s = time.monotonic()
-                if started_s < due_s[number]:
-                    continue
-                is_done = self._commits.attempt(duty.run)
-                due_s[number] = started_s + (duty.every_s if is_done else max(duty.every_s, RETRY_S))
+    def progress(self) -> dict[str, datetime]:
+        """Return when the essential thread made progress last; empty before its start."""
+        progress_at = self._essential_loop.progress_at
+        return {} if progress_at is None else {ESSENTIAL_THREAD: progress_at}
 
     # ---- checks --------------------------------------------------------------------------------------------------
     def check(self, *facts: object) -> None:
@@ -147,7 +145,8 @@ class SelfMonitoring:
         # Read before `collect_facts`, which returns some failures only once: an error here must not discard them.
         file_status = self._database_file.check()
         facts = collect_facts(self._parts, self._db, self._config, self._sites, self._conditions.has_grown)
-        self.check(*facts, file_status)
+        threads = CheckThreads(self._machine_loop.find_hanging_since(), self._plugin_loop.find_hanging_since())
+        self.check(*facts, file_status, threads)
 
     def check_ended_threads(self) -> None:
         """Check threads only and store the alarms, before this process ends because of them."""
@@ -173,7 +172,7 @@ class SelfMonitoring:
         """Check the machine, the database and its copies, and store the results for the view `service_checks`."""
         now = self._clock()
         channels = gather_channels(self._sites.values())
-        database = DatabaseFacts(self._db, self._config, tuple(self._commit_durations_s), channels, now)
+        database = DatabaseFacts(self._db, self._config, self._commit_durations_s, channels, now)
         rows = [finding.row for fact in (Machine(self._config), database) for finding in run_checks(fact)]
         # A job writes the rows of the broker. A demonstration has no such job.
         is_demo = self._config.broker.mode == "demo"
@@ -209,7 +208,8 @@ class SelfMonitoring:
         with self._db.write() as c:
             started_s = time.monotonic()
             write_heartbeat(c, HEARTBEAT, detail, self._clock())
-        self._commit_durations_s.append(time.monotonic() - started_s)
+        duration_s = time.monotonic() - started_s
+        self._commit_durations_s = (*self._commit_durations_s, duration_s)[-COMMIT_DURATIONS:]
         self._commits.note_write()
 
 

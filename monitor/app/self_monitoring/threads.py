@@ -8,8 +8,14 @@ from monitor.app.checks.live import ThreadStatus
 
 log = logging.getLogger(__name__)
 
+# The threads of `loop.SelfMonitoring`.
+ESSENTIAL_THREAD: Final = "self-monitoring"
+MACHINE_THREAD: Final = "machine-checks"
+PLUGIN_THREAD: Final = "plugin-checks"
 # Without one of these threads the core no longer decides, delivers or watches itself. A new process replaces them all.
-VITAL: Final = frozenset({"core-lease", "self-monitoring", "dispatcher", "evaluate", "ingest-writer"})
+VITAL: Final = frozenset(
+    {"core-lease", ESSENTIAL_THREAD, MACHINE_THREAD, PLUGIN_THREAD, "dispatcher", "evaluate", "ingest-writer"}
+)
 INGEST_PREFIX: Final = "ingest-"
 # Names that Python gives to threads without a name. They are short-lived and not part of the status.
 UNNAMED_PREFIXES: Final = ("Thread-", "Dummy-")
