@@ -22,7 +22,7 @@ def register_commands() -> Mapping[str, Command]:
     """Return the commands that train a network, by a recipe or on outlines, and those that measure tables of papers."""
     return {
         "scenes": Command(_load_commands, "", rules={"scenes learn": "serves"}),
-        "lab": Command(_load_lab, "Measure the tables of papers again", is_in_overview=False),
+        "lab": Command(_load_lab, "Measure the tables of papers again", subject="Results", is_in_overview=False),
     }
 
 
