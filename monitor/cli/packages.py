@@ -6,6 +6,7 @@ from typing import Final
 MODULES_BY_COMMAND: Final = {
     "anomalies points": "slopeward_earth",
     "forecast points": "slopeward_earth",
+    "scenes boxes": "slopeward_lab",
     "scenes clouds": "slopeward_earth",
     "scenes dod": "slopeward_earth",
     "scenes learn": "slopeward_lab",

@@ -1,6 +1,7 @@
 """The command lines of the pages do what the pages say, in order, each page in a copy of one small watch."""
 
 import io
+import json
 import re
 import shlex
 import shutil
@@ -204,7 +205,10 @@ def draw_bands(scars: int) -> np.ndarray:
 
 def make_scenes() -> None:
     for name, day, scars in (("pre", 1, 0), ("post", 12, 1)):
-        write_scene(Path(name), 5, with_scar=scars > 0, size_px=96, acquired_at=datetime(2026, 5, day, tzinfo=UTC))
+        at = datetime(2026, 5, day, tzinfo=UTC)
+        truth = write_scene(Path(name), 5, with_scar=scars > 0, size_px=96, acquired_at=at)
+        known = [{"type": "Feature", "properties": {}, "geometry": scar["geometry"]} for scar in truth["scars"]]
+        put("landslides.geojson", json.dumps({"type": "FeatureCollection", "features": known}))
         shutil.copy(f"{name}/dem.tif", ".")
         with rasterio.open("dem.tif") as dem:
             place = {"crs": dem.crs, "transform": dem.transform}
@@ -291,7 +295,8 @@ MAKERS = {
 }
 EXTRAS = {"cap.md": "signxml"}
 EXTRAS |= dict.fromkeys(("point-clouds.md", "radar.md", "susceptibility.md"), "slopeward_earth")
-EXTRAS |= dict.fromkeys(("change.md", "scenes.md", "forecast-models.md"), "torch")
+EXTRAS |= dict.fromkeys(("change.md", "forecast-models.md"), "torch")
+EXTRAS |= {"scenes.md": "slopeward_lab"}
 
 
 @pytest.fixture(scope="module")

@@ -206,7 +206,7 @@ def _measure_footprints(
     on_ground = map_outline(outlines, grid.to_crs)
     areas, perimeters = measure_ground(on_ground, grid)
     large = (areas if placed else shapely.area(outlines)) >= smallest
-    lonlat = _to_geojson(on_ground[large], grid)
+    lonlat = cut_to_geojson(on_ground[large], grid)
     # An outline of millimetres has no area at seven decimals of a degree.
     has_area = ~shapely.is_empty(lonlat)
     lonlat, large[large] = lonlat[has_area], has_area
@@ -346,7 +346,7 @@ def _make_valid(outline: BaseGeometry) -> BaseGeometry:
     return outline if outline.is_valid else shapely.make_valid(outline, method="structure")
 
 
-def _to_geojson(on_ground: Outlines, grid: Grid) -> Outlines:
+def cut_to_geojson(on_ground: Outlines, grid: Grid) -> Outlines:
     """Return outlines in longitude and latitude by RFC 7946.
 
     They have 7 decimals and counter-clockwise exterior rings, and are cut at 180 degrees.
