@@ -9,6 +9,7 @@ MODULES_BY_COMMAND: Final = {
     "scenes boxes": "slopeward_lab",
     "scenes clouds": "slopeward_earth",
     "scenes dod": "slopeward_earth",
+    "scenes explain": "slopeward_lab",
     "scenes learn": "slopeward_lab",
     "scenes rates": "slopeward_earth",
     "scenes sar": "slopeward_earth",
