@@ -157,6 +157,23 @@ SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {
         "own; encoder after Xie et al. 2021, arXiv 2105.15203",
         (3_715_730, 3_734_562),
     ),
+    "transformer-resunet": NetworkEntry(
+        "slopeward_lab.segmenters.transformer_resunet:TransformerResunet",
+        False,
+        16,
+        112,
+        "Yang, Xu and Li 2022, Remote Sensing 14, 2885",
+        (31_038_894, 31_045_934),
+    ),
+    "l-unet": NetworkEntry(
+        "slopeward_lab.segmenters.l_unet:LUnet",
+        False,
+        16,
+        112,
+        "Dong et al. 2022, Remote Sensing 14, 2552",
+        (27_655_181, 27_662_221),
+        least_px=80,
+    ),
     # these read two dates: half of their bands are those of the date before
     "siam-diff-unet": NetworkEntry(
         "slopeward_lab.segmenters.siamese_unet:SiameseDifferenceUnet", True, 16, 112, _SIAMESE, (17_262_466, 17_265_346)
