@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from detection.imagery.change.records import StoredDate
     from detection.imagery.footprints.records import DoubtfulTile, SceneDetection
+    from forecasting.data.series import Panel as SeriesPanel
     from monitor.alerts.acts.table import Act
     from monitor.alerts.queries.movement import NewestMovement
     from monitor.alerts.replay.failure_windows import WindowReplayFunctions
@@ -363,6 +364,15 @@ def compute_cluster(settings: ComputeSection) -> Cluster:
 
     The service file is refused if `compute.dask` is set and no plugin implements this hook. An error is raised, also
     one of a third-party plugin.
+    """
+
+
+@hookspec(firstresult=True)
+def forecast_panels(connection: Connection, site: Site, now: datetime) -> Sequence[SeriesPanel]:
+    """Return the series of a site that are forecast together, with what drives them, as forecasts read them at `now`.
+
+    Called by commands that explain the forecasts of networks, in a read transaction. Series without recent readings are
+    left out. Without a plugin, these commands are refused.
     """
 
 

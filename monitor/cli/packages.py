@@ -5,6 +5,7 @@ from typing import Final
 # Import names of the packages by command.
 MODULES_BY_COMMAND: Final = {
     "anomalies points": "slopeward_earth",
+    "forecast attribute": "slopeward_lab",
     "forecast points": "slopeward_earth",
     "scenes boxes": "slopeward_lab",
     "scenes clouds": "slopeward_earth",

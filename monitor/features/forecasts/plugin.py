@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from sqlalchemy import Connection, Table
 
+    from forecasting.data.series import Panel as SeriesPanel
     from monitor.api.database import RetentionRule
     from monitor.api.decision import FactRequest
     from monitor.api.hooks import CurveAddition, StatusSection
@@ -115,6 +116,15 @@ def evaluation_facts(connection: Connection, site: Site, request: FactRequest) -
     thresholds = [threshold for criterion in criteria for threshold in criterion.thresholds]
     horizons_s = {threshold.window_s for threshold in thresholds if threshold.window_s is not None}
     return {"forecasts": load_forecast_facts(connection, site.id, request.now, stations, horizons_s)}
+
+
+@hookimpl
+def forecast_panels(connection: Connection, site: Site, now: datetime) -> Sequence[SeriesPanel]:
+    """Return the panels of a site on their grids."""
+    from monitor.features.forecasts.read_site import read_site
+    from monitor.features.forecasts.worker import make_panel
+
+    return [make_panel(read.record) for read in read_site(connection, site, now) if read.record is not None]
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Research models, training by recipes, learning from outlines, and cracks in pictures.
+"""Research models, training by recipes, learning from outlines, explanations, boxes, and cracks in pictures.
 
 Models are registered with the libraries by entry points of their own; see `pyproject.toml` of this package.
 """
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_commands() -> Mapping[str, Command]:
-    """Return the commands that train a network, by a recipe or on outlines, and those that measure tables of papers."""
+    """Return the commands on scenes, forecasts and tables of papers that this package adds."""
     return {
-        "scenes": Command(_load_commands, "", rules={"scenes learn": "serves"}),
+        "scenes": Command(_load_scene_commands, "", rules={"scenes learn": "serves"}),
+        "forecast": Command(_load_forecast_commands, ""),
         "lab": Command(_load_lab, "Measure the tables of papers again", subject="Results", is_in_overview=False),
     }
 
 
-def _load_commands() -> Any:
+def _load_scene_commands() -> Any:
     from slopeward_lab.cli import app
 
     return app
@@ -34,6 +35,12 @@ def _load_commands() -> Any:
 
 def _load_lab() -> Any:
     from slopeward_lab.papers.cli import app
+
+    return app
+
+
+def _load_forecast_commands() -> Any:
+    from slopeward_lab.explanations.forecasts_cli import app
 
     return app
 
