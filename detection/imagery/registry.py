@@ -5,7 +5,7 @@ that of a built-in network, or when all networks are listed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from inspect import Parameter, signature
@@ -37,6 +37,9 @@ class NetworkEntry:
     # Whether the network can read a scene in consecutive bands of rows (`row_stream`), without a halo.
     streams: bool = False
     fixed: dict[str, Any] = field(default_factory=dict)  # options of `target` that this name determines
+    # Whether the entry is of a family of networks. Its name ends with a colon, such as `smp:`. The part of a name after
+    # the colon is passed to `target` as the option `member`.
+    is_family: bool = False
 
 
 ENTRY_POINTS: Final = "slopeward.segmenters"
@@ -142,12 +145,25 @@ def _load_installed() -> Mapping[str, NetworkEntry]:
 
 
 def list_segmenters() -> Mapping[str, NetworkEntry]:
-    """Return the built-in segmenters and those of installed packages."""
-    return {**SEGMENTERS, **_load_installed()}
+    """Return the built-in segmenters and those of installed packages, without families."""
+    installed = {name: entry for name, entry in _load_installed().items() if not entry.is_family}
+    return {**SEGMENTERS, **installed}
+
+
+def _find_family_member(name: str) -> NetworkEntry | None:
+    """Return the entry of a name such as `smp:Unet/resnet18`; None if no family has that name."""
+    family_name, _, member = name.partition(":")
+    family = _load_installed().get(f"{family_name}:")
+    if family is None or not family.is_family or not member:
+        return None
+    return replace(family, is_family=False, fixed={**family.fixed, "member": member})
 
 
 def find_entry(name: str) -> NetworkEntry:
     """Return the entry of a segmenter.
+
+    Args:
+        name: a name of `list_segmenters`, or of a member of a family.
 
     Raises:
         ModelError: the name is unknown, or is that of a classifier. The message lists the segmenters.
@@ -159,9 +175,11 @@ def find_entry(name: str) -> NetworkEntry:
         raise ModelError(
             f"network {name!r} classifies whole tiles and draws no map; known: {_join_names(list_segmenters())}"
         )
-    entry = SEGMENTERS.get(name) or _load_installed().get(name)
+    entry = list_segmenters().get(name) or _find_family_member(name)
     if entry is None:
-        hint = "" if _load_installed() else "; more networks: pip install 'slopeward[lab]'"
+        families = sorted(name for name, entry in _load_installed().items() if entry.is_family)
+        hint = f"; families: {', '.join(families)}" if families else ""
+        hint = hint if _load_installed() else "; more networks: pip install 'slopeward[lab]'"
         raise ModelError(f"unknown network {name!r}; known: {_join_names(list_segmenters())}{hint}")
     return entry
 
@@ -186,7 +204,7 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
     them to logits N x classes. Training on a batch of one image needs at least 32 px.
 
     Args:
-        name: a name of `list_segmenters` or of `CLASSIFIERS`.
+        name: a name of `list_segmenters` or of `CLASSIFIERS`, or of a member of a family.
         classes: number of output classes; class 1 is landslide.
         width: multiplier of the channels.
         options: of the network.

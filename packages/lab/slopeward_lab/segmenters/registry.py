@@ -27,7 +27,7 @@ _UNITS = "SBConv U-Net, Land 2024; units after Li et al. 2023 (SCConv, CVPR)"
 _DEEPLAB = "Chen et al. 2018, arXiv 1802.02611"
 _SIAMESE = "Daudt et al. 2018, arXiv 1810.08462"
 _FRRN = "Pohlen et al. 2017, arXiv 1611.08323"
-SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {
+NETWORKS: Final[Mapping[str, NetworkEntry]] = {
     "sru-unet": _family("sru", (17_271_874, 17_278_210), _UNITS, residual=False),
     "bru-unet": _family("bru", (20_274_178, 20_280_514), _UNITS, residual=False),
     "sbconv-unet": _family("sbconv", (20_283_010, 20_289_346), _UNITS, residual=False),
@@ -182,3 +182,19 @@ SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {
         "slopeward_lab.segmenters.siamese_unet:SiameseUnet", True, 16, 112, _SIAMESE, (20_395_906, 20_398_786)
     ),
 }
+"""The networks of this package."""
+
+FAMILIES: Final[Mapping[str, NetworkEntry]] = {
+    "smp:": NetworkEntry(
+        "slopeward_lab.segmenters.smp:SmpNetwork",
+        False,
+        32,
+        128,
+        "networks of segmentation-models-pytorch, Iakubovskii 2019",
+        least_px=64,
+        is_family=True,
+    ),
+}
+"""Families of networks from other libraries. A name is that of the family and that of a member: `smp:Unet/resnet18`."""
+
+SEGMENTERS: Final[Mapping[str, NetworkEntry]] = {**NETWORKS, **FAMILIES}

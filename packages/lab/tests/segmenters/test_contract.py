@@ -8,7 +8,7 @@ from detection.imagery.errors import ModelError
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.registry import build, list_segmenters
 from slopeward_lab.segmenters import segnet
-from slopeward_lab.segmenters.registry import SEGMENTERS
+from slopeward_lab.segmenters.registry import NETWORKS
 from tests.contract.test_segmenters import (  # noqa: F401 - tests, fixtures and a hook of pytest
     blobs,
     deterministic,
@@ -28,7 +28,7 @@ from tests.contract.test_segmenters import (  # noqa: F401 - tests, fixtures and
     test_the_number_of_parameters_is_frozen,
 )
 
-MODELS = sorted(SEGMENTERS)
+MODELS = sorted(NETWORKS)
 # networks without normalisation need small steps, those with four channels at this width and those with attention
 # large ones
 RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2, "transformer-unet": 3e-2, "unet-vit": 3e-2}
@@ -63,7 +63,7 @@ def average_pooling(monkeypatch):
 
 
 def test_the_networks_are_registered():
-    assert SEGMENTERS.items() <= list_segmenters().items()
+    assert NETWORKS.items() <= list_segmenters().items()
 
 
 DEEP = {"peak": 1024, "up": "transpose"}
@@ -73,7 +73,7 @@ DEEP = {"peak": 1024, "up": "transpose"}
     ("name", "classes", "options", "expected"),
     [
         ("sru-unet", 2, DEEP, 31_049_474),
-        ("sru-unet", 2, {"gate": "soft"}, SEGMENTERS["sru-unet"].parameters[0]),
+        ("sru-unet", 2, {"gate": "soft"}, NETWORKS["sru-unet"].parameters[0]),
         ("bru-resunet", 2, DEEP, 38_767_554),
         ("sbconv-resunet", 2, DEEP, 38_779_330),
         ("sbconv-unet", 2, {"width": 0.25}, 1_272_178),
@@ -110,7 +110,7 @@ def test_a_siamese_network_sees_each_date_by_one_encoder(name, joined, monkeypat
 
 
 def test_the_registry_warns_of_images_too_small_for_wide_rates():
-    large = {name for name, entry in SEGMENTERS.items() if entry.least_px >= 304}
+    large = {name for name, entry in NETWORKS.items() if entry.least_px >= 304}
     assert large == {"scdnn", "deeplabv3plus-resnet50", "deeplabv3plus-mobilenetv2"}
 
 
