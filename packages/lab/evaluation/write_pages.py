@@ -409,6 +409,23 @@ def list_pairs(figures: Any) -> Iterator[Table]:
     )
 
 
+def list_boxes(figures: Any) -> Iterator[Table]:
+    """Yield how well boxes and outlines of single landslides agree with those of the masks."""
+    for kind in ("boxes", "outlines"):
+        yield make_table(
+            kind,
+            "weights",
+            figures.items(),
+            "patches=patches",
+            "landslides=landslides",
+            "found=instances",
+            f"precision={kind}/precision:3",
+            f"recall={kind}/recall:3",
+            f"average precision={kind}/average_precision:3",
+            f"its 95 %={kind}/interval:3",
+        )
+
+
 def list_cracks(figures: Any) -> Iterator[Table]:
     """Yield the length of cracks that a network and filters found, correctly and falsely."""
     for name in ("bijie", "coseismic"):
@@ -813,6 +830,13 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "drawn pairs. The networks are not offered. On the one measured pair, by eye, they still mark slopes "
                 "where snow melted and miss parts of large scars.",
                 list_pairs,
+            ),
+            Section(
+                "Boxes of single landslides",
+                ("boxes",),
+                "Connected components of the maps of shipped weights beside those of the masks, of 9 pixels and more, "
+                "on patches that no training read. A match has an intersection over union of at least 0.5.",
+                list_boxes,
             ),
             Section(
                 "Cracks",

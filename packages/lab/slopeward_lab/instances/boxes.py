@@ -176,28 +176,29 @@ def score_instances(scene: SceneInstances, reference: Path) -> tuple[ReferenceSc
         "instances": len(scores),
         "references": len(shown),
         "left_out": len(outlines) - len(shown),
-        "boxes": match_instances(scores, boxes_iou),
-        "outlines": match_instances(scores, outlines_iou),
+        "boxes": summarise_matches(match_instances(scores, boxes_iou), len(shown)),
+        "outlines": summarise_matches(match_instances(scores, outlines_iou), len(shown)),
     }
     return score, (*vectors.notes, *(f"{reference.name}: {note}" for note in notes))
 
 
-def match_instances(scores: Sequence[float], iou: NDArray[np.float64], least_iou: float = LEAST_IOU) -> MatchScore:
-    """Match instances with landslides, and compute precision, recall and average precision.
+def match_instances(
+    scores: Sequence[float], iou: NDArray[np.float64], least_iou: float = LEAST_IOU
+) -> list[tuple[float, bool]]:
+    """Return the score of each instance, and whether it matches a landslide, in the order of falling scores.
 
-    Instances are matched in the order of falling scores, each with the landslide of the greatest intersection over
-    union that is not matched yet (Everingham et al. 2010, section 4.2).
+    Each instance in this order is matched with the landslide of the greatest intersection over union that is not
+    matched yet (Everingham et al. 2010, section 4.2).
 
     Args:
         scores: score of each instance.
         iou: intersection over union, instances x landslides.
         least_iou: smallest intersection over union of a match.
 
-    >>> match_instances([0.9, 0.8], np.array([[0.7], [0.6]]))
-    {'matched': 1, 'precision': 0.5, 'recall': 1.0, 'average_precision': 1.0}
+    >>> match_instances([0.8, 0.9], np.array([[0.6], [0.7]]))
+    [(0.9, True), (0.8, False)]
     """
-    instances, landslides = iou.shape
-    is_free = np.ones(landslides, bool)
+    is_free = np.ones(iou.shape[1], bool)
     ranked: list[tuple[float, bool]] = []
     for number in np.argsort(-np.asarray(scores, float), kind="stable"):
         candidates = np.where(is_free, iou[number], 0.0)
@@ -205,12 +206,22 @@ def match_instances(scores: Sequence[float], iou: NDArray[np.float64], least_iou
         if is_match:
             is_free[candidates.argmax()] = False
         ranked.append((scores[number], is_match))
+    return ranked
+
+
+def summarise_matches(ranked: Sequence[tuple[float, bool]], landslides: int) -> MatchScore:
+    """Return precision, recall and average precision.
+
+    Args:
+        ranked: result of `match_instances`, of one scene or of several.
+        landslides: number of landslides of the reference.
+    """
     matched = sum(is_match for _, is_match in ranked)
     return {
         "matched": matched,
-        "precision": matched / instances if instances else None,
+        "precision": matched / len(ranked) if ranked else None,
         "recall": matched / landslides if landslides else None,
-        "average_precision": average_precision(ranked, landslides),
+        "average_precision": average_precision(list(ranked), landslides),
     }
 
 

@@ -9,7 +9,7 @@ from shapely.geometry import mapping, shape
 
 from detection.imagery.data.generate import write_scene
 from monitor.cli.main import run_command
-from slopeward_lab.instances.boxes import compute_iou, match_instances, read_instances
+from slopeward_lab.instances.boxes import compute_iou, match_instances, read_instances, summarise_matches
 
 PLACE = (141.951, 42.7305)
 
@@ -82,8 +82,9 @@ def test_text_states_precision_and_recall(found, capsys):
 
 
 def test_each_landslide_is_matched_once_by_the_highest_score():
-    match = match_instances([0.6, 0.9, 0.8], np.array([[0.9, 0.0], [0.7, 0.0], [0.0, 0.4]]))
-    assert match == {
+    ranked = match_instances([0.6, 0.9, 0.8], np.array([[0.9, 0.0], [0.7, 0.0], [0.0, 0.4]]))
+    assert ranked == [(0.9, True), (0.8, False), (0.6, False)]
+    assert summarise_matches(ranked, 2) == {
         "matched": 1,
         "precision": pytest.approx(1 / 3),
         "recall": 0.5,
@@ -92,13 +93,13 @@ def test_each_landslide_is_matched_once_by_the_highest_score():
 
 
 def test_scores_without_instances_or_landslides_are_undefined():
-    assert match_instances([], np.zeros((0, 2))) == {
+    assert summarise_matches(match_instances([], np.zeros((0, 2))), 2) == {
         "matched": 0,
         "precision": None,
         "recall": 0.0,
         "average_precision": 0.0,
     }
-    assert match_instances([0.5], np.zeros((1, 0))) == {
+    assert summarise_matches(match_instances([0.5], np.zeros((1, 0))), 0) == {
         "matched": 0,
         "precision": 0.0,
         "recall": None,
