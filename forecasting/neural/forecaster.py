@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -157,14 +157,26 @@ class NeuralForecaster:
 class CorrectedMotion:
     """Inputs of a network about the motion, and the simple forecast that it corrects, at some issue times."""
 
-    inputs: NDArray[np.float32]  # windows, and the trend relative to `level_drift` if there is one; (N, S, W, F)
+    # windows, features that the network derives from them, and the trend relative to `level_drift` if there is one;
+    # shape (N, S, W, F)
+    inputs: NDArray[np.float32]
     scale_mm: Floats  # scale of each window, shape (N, S)
     base: Floats  # the simple forecast, mm, shape (N, S, H)
     unit_mm: Floats  # unit of the correction, shape (N, S, H)
 
 
 def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> CorrectedMotion:
-    """Return the windows of motion that a network reads, with the simple forecast that it corrects.
+    """Return the windows of motion that a network reads, with the simple forecast that it corrects."""
+    motion = measure_motion(recipe, values, origins, noise_mm)
+    derived = load(recipe.model).derive_features(motion.inputs[..., : len(FEATURES)])
+    if not derived.shape[-1]:
+        return motion
+    parts = [motion.inputs[..., : len(FEATURES)], derived, motion.inputs[..., len(FEATURES) :]]
+    return replace(motion, inputs=np.concatenate(parts, axis=-1))
+
+
+def measure_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> CorrectedMotion:
+    """Return what `cut_motion` returns, without the features that a network derives from its windows.
 
     If the simple forecast contains a trend, the network also reads its difference from level and slope, in units of the
     scale of the window, because a trend uses more rows than a window has. The unit of the correction is the scale of
@@ -217,9 +229,10 @@ def build_network(recipe: Recipe) -> Network:
     graph: Tensor | None = None if recipe.supports is None else torch.tensor(recipe.supports, dtype=torch.float32)
     sources = recipe.sources or SourceScale()
     network_class = load(recipe.model)
+    motion_features = len(FEATURES) + network_class.derived_features
     added = len(sources.names) + len(sources.facts)
     shape = Shape(
-        features=len(FEATURES) + 2 * added + (0 if recipe.doubts is None else len(recipe.steps)),
+        features=motion_features + 2 * added + (0 if recipe.doubts is None else len(recipe.steps)),
         window=recipe.window,
         horizons=len(recipe.steps),
         hidden=recipe.hidden,
@@ -227,6 +240,7 @@ def build_network(recipe: Recipe) -> Network:
         supports=graph,
         kinds=sources.kinds,
         turns=tuple(2.0 * math.pi * step * recipe.step_s / YEAR_S for step in recipe.steps),
+        steps=recipe.steps,
     )
     network: Network = network_class(shape)
     return network

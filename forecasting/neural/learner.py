@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
+from forecasting.data.windows import last_value
 from forecasting.errors import ForecastingError, NotEnoughDataError
 from forecasting.neural.adamw import AdamW
 from forecasting.neural.device import pick_device, run_network
@@ -27,30 +28,42 @@ class Examples:
     Attributes:
         inputs: Inputs of the network, each of shape (N, ...): windows of motion, and drivers if it reads them.
         wanted: Targets: observed minus simple forecast in the unit of the correction, shape (N, S, H), NaN if unknown.
+        motion: Simple forecast minus newest value in units of the scale of the window, shape (N, S, H), NaN if unknown.
+        unit: Unit of the correction in units of the scale of the window, shape (N, S, H).
     """
 
     inputs: tuple[Tensor, ...]
     wanted: Tensor
+    motion: Tensor
+    unit: Tensor
 
     @property
     def nbytes(self) -> int:
         """Size of all tensors in bytes."""
-        return sum(tensor.nbytes for tensor in (*self.inputs, self.wanted))
+        return sum(tensor.nbytes for tensor in (*self.inputs, self.wanted, self.motion, self.unit))
 
     def take(self, rows: Ints) -> Self:
         """Return the examples with these numbers."""
         selection = torch.from_numpy(rows)
         inputs = tuple(tensor[selection] for tensor in self.inputs)
-        return type(self)(inputs, self.wanted[selection])
+        return type(self)(inputs, self.wanted[selection], self.motion[selection], self.unit[selection])
 
 
 def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, block: Block, origins: Ints) -> Examples:
     """Return the examples at issue times of a block. Targets outside the block are NaN."""
     motion = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
     observed = np.stack([block.targets(values, origins, step) for step in recipe.steps], axis=2)
-    wanted = torch.from_numpy(((observed - motion.base) / motion.unit_mm).astype(np.float32))
+    wanted = (observed - motion.base) / motion.unit_mm
+    newest, _ = last_value(values, origins)
+    ahead = (motion.base - newest[..., None]) / motion.scale_mm[..., None]
+    unit = motion.unit_mm / motion.scale_mm[..., None]
     driver_inputs = cut_drivers(recipe, drivers, origins, range(values.shape[1]), motion.scale_mm)
-    return Examples((torch.from_numpy(motion.inputs), *driver_inputs), wanted)
+    return Examples(
+        (torch.from_numpy(motion.inputs), *driver_inputs),
+        torch.from_numpy(wanted.astype(np.float32)),
+        torch.from_numpy(ahead.astype(np.float32)),
+        torch.from_numpy(unit.astype(np.float32)),
+    )
 
 
 # Called after each epoch with the epoch, the number of epochs and the validation loss.
@@ -157,6 +170,8 @@ class Learner:
         """
         settings = self.settings
         network = self.network
+        if network.is_fitted_directly:
+            return self._fit_directly()
         network.to(pick_device())
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         optimiser = AdamW(parameters, settings.learning_rate, settings.weight_decay)
@@ -181,6 +196,21 @@ class Learner:
         if is_late:
             return losses, "time limit"
         return losses, "patience" if epochs_without_gain >= settings.patience else "epochs"
+
+    def _fit_directly(self) -> tuple[list[float], str]:
+        """Fit a network that does not learn by gradient descent; results are those of `run`."""
+        losses = [self.validate()]
+        fit = [self._pick_examples(member, member.parts.fit) for member in (self.member, *self.replayed)]
+        early_stop = self._pick_examples(self.member, self.member.parts.early_stop)
+        self.network.fit_examples(fit, early_stop, seed=self.settings.seed)
+        losses.append(self.validate())
+        return losses, "fitted"
+
+    def _pick_examples(self, member: Member, block: Block) -> Examples:
+        """Return evenly spaced examples of a block, of at most `MOST_WINDOWS` windows."""
+        origins = member.origins(block)
+        most = _count_issues_at_once(origins.size, member)
+        return make_examples(member.recipe, member.values, member.drivers, block, origins[:: -(-origins.size // most)])
 
     def _run_epoch(
         self, optimiser: AdamW, parameters: list[nn.Parameter], random: np.random.Generator, begun: float
@@ -233,7 +263,7 @@ class Learner:
         error = torch.where(is_known, examples.wanted, torch.zeros(()))[..., None] - quantiles
         pinball = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
         loss: Tensor = (pinball * is_known).sum() / is_known.sum().clamp(min=1)
-        penalty = self.network.penalty() if self.network.training else None
+        penalty = self.network.penalty(examples, quantiles) if self.network.training else None
         return loss if penalty is None else loss + penalty.cpu()
 
     def _examples(self, member: Member, block: Block, origins: Ints) -> Examples:

@@ -1,12 +1,21 @@
 """Base classes of networks: their sizes, inputs and outputs, and the layer of the quantiles."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from forecasting.data.driver_rows import DriverRows
 from forecasting.data.features import FEATURES
+from forecasting.data.series import Floats
+
+if TYPE_CHECKING:
+    from forecasting.neural.learner import Examples
 
 _OBSERVED = FEATURES.index("observed")
 _SEASON_INPUTS = 3  # sine, cosine and mask
@@ -16,7 +25,8 @@ _SEASON_INPUTS = 3  # sine, cosine and mask
 class Shape:
     """Sizes of a network."""
 
-    features: int  # inputs of a row, F: the motion, then value and mask of each driver and of each station property
+    # inputs of a row, F: the motion, features derived from it, then value and mask of each driver and station property
+    features: int
     window: int  # rows of a window, W
     horizons: int  # horizons of the output, H
     hidden: int  # width of the state
@@ -24,6 +34,7 @@ class Shape:
     supports: Tensor | None = None  # graphs between the stations, shape (G, S, S); None for a network without graphs
     kinds: tuple[str, ...] = ()  # kind of each driver channel, C of them
     turns: tuple[float, ...] = ()  # angle of the year until each horizon, radians
+    steps: tuple[int, ...] = ()  # rows until each horizon
 
     @property
     def turns_season(self) -> bool:
@@ -47,6 +58,8 @@ class Network(nn.Module):
 
     needs_graph = False  # whether the stations are read together; they are then those of the training, in its order
     directed = False  # whether edges of the graphs lead from an earlier to a later station
+    derived_features = 0  # inputs of each row that `derive_features` computes
+    is_fitted_directly = False  # whether `fit_examples` determines the weights, instead of gradient descent
 
     head: nn.Module
 
@@ -135,9 +148,52 @@ class Network(nn.Module):
         quantiles: Tensor = self.head(state)
         return quantiles
 
-    def penalty(self) -> Tensor | None:
-        """Return a term that the last forward pass adds to the loss; None for most networks."""
+    def penalty(self, examples: "Examples", quantiles: Tensor) -> Tensor | None:
+        """Return a term that is added to the loss in training; None for most networks.
+
+        Args:
+            examples: Examples of the last forward pass.
+            quantiles: Output of the last forward pass, shape (N, S, H, 5).
+        """
+        del examples, quantiles
         return None
+
+    @classmethod
+    def derive_features(cls, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return further inputs of each row, computed from the window of motion alone; most networks have none.
+
+        The inputs are computed once for all epochs of a training, so that they may take longer than a forward pass.
+        They are the inputs of a row after those of `forecasting.data.features.FEATURES`.
+
+        Args:
+            windows: Windows with the features `FEATURES`, shape (N, S, W, 4). No row after an origin is included.
+
+        Returns:
+            Shape (N, S, W, `derived_features`).
+        """
+        return windows[..., :0]
+
+    @classmethod
+    def choose_drivers(cls, values: Floats, drivers: DriverRows, *, lag: int) -> DriverRows:
+        """Return the driver channels that the network reads; all of them for most networks.
+
+        Args:
+            values: Displacement on the rows of the fit block, mm, shape (T, S). Later rows must not be used.
+            drivers: Drivers on these rows or more.
+            lag: Rows over which the scale of a window takes its changes.
+        """
+        del values, lag
+        return drivers
+
+    def fit_examples(self, fit: "Sequence[Examples]", early_stop: "Examples", *, seed: int) -> None:
+        """Determine the weights of a network with `is_fitted_directly`.
+
+        Args:
+            fit: Examples of the fit block, one item for each record.
+            early_stop: Examples of the early-stop block.
+            seed: Seed of the training.
+        """
+        raise NotImplementedError
 
 
 class StationNetwork(Network):

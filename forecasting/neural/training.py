@@ -13,7 +13,7 @@ from forecasting.data.features import noise_floor, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError
-from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network, cut_motion
+from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network, measure_motion
 from forecasting.neural.learner import Learner, Member, Progress, Settings
 from forecasting.neural.source_scale import fit_scale, measure
 from forecasting.registry import load
@@ -127,7 +127,7 @@ class Training:
     epochs: int  # number of epochs
     losses: tuple[float, ...]  # early-stop loss before the training and after each epoch
     seconds: float  # elapsed time
-    stopped: str  # why the training ended: `epochs`, `patience` or `time limit`
+    stopped: str  # why the training ended: `epochs`, `patience`, `time limit` or `fitted`
 
 
 @contextmanager
@@ -168,6 +168,8 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     drivers = panel.drivers
     if drivers is not None and settings.covariates is not None:
         drivers = drivers.named(settings.covariates)
+    if drivers is not None:
+        drivers = network_class.choose_drivers(fit, drivers, lag=lag)
     sources = fit_scale(drivers, parts.fit.end)
     reads_drivers = bool(sources.names or sources.static)
     if reads_drivers:
@@ -260,7 +262,7 @@ def _measure_spread(recipe: Recipe, values: Floats, block: Block, origins: Ints)
 
     With it, all horizons have the same weight in the loss.
     """
-    motion = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
+    motion = measure_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
     spread = []
     for i, step in enumerate(recipe.steps):
         ratios = np.abs(block.targets(values, origins, step) - motion.base[:, :, i]) / motion.unit_mm[:, :, i]

@@ -59,7 +59,7 @@ def count_weights(name):
         return json.loads(card.read_text(encoding="utf-8"))["parameters"]
     kind = load(name)
     graph = (1.0 - torch.eye(STATIONS)).expand(2, -1, -1) / STATIONS
-    network = kind(Shape(len(FEATURES), 60, 3, 32, 0.1, graph if kind.needs_graph else None))
+    network = kind(Shape(len(FEATURES) + kind.derived_features, 60, 3, 32, 0.1, graph if kind.needs_graph else None))
     return sum(parameter.numel() for parameter in network.parameters())
 
 

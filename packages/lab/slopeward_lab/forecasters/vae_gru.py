@@ -1,11 +1,15 @@
 """GRU whose fan is drawn from a random bottleneck (Cai et al. 2024, doi:10.3389/feart.2024.1394129)."""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from forecasting.neural.network import QUANTILES, Shape, StationNetwork
+
+if TYPE_CHECKING:
+    from forecasting.neural.learner import Examples
 
 WEIGHT = 1e-3
 PAIRS = 50
@@ -34,8 +38,9 @@ class VaeGru(StationNetwork):
         last: Tensor = state[-1]
         return last
 
-    def penalty(self) -> Tensor | None:
+    def penalty(self, examples: "Examples", quantiles: Tensor) -> Tensor | None:
         """The weighted divergence of the last pass."""
+        del examples, quantiles
         return None if self.head.divergence is None else WEIGHT * self.head.divergence
 
 
