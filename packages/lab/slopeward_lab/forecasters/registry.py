@@ -18,6 +18,10 @@ NETWORKS: Final[Mapping[str, NetworkEntry]] = {
     "conv-lstm": NetworkEntry("slopeward_lab.forecasters.conv_lstm:ConvLstm", reads_stations_together=True),
     "cnn-lstm-attention": NetworkEntry("slopeward_lab.forecasters.recurrent:CnnLstmAttention"),
     "transformer": NetworkEntry("slopeward_lab.forecasters.transformer:Transformer"),
+    "linear-regression": NetworkEntry("slopeward_lab.forecasters.regressors:LinearRegression"),
+    "random-forest": NetworkEntry("slopeward_lab.forecasters.regressors:RandomForest"),
+    "svr": NetworkEntry("slopeward_lab.forecasters.regressors:SupportVectorRegression"),
+    "ann": NetworkEntry("slopeward_lab.forecasters.regressors:NeuralRegression"),
     "vae-gru": NetworkEntry("slopeward_lab.forecasters.vae_gru:VaeGru"),
     "graph-lstm": NetworkEntry("slopeward_lab.forecasters.graph_lstm:GraphLstm", reads_stations_together=True),
     "graph-attention-gru": NetworkEntry(
