@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from forecasting.data.series import Floats
-from slopeward_lab.decompositions.emd import first_modes, has_mode, peel
+from slopeward_lab.decompositions.emd import first_modes, have_modes, peel
 
 COPIES = 20
 NOISE = 0.2
@@ -29,19 +29,34 @@ def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
     Noise is drawn for as many rows as are known and scaled by their spread: nothing of it depends on later rows.
     """
     del period
-    size = float(values.std())
-    if size == 0.0:
-        return ("trend",), values[None].copy()
-    grains = draw_grains(values.size)
-    left, modes = values / size, []
-    for k in range(max(1, int(np.log2(values.size)) - 1)):
-        strength = NOISE if k == 0 else NOISE * float(left.std())
-        grain = grains[k] if k < len(grains) else np.zeros((COPIES, values.size))
-        drawn, _ = first_modes(left + strength * grain)
-        mean = drawn.mean(axis=0)
-        if not has_mode(left) or not np.any(mean):
+    parts = split_together(values[None])[0]
+    return ("trend", *(f"mode {i}" for i in range(len(parts) - 1, 0, -1))), parts
+
+
+def split_together(series: Floats) -> Floats:
+    """Return the residual and the modes from slow to fast of several series of one length, (C, n) -> (C, K, n).
+
+    K is the largest number of modes. A series with fewer has zeros between its residual and its slowest mode.
+    """
+    deviation = series.std(axis=1, keepdims=True)
+    size = np.where(deviation > 0.0, deviation, 1.0)
+    grains = draw_grains(series.shape[1])
+    remaining = series / size
+    modes: list[Floats] = []
+    active = np.flatnonzero(deviation[:, 0] > 0.0)
+    for k in range(max(1, int(np.log2(series.shape[1])) - 1)):
+        active = active[have_modes(remaining[active])]
+        if not active.size:
             break
-        modes.append(mean)
-        left = left - mean
-    names = ("trend", *(f"mode {i}" for i in range(len(modes), 0, -1)))
-    return names, size * np.stack([left, *modes[::-1]])
+        strength = NOISE if k == 0 else NOISE * remaining[active].std(axis=1)[:, None, None]
+        grain = grains[k] if k < len(grains) else np.zeros((COPIES, series.shape[1]))
+        copies = remaining[active, None] + strength * grain
+        drawn, _ = first_modes(copies.reshape(-1, series.shape[1]))
+        mean = drawn.reshape(copies.shape).mean(axis=1)
+        has_mode = mean.any(axis=1)
+        active = active[has_mode]
+        mode = np.zeros_like(remaining)
+        mode[active] = mean[has_mode]
+        modes.append(mode)
+        remaining = remaining - mode
+    return size[:, None] * np.stack([remaining, *modes[::-1]], axis=1)

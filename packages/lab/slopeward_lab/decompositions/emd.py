@@ -37,15 +37,32 @@ def peel(values: Floats) -> Floats:
     return np.stack(found) if found else np.empty((0, values.size))
 
 
+def split_together(series: Floats) -> Floats:
+    """Return the residual and the modes from slow to fast of several series of one length, (C, n) -> (C, K, n).
+
+    K is the largest number of modes. A series with fewer has zeros between its residual and its slowest mode. The
+    modes of each series are the same to the bit as those of `peel`.
+    """
+    remaining = series.astype(np.float64)
+    modes: list[Floats] = []
+    for _ in range(max(1, int(np.log2(max(series.shape[1], 2))) - 1)):
+        mode, has_modes = first_modes(remaining)
+        if not has_modes.any():
+            break
+        modes.append(mode)
+        remaining = remaining - mode
+    return np.stack([remaining, *modes[::-1]], axis=1)
+
+
 def first_mode(values: Floats) -> Floats | None:
     """The fastest wave of a series, or None where it has fewer than two extremes of a kind."""
     modes, found = first_modes(values[None])
     return modes[0] if found[0] else None
 
 
-def has_mode(values: Floats) -> bool:
-    """Whether a series has two extremes of each kind."""
-    return bool(_middles(values[None])[1][0])
+def have_modes(series: Floats) -> NDArray[np.bool_]:
+    """Return whether each series has two extremes of each kind, (C, n) -> (C,)."""
+    return _middles(series)[1]
 
 
 def first_modes(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:

@@ -22,6 +22,12 @@ NETWORKS: Final[Mapping[str, NetworkEntry]] = {
     "random-forest": NetworkEntry("slopeward_lab.forecasters.regressors:RandomForest"),
     "svr": NetworkEntry("slopeward_lab.forecasters.regressors:SupportVectorRegression"),
     "ann": NetworkEntry("slopeward_lab.forecasters.regressors:NeuralRegression"),
+    "emd-gru": NetworkEntry("slopeward_lab.forecasters.decomposed:EmdGru"),
+    "emd-lstm": NetworkEntry("slopeward_lab.forecasters.decomposed:EmdLstm"),
+    "ceemdan-gru": NetworkEntry("slopeward_lab.forecasters.decomposed:CeemdanGru"),
+    "ceemdan-lstm": NetworkEntry("slopeward_lab.forecasters.decomposed:CeemdanLstm"),
+    "vmd-gru": NetworkEntry("slopeward_lab.forecasters.decomposed:VmdGru"),
+    "vmd-lstm": NetworkEntry("slopeward_lab.forecasters.decomposed:VmdLstm"),
     "vae-gru": NetworkEntry("slopeward_lab.forecasters.vae_gru:VaeGru"),
     "graph-lstm": NetworkEntry("slopeward_lab.forecasters.graph_lstm:GraphLstm", reads_stations_together=True),
     "graph-attention-gru": NetworkEntry(
