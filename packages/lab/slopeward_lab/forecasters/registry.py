@@ -37,4 +37,5 @@ NETWORKS: Final[Mapping[str, NetworkEntry]] = {
         "slopeward_lab.forecasters.graph_transformer:GraphTransformer", reads_stations_together=True
     ),
     "diffusion-gru": NetworkEntry("slopeward_lab.forecasters.diffusion_gru:DiffusionGru", reads_stations_together=True),
+    "landgnn": NetworkEntry("slopeward_lab.forecasters.landgnn:LandGnn", reads_stations_together=True),
 }
