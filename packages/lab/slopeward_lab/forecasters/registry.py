@@ -38,4 +38,5 @@ NETWORKS: Final[Mapping[str, NetworkEntry]] = {
     ),
     "diffusion-gru": NetworkEntry("slopeward_lab.forecasters.diffusion_gru:DiffusionGru", reads_stations_together=True),
     "landgnn": NetworkEntry("slopeward_lab.forecasters.landgnn:LandGnn", reads_stations_together=True),
+    "mic-cnn-lstm": NetworkEntry("slopeward_lab.forecasters.mic_cnn_lstm:MicCnnLstm", reads_stations_together=True),
 }
