@@ -28,6 +28,7 @@ NETWORKS: Final[Mapping[str, NetworkEntry]] = {
     "ceemdan-lstm": NetworkEntry("slopeward_lab.forecasters.decomposed:CeemdanLstm"),
     "vmd-gru": NetworkEntry("slopeward_lab.forecasters.decomposed:VmdGru"),
     "vmd-lstm": NetworkEntry("slopeward_lab.forecasters.decomposed:VmdLstm"),
+    "cross-attention": NetworkEntry("slopeward_lab.forecasters.cross_attention:CrossAttention"),
     "vae-gru": NetworkEntry("slopeward_lab.forecasters.vae_gru:VaeGru"),
     "graph-lstm": NetworkEntry("slopeward_lab.forecasters.graph_lstm:GraphLstm", reads_stations_together=True),
     "graph-attention-gru": NetworkEntry(
@@ -39,4 +40,5 @@ NETWORKS: Final[Mapping[str, NetworkEntry]] = {
     "diffusion-gru": NetworkEntry("slopeward_lab.forecasters.diffusion_gru:DiffusionGru", reads_stations_together=True),
     "landgnn": NetworkEntry("slopeward_lab.forecasters.landgnn:LandGnn", reads_stations_together=True),
     "mic-cnn-lstm": NetworkEntry("slopeward_lab.forecasters.mic_cnn_lstm:MicCnnLstm", reads_stations_together=True),
+    "multi-source": NetworkEntry("slopeward_lab.forecasters.multi_source:MultiSource", reads_stations_together=True),
 }
