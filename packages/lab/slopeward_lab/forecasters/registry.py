@@ -29,6 +29,8 @@ NETWORKS: Final[Mapping[str, NetworkEntry]] = {
     "vmd-gru": NetworkEntry("slopeward_lab.forecasters.decomposed:VmdGru"),
     "vmd-lstm": NetworkEntry("slopeward_lab.forecasters.decomposed:VmdLstm"),
     "cross-attention": NetworkEntry("slopeward_lab.forecasters.cross_attention:CrossAttention"),
+    "physics-gru": NetworkEntry("slopeward_lab.forecasters.physics_gru:PhysicsGru"),
+    "stage-gru": NetworkEntry("slopeward_lab.forecasters.stage_gru:StageGru"),
     "vae-gru": NetworkEntry("slopeward_lab.forecasters.vae_gru:VaeGru"),
     "graph-lstm": NetworkEntry("slopeward_lab.forecasters.graph_lstm:GraphLstm", reads_stations_together=True),
     "graph-attention-gru": NetworkEntry(
