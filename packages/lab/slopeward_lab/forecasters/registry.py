@@ -31,6 +31,7 @@ NETWORKS: Final[Mapping[str, NetworkEntry]] = {
     "cross-attention": NetworkEntry("slopeward_lab.forecasters.cross_attention:CrossAttention"),
     "physics-gru": NetworkEntry("slopeward_lab.forecasters.physics_gru:PhysicsGru"),
     "stage-gru": NetworkEntry("slopeward_lab.forecasters.stage_gru:StageGru"),
+    "temporal-fusion": NetworkEntry("slopeward_lab.forecasters.temporal_fusion:TemporalFusion"),
     "vae-gru": NetworkEntry("slopeward_lab.forecasters.vae_gru:VaeGru"),
     "graph-lstm": NetworkEntry("slopeward_lab.forecasters.graph_lstm:GraphLstm", reads_stations_together=True),
     "graph-attention-gru": NetworkEntry(
