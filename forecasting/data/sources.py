@@ -28,8 +28,9 @@ from forecasting.data.series import (
     read_table,
     split_by_interval,
 )
-from forecasting.errors import RecipeError
+from forecasting.errors import ForecastingError, RecipeError
 from forecasting.hydrology.undeclared_rain import count_undeclared
+from forecasting.training_settings import check_setting
 
 BENCHMARKS = ("S", "SK", "G", "K")
 FORMATS = ("long", "wide", "solution", "points")
@@ -66,7 +67,7 @@ DATA_KEYS = {
     "points": {"file", "format", "every", "rows", "step_s"},
 }
 # Keys of the table `[backtest]`.
-RUN_KEYS = {"horizons", "models", "folds", "last", "seed", "window", "covariates"}
+RUN_KEYS = {"horizons", "models", "folds", "last", "seed", "window", "covariates", "settings"}
 
 # Types of a value, and the words for them in messages.
 _TEXT: tuple[tuple[type, ...], str] = ((str,), "text")
@@ -91,6 +92,7 @@ TYPES = {
     "horizons": ((list,), "a list of durations"),
     "models": _LIST,
     "covariates": ((list,), "a list of drivers"),
+    "settings": ((dict,), "a table such as {hidden = 64, learning_rate = 0.001}"),
 }
 
 
@@ -120,6 +122,11 @@ def read_recipe(path: Path) -> RecordRecipe:
             types, words = TYPES.get(key, _TEXT)
             if not isinstance(value, types) or isinstance(value, bool):
                 raise RecipeError(f"{path}: {name}.{key}: expected {words}")
+    for name, value in run.get("settings", {}).items():
+        try:
+            check_setting(name, value)
+        except ForecastingError as error:
+            raise RecipeError(f"{path}: backtest.settings: {error}") from error
     return RecordRecipe(data, run, str(path))
 
 

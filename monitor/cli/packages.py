@@ -8,6 +8,7 @@ MODULES_BY_COMMAND: Final = {
     "forecast attribute": "slopeward_lab",
     "forecast points": "slopeward_earth",
     "scenes boxes": "slopeward_lab",
+    "forecast search": "slopeward_lab",
     "scenes clouds": "slopeward_earth",
     "scenes dod": "slopeward_earth",
     "scenes explain": "slopeward_lab",

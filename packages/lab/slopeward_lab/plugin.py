@@ -40,7 +40,7 @@ def _load_lab() -> Any:
 
 
 def _load_forecast_commands() -> Any:
-    from slopeward_lab.explanations.forecasts_cli import app
+    from slopeward_lab.forecasts_cli import app
 
     return app
 

@@ -108,6 +108,7 @@ def backtest(given: TrialArguments) -> None:
         spans = requested if len(records) == 1 else fit_horizons(panel, requested)
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
+        settings |= recipe.run.get("settings", {})
         trials = run_trials(
             panel,
             names,

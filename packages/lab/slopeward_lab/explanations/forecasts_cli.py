@@ -12,7 +12,6 @@ from forecasting.data.kinds import format_span
 from monitor.api.cli import (
     EXIT_NOTHING,
     LARGEST_SEED,
-    Commands,
     SiteArgument,
     open_site,
     print_note,
@@ -32,10 +31,7 @@ if TYPE_CHECKING:
 EXAMPLE: Final = "Example: slopeward forecast attribute north-bench --station G1 --method shap --horizon 1d"
 MOST_LINES: Final = 6  # parts that are printed for each horizon
 
-app = Commands()
 
-
-@app.command(epilog=EXAMPLE)
 def attribute(
     site: SiteArgument,
     station: Annotated[str, typer.Option(help="Station, or a series of it: STATION.quantity.")],

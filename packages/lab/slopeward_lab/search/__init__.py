@@ -1,0 +1,1 @@
+"""Search of the training settings of forecasting networks."""
