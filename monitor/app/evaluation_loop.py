@@ -20,6 +20,7 @@ from monitor.storage.engine import Database
 log = logging.getLogger(__name__)
 
 SHORTEST_PAUSE_S: Final = 0.25
+# Pause before the evaluation of a site is repeated that could not be stored.
 BUSY_PAUSE_S: Final = 1.0
 SLEEP_AT_MOST_S: Final = 1.0
 SLEEP_AT_LEAST_S: Final = 0.01
@@ -155,8 +156,10 @@ class EvaluationLoop:
     def _run(self) -> None:
         # The first call only marks where the search starts. The first evaluations include all earlier changes.
         self._mark_changed_sites()
+        # Readings that were stored before the start may not have been evaluated.
+        started_s = time.monotonic()
         for site_id in list(self._sites):
-            self._evaluate_task(EvaluationTask(site_id, Trigger.START, has_voting_data=True))
+            self._evaluate_task(EvaluationTask(site_id, Trigger.START, has_voting_data=True, data_since_s=started_s))
         while not self._is_stopping:
             self._mark_changed_sites()
             if task := self._wait_for_task():
@@ -194,11 +197,14 @@ class EvaluationLoop:
         self._current = None
         self._note_duration(current, ended_s)
         with self._condition:
-            self._queue.finish(task, started_s=current.started_s, ended_s=ended_s, pause_s=pause_s)
+            if pause_s is None:
+                self._queue.put_back(task, due_s=ended_s + BUSY_PAUSE_S)
+            else:
+                self._queue.finish(task, started_s=current.started_s, ended_s=ended_s, pause_s=pause_s)
         self._progress_at = self._clock()
 
-    def _evaluate_site(self, task: EvaluationTask) -> float:
-        """Evaluate a site and return the time until its next tick."""
+    def _evaluate_site(self, task: EvaluationTask) -> float | None:
+        """Evaluate a site and return the time until its next tick; None if the evaluation must be repeated soon."""
         site_id = task.site_id
         pause_s = self._tick_s
         try:
@@ -218,11 +224,11 @@ class EvaluationLoop:
             self.outcomes.note_success(site_id)
         except StoreBusyError as error:
             log.warning("site %s was not evaluated and is tried again in %g s: %s", site_id, BUSY_PAUSE_S, error)
-            return BUSY_PAUSE_S
+            return None
         except OutdatedSiteError as error:
             log.info("%s", error)
             self._on_outdated()
-            return BUSY_PAUSE_S
+            return None
         except Exception as error:  # The other sites must still be evaluated.
             log.exception("site %s cannot be evaluated", site_id)
             self.outcomes.note_failure(site_id, f"{type(error).__name__}: {' '.join(str(error).split())}")

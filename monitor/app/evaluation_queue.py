@@ -31,11 +31,17 @@ class Trigger(StrEnum):
 
 
 class EvaluationTask(NamedTuple):
-    """A site whose turn it is."""
+    """A site whose turn it is.
+
+    Attributes:
+        has_voting_data: Whether its data can change a vote.
+        data_since_s: Since when its data has been waiting; None without data.
+    """
 
     site_id: str
     trigger: Trigger
     has_voting_data: bool
+    data_since_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -60,6 +66,15 @@ class _SiteSchedule:
     def data_due_s(self) -> float:
         """Earliest evaluation of the data that waits."""
         return self.voting_data_due_s if self.has_voting_data else self.other_data_due_s
+
+    def add_data(self, since_s: float, *, can_change_vote: bool) -> None:
+        """Record that data has been waiting since this time."""
+        if self.data_since_s is None:
+            self.data_since_s = since_s
+        elif can_change_vote and not self.has_voting_data:
+            # The site must not lose its place in the queue because its first data could not change a vote.
+            self.data_since_s = min(since_s, self.data_since_s + OTHER_DATA_PENALTY_S)
+        self.has_voting_data = self.has_voting_data or can_change_vote
 
 
 class _Candidate(NamedTuple):
@@ -91,18 +106,11 @@ class EvaluationQueue:
         """
         for site_id in site_ids:
             schedule = self._schedules.get(site_id)
-            if schedule is None:
-                continue
-            can_change_vote = site_id not in without_votes
-            if schedule.data_since_s is None:
-                schedule.data_since_s = now_s
-            elif can_change_vote and not schedule.has_voting_data:
-                # The site must not lose its place in the queue because its first data could not change a vote.
-                schedule.data_since_s = min(now_s, schedule.data_since_s + OTHER_DATA_PENALTY_S)
-            schedule.has_voting_data = schedule.has_voting_data or can_change_vote
+            if schedule is not None:
+                schedule.add_data(now_s, can_change_vote=site_id not in without_votes)
 
     def next_task(self, now_s: float) -> EvaluationTask | None:
-        """Return the site that has waited longest and is due, or None. Its data no longer counts as waiting."""
+        """Return the due site that has waited longest, and clear its waiting data. Return None if no site is due."""
         candidates = [
             candidate
             for site_id, schedule in self._schedules.items()
@@ -112,7 +120,7 @@ class EvaluationQueue:
             return None
         first = min(candidates)
         schedule = self._schedules[first.site_id]
-        task = EvaluationTask(first.site_id, first.trigger, schedule.has_voting_data and first.trigger == Trigger.DATA)
+        task = EvaluationTask(first.site_id, first.trigger, schedule.has_voting_data, schedule.data_since_s)
         schedule.data_since_s = None
         schedule.has_voting_data = False
         return task
@@ -135,6 +143,22 @@ class EvaluationQueue:
         schedule.voting_data_due_s = ended_s + max(debounce_s, duration_s)
         schedule.other_data_due_s = ended_s + max(OTHER_DATA_DEBOUNCE_S, duration_s)
         schedule.tick_due_s = ended_s + pause_s
+
+    def put_back(self, task: EvaluationTask, *, due_s: float) -> None:
+        """Schedule the site again, because its evaluation could not be stored.
+
+        Its data counts as waiting since it was received, so that the site keeps its place in the order.
+        """
+        schedule = self._schedules[task.site_id]
+        newer_since_s = schedule.data_since_s
+        can_newer_change_vote = schedule.has_voting_data
+        schedule.data_since_s = task.data_since_s
+        schedule.has_voting_data = task.has_voting_data
+        if newer_since_s is not None:
+            schedule.add_data(newer_since_s, can_change_vote=can_newer_change_vote)
+        schedule.voting_data_due_s = due_s
+        schedule.other_data_due_s = due_s
+        schedule.tick_due_s = due_s
 
 
 def _make_candidate(site_id: str, schedule: _SiteSchedule, now_s: float) -> _Candidate | None:

@@ -149,15 +149,15 @@ def test_voting_data_waits_only_for_an_evaluation_of_voting_data():
     queue = make_queue("a")
     queue.add_data("a", "a", 0.0)
     task = queue.next_task(0.0)
-    assert task == ("a", Trigger.DATA, False)
+    assert task == ("a", Trigger.DATA, False, 0.0)
     finish(queue, task, 0.0)
     queue.add_data("a", (), 0.0)
     task = queue.next_task(0.0)
-    assert task == ("a", Trigger.DATA, True)
+    assert task == ("a", Trigger.DATA, True, 0.0)
     finish(queue, task, 0.0)
     queue.add_data("a", (), 0.0)
     assert queue.next_task(VOTING_DATA_DEBOUNCE_S - 0.01) is None, "a burst is one evaluation"
-    assert queue.next_task(VOTING_DATA_DEBOUNCE_S) == ("a", Trigger.DATA, True)
+    assert queue.next_task(VOTING_DATA_DEBOUNCE_S) == ("a", Trigger.DATA, True, 0.0)
 
 
 def test_other_data_waits_for_its_own_debounce():
@@ -166,7 +166,7 @@ def test_other_data_waits_for_its_own_debounce():
     finish(queue, queue.next_task(0.0), 0.0)
     queue.add_data("a", "a", 0.0)
     assert queue.next_task(OTHER_DATA_DEBOUNCE_S - 0.01) is None
-    assert queue.next_task(OTHER_DATA_DEBOUNCE_S) == ("a", Trigger.DATA, False)
+    assert queue.next_task(OTHER_DATA_DEBOUNCE_S) == ("a", Trigger.DATA, False, 0.0)
 
 
 def test_slow_evaluation_is_followed_by_a_pause_of_its_length():
@@ -184,12 +184,12 @@ def test_site_that_has_waited_long_is_not_overtaken_by_voting_data():
     queue.add_data("a", "a", 0.0)
     queue.add_data("b", (), 15.0)
     queue.add_data("a", (), 20.0)
-    assert queue.next_task(20.0) == ("a", Trigger.DATA, True)
-    assert queue.next_task(20.0) == ("b", Trigger.DATA, True)
+    assert queue.next_task(20.0) == ("a", Trigger.DATA, True, 10.0)
+    assert queue.next_task(20.0) == ("b", Trigger.DATA, True, 15.0)
     queue = make_queue("ab")
     queue.add_data("a", "a", 0.0)
     queue.add_data("b", (), 15.0)
-    assert queue.next_task(20.0) == ("a", Trigger.DATA, False)
+    assert queue.next_task(20.0) == ("a", Trigger.DATA, False, 0.0)
 
 
 def test_voting_data_does_not_wait_for_the_ticks_of_all_sites():
@@ -199,10 +199,47 @@ def test_voting_data_does_not_wait_for_the_ticks_of_all_sites():
         finish(queue, task, -100.0, pause_s=100.0 + tick_due_s)
     queue.add_data("c", (), 0.0)
     task = queue.next_task(0.0)
-    assert task == ("a", Trigger.TICK, False), "it has waited for more than ten seconds"
+    assert task == ("a", Trigger.TICK, False, None), "it has waited for more than ten seconds"
     finish(queue, task, 0.0, pause_s=60.0)
-    assert queue.next_task(0.0) == ("c", Trigger.DATA, True)
-    assert queue.next_task(0.0) == ("b", Trigger.TICK, False)
+    assert queue.next_task(0.0) == ("c", Trigger.DATA, True, 0.0)
+    assert queue.next_task(0.0) == ("b", Trigger.TICK, False, None)
+
+
+def test_site_whose_evaluation_was_not_stored_keeps_its_data_and_its_place():
+    queue = make_queue("ab")
+    queue.add_data("a", (), 0.0)
+    task = queue.next_task(0.0)
+    queue.put_back(task, due_s=6.0)
+    queue.add_data("b", (), 1.0)
+    queue.add_data("a", "a", 2.0)  # readings that cannot change a vote do not delay those that can
+    assert queue.next_task(5.99) == ("b", Trigger.DATA, True, 1.0)
+    queue.add_data("b", (), 5.99)
+    assert queue.next_task(6.0) == ("a", Trigger.DATA, True, 0.0)
+    queue = make_queue("a")
+    queue.add_data("a", "a", 0.0)
+    task = queue.next_task(0.0)
+    queue.add_data("a", (), 3.0)
+    queue.put_back(task, due_s=4.0)
+    assert queue.next_task(4.0) == ("a", Trigger.DATA, True, 3.0)
+
+
+def test_tick_whose_evaluation_was_not_stored_is_repeated():
+    queue = EvaluationQueue("a")
+    task = queue.next_task(0.0)
+    queue.put_back(task, due_s=1.0)
+    assert queue.next_task(0.99) is None
+    assert queue.next_task(1.0) == ("a", Trigger.TICK, False, None)
+
+
+def test_evaluation_of_data_is_repeated_as_one_of_data_while_the_database_is_busy(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.app.evaluation_loop.BUSY_PAUSE_S", 0.05)
+    decide = Decisions()
+    loop = make_loop(decide)
+    wait_for(lambda: decide.of("b", "start"))
+    decide.faults["a"] = StoreBusyError("locked")
+    loop.mark(frozenset("a"))
+    wait_for(lambda: len(decide.of("a", "data")) >= 2)
+    assert not decide.of("a", "tick")
 
 
 def test_evaluation_of_a_site_whose_calculated_series_are_behind_is_draining(make_loop):
