@@ -96,7 +96,7 @@ END_JOBS_S: Final = 2.0
 # Exit statuses, besides `heartbeats.EXIT_REPLACE`.
 # A thread has ended or hangs.
 EXIT_OVERDUE: Final = 70
-# The database was unreachable at the start, or the stop took too long.
+# The database was unreachable at the start.
 EXIT_TRY_AGAIN: Final = 75
 
 
@@ -438,10 +438,16 @@ class Core:
     def stop(self) -> None:
         """End the parts and close the database."""
         self.stopping.set()
-        if not self._has_lost_database:
-            self._stop_parts()
-            self.self_monitoring.write_heartbeat(STOPPED)
-        self.db.close()
+        try:
+            if not self._has_lost_database:
+                self._stop_parts()
+                self.self_monitoring.write_heartbeat(STOPPED)
+        except SlopewardError as error:
+            log.warning("the stop is not complete: %s", error)
+        except Exception:  # The exit status must still be that of `watch`.
+            log.exception("the stop is not complete")
+        finally:
+            self.db.close()
 
     def _stop_parts(self) -> None:
         """End the parts in the order in which data flows: ingest, evaluation, delivery."""
@@ -540,8 +546,9 @@ def main(config_path: str | None = None) -> int:
         if status == EXIT_OVERDUE:
             # A thread that hangs would delay any other way to end.
             os._exit(status)
-        # A database that is unreachable could delay the stop.
-        stop_limit = _exit_after(STOP_S, EXIT_TRY_AGAIN)
+        # A database that is unreachable could delay the stop. The supervisor needs the same exit status as after a
+        # fast stop: after `EXIT_REPLACE` it gives the new site files to the broker.
+        stop_limit = _exit_after(STOP_S, status)
         core.stop()
         stop_limit.cancel()
     # A thread of a job, such as the test of a backup, could delay the end for hours.

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 from monitor.app import heartbeats
-from monitor.app.core import EXIT_OVERDUE, Core
+from monitor.app.core import END_JOBS_S, EXIT_OVERDUE, STOP_S, Core
+from monitor.app.core import main as core_main
 from monitor.app.self_monitoring.alarms import ServiceAlarms
 from monitor.app.self_monitoring.commits import CommitMonitor
 from monitor.app.self_monitoring.database_file import DatabaseFileWatch, check_identity
@@ -158,6 +159,41 @@ def test_ended_thread_is_an_alarm_and_ended_vital_thread_ends_the_process(
         assert "ended" in load_thread_alarms(core)["watch-folders"]
     finally:
         core.stop()
+
+
+def test_core_that_is_to_be_replaced_keeps_its_exit_status_if_its_stop_is_slow_or_fails(tmp_path, monkeypatch):
+    """The supervisor gives new site files to the broker only after this exit status."""
+    closed = []
+    exits = []
+
+    def write_heartbeat(_state):
+        raise StoreBusyError("the database is locked")
+
+    class ReplacedCore(Core):
+        start = _stop_parts = wait_for_turn = lambda self: True
+
+        def watch(self):
+            self.self_monitoring = SimpleNamespace(write_heartbeat=write_heartbeat)
+            self.db = SimpleNamespace(close=lambda: closed.append(True))
+            return heartbeats.EXIT_REPLACE
+
+    def exit_after(seconds, status):
+        exits.append((seconds, status))
+        return SimpleNamespace(cancel=lambda: None)
+
+    config = parse_service(f'[database]\nurl = "sqlite:///{tmp_path}/x.db"\n', "x")
+    monkeypatch.setattr("monitor.app.core.load_service", lambda _path: config)
+    monkeypatch.setattr("monitor.app.core.Core", ReplacedCore)
+    monkeypatch.setattr("monitor.app.core._exit_after", exit_after)
+    for name in ("freeze_startup_objects", "hide_memory", "logs.configure", "signal.signal"):
+        monkeypatch.setattr(f"monitor.app.core.{name}", lambda *_: None)
+    interval_s = sys.getswitchinterval()
+    try:
+        assert core_main() == heartbeats.EXIT_REPLACE
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert exits == [(STOP_S, heartbeats.EXIT_REPLACE), (END_JOBS_S, heartbeats.EXIT_REPLACE)]
+    assert closed == [True]
 
 
 def test_core_ends_in_order_when_its_supervisor_has_ended(tmp_path, monkeypatch):
