@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor import plugins
+from monitor.alerts.queries.alerts import load_alerts
 from monitor.app import heartbeats
 from monitor.app.checks.decisions import LONGEST_WITHOUT_WRITE_S
 from monitor.app.checks.running import SiteStatus
@@ -32,6 +33,7 @@ from monitor.app.evaluation_queue import (
 from monitor.app.heartbeats import OVERDUE_S, find_overdue
 from monitor.app.outcomes import Outcome
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
+from monitor.app.self_monitoring import supervisor_records
 from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
 from monitor.app.self_monitoring.dead_man_ping import OPENER
 from monitor.app.self_monitoring.supervisor_records import SupervisorRecords
@@ -41,8 +43,10 @@ from monitor.hookspecs import hookimpl
 from monitor.logs import configure
 from monitor.registration import Job
 from monitor.settings.service import parse_service
+from monitor.storage.actor import SERVICE_SITE
 from monitor.storage.engine import Database
-from monitor.storage.service_state import IDLE, load_runs, start_run
+from monitor.storage.migrate import upgrade
+from monitor.storage.service_state import IDLE, find_heartbeat, load_runs, start_run
 from monitor.storage.tables import load_metadata
 from tests.data.store_rows import ask, tell
 from tests.fixtures.waiting import wait_for
@@ -818,6 +822,34 @@ def test_supervisor_of_a_pair_inherits_only_the_alarms_of_its_own_service(monkey
     monkeypatch.setattr("monitor.app.self_monitoring.supervisor_records.load_view", lambda *_: open_alerts)
     records = make_records(ProcessRestarter(FakeProcess()), text)
     assert records._load_open_alarms(None) == inherited
+
+
+def test_rejected_alarm_of_the_supervisor_delays_neither_its_heartbeat_nor_other_alarms(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/x.db"
+    config = parse_service(f'[database]\nurl = "{url}"\n[broker]\nmode = "external"\n', "x", {})
+    records = SupervisorRecords(config, SimpleNamespace(is_standby=False), None)
+    core_watch = SimpleNamespace(
+        load_recipients_and_levels=lambda _connection: None, unwatched=SimpleNamespace(note_start=lambda _at: None)
+    )
+    store, is_faulty = supervisor_records.apply_changes, [True]
+
+    def reject_one_alarm(connection, changes, context):
+        if is_faulty[0] and any(change.key == "health:bad" for change in changes):
+            raise ZeroDivisionError
+        store(connection, changes, context)
+
+    monkeypatch.setattr(supervisor_records, "apply_changes", reject_one_alarm)
+    with Database(url) as db:
+        upgrade(db)
+        records.alarms.open("bad", "bad is sick", 2)
+        records.alarms.open("good", "good is sick", 2)
+        records.write(core_watch)
+        assert [alert.key for alert in ask(db, load_alerts, SERVICE_SITE, open_only=True)] == ["health:good"]
+        assert ask(db, find_heartbeat, "supervisor") is not None
+        assert not records.is_urgent, "the rejected alarm waits for the next regular call"
+        is_faulty[0] = False
+        records.write(core_watch)
+        assert records.alarms.pending() == []
 
 
 def make_records(restarter, text='[broker]\nmode = "external"\n'):

@@ -75,6 +75,47 @@ class AlarmQueue:
         with self._lock:
             self._pending = [change for change in self._pending if id(change) not in ids]
 
+    def store_pending(self, store: Callable[[list[AlertChange]], None]) -> bool:
+        """Store all pending changes. A change that the database rejects stays pending, without delaying other keys.
+
+        Args:
+            store: Stores changes in one transaction.
+
+        Returns:
+            Whether the database rejected no change.
+
+        Raises:
+            StoreBusyError: The database is busy or unreachable. All changes stay pending.
+        """
+        changes = self.pending()
+        if not changes:
+            return True
+        try:
+            store(changes)
+            self.forget(changes)
+        except StoreBusyError:
+            raise
+        except Exception:
+            log.exception("%d alarms of the service were rejected together and are stored one by one", len(changes))
+            return self._store_one_by_one(changes, store)
+        return True
+
+    def _store_one_by_one(self, changes: list[AlertChange], store: Callable[[list[AlertChange]], None]) -> bool:
+        rejected_keys: set[str] = set()
+        for change in changes:
+            # The end of an alarm must not be stored before its beginning.
+            if change.key in rejected_keys:
+                continue
+            try:
+                store([change])
+                self.forget([change])
+            except StoreBusyError:
+                raise
+            except Exception:
+                rejected_keys.add(change.key)
+                log.exception("alarm %s (%s) cannot be stored and stays pending", change.key, change.reason)
+        return not rejected_keys
+
 
 class ServiceAlarms(AlarmQueue):
     """Alarms of the site id `status`, for the recipients of all sites.
@@ -110,37 +151,12 @@ class ServiceAlarms(AlarmQueue):
         self._write([change])
 
     def write_pending(self) -> None:
-        """Store all pending changes. A change that the database rejects stays pending, without delaying other keys.
+        """Store all pending changes; see `store_pending`.
 
         Raises:
             StoreBusyError: The database is busy or unreachable. All changes stay pending.
         """
-        changes = self.pending()
-        if not changes:
-            return
-        try:
-            self._write(changes)
-            self.forget(changes)
-        except StoreBusyError:
-            raise
-        except Exception:
-            log.exception("%d alarms of the service were rejected together and are stored one by one", len(changes))
-            self._write_one_by_one(changes)
-
-    def _write_one_by_one(self, changes: list[AlertChange]) -> None:
-        rejected_keys: set[str] = set()
-        for change in changes:
-            # The end of an alarm must not be stored before its beginning.
-            if change.key in rejected_keys:
-                continue
-            try:
-                self._write([change])
-                self.forget([change])
-            except StoreBusyError:
-                raise
-            except Exception:
-                rejected_keys.add(change.key)
-                log.exception("alarm %s (%s) cannot be stored and stays pending", change.key, change.reason)
+        self.store_pending(self._write)
 
     def _write(self, changes: list[AlertChange]) -> None:
         recipients = gather_recipients(self._sites.values())

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Required, TypedDict
 
 from sqlalchemy import Connection
@@ -21,7 +22,7 @@ from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.app.self_monitoring.core_watch import CoreWatch
 from monitor.broker.broker_log import RefusedTopic
 from monitor.canonical import code_version
-from monitor.decision.changes import RESOLVED, health_alarm
+from monitor.decision.changes import RESOLVED, AlertChange, health_alarm
 from monitor.ingest.queries.messages import Quota, add_rejected
 from monitor.settings.service import ServiceConfig
 from monitor.sites.records import gather_recipients
@@ -123,30 +124,29 @@ class SupervisorRecords:
                     if not self._has_recalled:
                         self._conditions.recall(self._load_open_alarms(c))
                         self._has_recalled = True
-                self._write_all(db, core_watch)
-            self._has_failed = False
+                # A rejected alarm must not prevent the heartbeats. It is stored again at the next regular call.
+                self._has_failed = not self.alarms.store_pending(partial(self._store_alarms, db))
+                if not self._core.is_standby:
+                    # The heartbeats of a pair of services are those of the active one.
+                    self._store_heartbeats(db, core_watch)
         except Exception as error:
             self._has_failed = True
             log.warning("the heartbeat of the supervisor was not stored: %s", error)
 
-    def _write_all(self, db: Database, core_watch: CoreWatch) -> None:
-        alarms = self.alarms.pending()
+    def _store_alarms(self, db: Database, alarms: list[AlertChange]) -> None:
+        with db.write() as c:
+            recipients = load_recipients(self._config, c)
+            context = ChangeContext(SERVICE_SITE, None, recipients, SERVICE_ACTOR, datetime.now(UTC), code_version())
+            apply_changes(c, alarms, context)
+
+    def _store_heartbeats(self, db: Database, core_watch: CoreWatch) -> None:
+        """Store the heartbeats of supervisor and broker, and the messages that the broker refused."""
         refused = [] if self.broker is None else self.broker.list_refused()
-        is_standby = self._core.is_standby
         now = datetime.now(UTC)
         with db.write() as c:
-            if alarms:
-                recipients = load_recipients(self._config, c)
-                context = ChangeContext(SERVICE_SITE, None, recipients, SERVICE_ACTOR, now, code_version())
-                apply_changes(c, alarms, context)
             before = find_heartbeat(c, HEARTBEAT)
-            if not is_standby:
-                # The heartbeats of a pair of services are those of the active one.
-                self._write_heartbeats(c, refused, now)
-                add_rejected(c, make_quarantine_rows(refused), self._quota)
-        self.alarms.forget(alarms)
-        if is_standby:
-            return
+            self._write_heartbeats(c, refused, now)
+            add_rejected(c, make_quarantine_rows(refused), self._quota)
         if self.broker is not None:
             self.broker.note_stored(refused)
         if not self._has_written:
