@@ -72,7 +72,7 @@ class Supervisor:
         self._make_children(config_path, with_web=with_web)
         self.records = SupervisorRecords(config, self.core, self.broker)
         self.core_watch = CoreWatch(config, self.core, clock or ServiceClock(), self.records.add_emergency)
-        self.restarters = [ProcessRestarter(child, self._reload_broker) for child in self.children]
+        self.restarters = [ProcessRestarter(child, self._prepare_new_core) for child in self.children]
         self.records.restarters = self.restarters
         self._next_watchdog_s = 0.0
         self._next_extension_s = 0.0
@@ -171,12 +171,14 @@ class Supervisor:
         log.info("the core starts again with the current configuration and site files")
         # The broker subscribes the sessions of the core to new topics, so the core must not be connected.
         self.core.stop()
-        self._reload_broker()
+        self._prepare_new_core()
         for restarter in self.restarters:
             if restarter.child is self.core:
                 restarter.start_at_once()
 
-    def _reload_broker(self) -> None:
+    def _prepare_new_core(self) -> None:
+        """Prepare the start of a core that replaces another one because of new files."""
+        self.core_watch.unwatched.note_replacement()
         if self.broker is not None:
             self.broker.reload()
 

@@ -165,12 +165,12 @@ class WatchedMachine(Machine):
         super().__init__()
         self.gap, self.beat_s = UnwatchedPeriods(self.clock), self.monotonic_s
 
-    def run(self, seconds: float, *, beats: bool = True) -> None:
+    def run(self, seconds: float, *, beats: bool = True, has_evaluated: bool = True) -> None:
         for _ in range(round(seconds)):
             self.pass_time(1)
             self.beat_s = self.monotonic_s if beats else self.beat_s
             late = self.monotonic_s - self.beat_s > 10
-            self.gap.update(self.monotonic_s, self.beat_s, is_beating=not late)
+            self.gap.update(self.monotonic_s, self.beat_s, is_deciding=has_evaluated and not late)
 
     def take(self, *, catching_up: bool = False) -> UnwatchedPeriod | None:
         return self.gap.take([self.row(catching_up=catching_up)])
@@ -277,3 +277,38 @@ def test_long_silence_of_the_core_is_a_gap(silent_s: int, told: bool) -> None:
     assert (gap is not None) == told
     if gap is not None:
         assert (gap.begin, gap.cause) == (START + timedelta(seconds=30), "")
+
+
+def test_crash_loop_without_an_evaluation_is_one_gap() -> None:
+    watch = WatchedMachine()
+    watch.run(30)
+    for _ in range(5):
+        watch.run(5, beats=False, has_evaluated=False)
+        watch.run(5, has_evaluated=False)
+    watch.run(1)
+    gap = watch.take()
+    assert gap is not None
+    assert (gap.begin, gap.end) == (START + timedelta(seconds=30), START + timedelta(seconds=81))
+
+
+@pytest.mark.parametrize(("start_s", "told"), [(60, False), (130, True)])
+def test_core_that_is_replaced_because_of_new_files_may_start_slowly(start_s: int, told: bool) -> None:
+    watch = WatchedMachine()
+    watch.run(30)
+    watch.gap.note_replacement()
+    watch.run(start_s, has_evaluated=False)
+    watch.run(5)
+    assert (watch.take() is not None) == told
+    watch.run(50, beats=False)
+    watch.run(5)
+    assert watch.take() is not None, "the longer time is allowed once"
+
+
+def test_time_in_which_another_service_watched_is_no_gap() -> None:
+    watch = WatchedMachine()
+    watch.run(30)
+    watch.run(5, has_evaluated=False)
+    watch.gap.forget()
+    watch.run(HOUR_S, has_evaluated=False)
+    watch.run(5)
+    assert watch.take() is None

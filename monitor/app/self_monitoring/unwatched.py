@@ -25,7 +25,7 @@ NOT_RUNNING: Final = Template(
 )()
 
 SHORTEST_S: Final = PAUSE_S
-# A shorter time without a running service counts as a restart by a person.
+# A shorter time without a running service, or while the core is replaced, counts as a restart by a person.
 SHORTEST_NOT_RUNNING_S: Final = 120.0
 
 
@@ -45,6 +45,11 @@ class UnwatchedPeriod(NamedTuple):
         return _NOBODY(at=Timestamp.of(self.begin, "second"), at2=Timestamp.of(self.end, "second"), text=join(texts))
 
 
+class _Moment(NamedTuple):
+    monotonic_s: float
+    at: datetime
+
+
 class UnwatchedPeriods:
     """Follow the heartbeats of the core and the clock of the machine.
 
@@ -54,11 +59,18 @@ class UnwatchedPeriods:
 
     def __init__(self, clock: ServiceClock) -> None:
         self._clock = clock
-        self._silent_since: tuple[float, datetime] | None = None  # monotonic seconds and time of the last heartbeat
+        self._last_decided: _Moment | None = None
+        self._shortest_s = SHORTEST_S
         self._period: UnwatchedPeriod | None = None  # not reported yet
 
-    def update(self, now_s: float, last_beat_s: float, *, is_beating: bool) -> None:
-        """Record what has ended since the last call. Times are monotonic seconds."""
+    def update(self, now_s: float, last_beat_s: float, *, is_deciding: bool) -> None:
+        """Record what has ended since the last call. Times are monotonic seconds.
+
+        Args:
+            last_beat_s: Time of the last heartbeat of the core.
+            is_deciding: Whether the core sends heartbeats and has stored an evaluation since its start. A core that
+                ends again before it has stored one does not end an unwatched period.
+        """
         now = self._clock()
         for suspension in self._clock.take_suspensions():
             self._add(suspension.begin, suspension.end, SUSPENDED)
@@ -66,19 +78,21 @@ class UnwatchedPeriods:
             if step.seconds > 0:
                 begin, end = step.jumped_over
                 self._add(begin, end, SENTENCE(text=describe_step(step)))
-        if not is_beating:
-            if self._silent_since is None:
-                self._silent_since = last_beat_s, now - timedelta(seconds=now_s - last_beat_s)
+        if not is_deciding:
             return
-        if self._silent_since is not None:
-            since_s, since_at = self._silent_since
-            self._silent_since = None
-            if now_s - since_s > SHORTEST_S:
-                self._add(since_at, now, "")
+        if self._last_decided is not None and last_beat_s - self._last_decided.monotonic_s > self._shortest_s:
+            self._add(self._last_decided.at, now, "")
+        self._last_decided = _Moment(last_beat_s, now - timedelta(seconds=now_s - last_beat_s))
+        self._shortest_s = SHORTEST_S
+
+    def note_replacement(self) -> None:
+        """Record that the core is replaced because of new files. A short pause is then no unwatched period."""
+        self._shortest_s = SHORTEST_NOT_RUNNING_S
 
     def forget(self) -> None:
-        """Drop a period that is not reported yet, because another service watched."""
+        """Drop a period that is not reported yet and the last decision, because another service watches."""
         self._period = None
+        self._last_decided = None
 
     def note_start(self, last_run_at: datetime | None) -> None:
         """Record the time before this start. `last_run_at` is the last heartbeat of the run before, if there is one."""
