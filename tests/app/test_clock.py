@@ -312,3 +312,36 @@ def test_time_in_which_another_service_watched_is_no_gap() -> None:
     watch.run(HOUR_S, has_evaluated=False)
     watch.run(5)
     assert watch.take() is None
+
+
+def test_site_that_cannot_be_evaluated_delays_the_report_for_ten_minutes_only() -> None:
+    watch = WatchedMachine()
+    watch.run(30)
+    failing_row = watch.row() | {"site": "t"}
+    watch.suspend(HOUR_S)
+    watch.run(590)
+    assert watch.gap.take([watch.row(), failing_row]) is None
+    watch.run(20)
+    gap = watch.gap.take([watch.row(), failing_row])
+    assert gap is not None
+    assert not gap.is_complete([watch.row(), failing_row])
+    assert gap.describe([watch.row(), failing_row]) == (
+        "the slope was not watched from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red; "
+        "t has not been evaluated since 2026-03-01 06:00:30 UTC (its last level was red)"
+    )
+
+
+def test_gaps_between_which_a_site_was_evaluated_are_reported_separately() -> None:
+    watch = WatchedMachine()
+    watch.run(30)
+    failing_row = watch.row() | {"site": "t"}
+    watch.suspend(HOUR_S)
+    watch.run(60)
+    assert watch.gap.take([watch.row(), failing_row]) is None
+    watch.suspend(HOUR_S)
+    watch.run(5)
+    first, second = watch.take(), watch.take()
+    assert first is not None
+    assert second is not None
+    assert (second.begin - first.end).total_seconds() == pytest.approx(60, abs=2)
+    assert watch.take() is None

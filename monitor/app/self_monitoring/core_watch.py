@@ -144,7 +144,11 @@ class CoreWatch:
         if period is not None and not self._decides_elsewhere(c):
             text = period.describe(rows)
             log.critical("%s", text)
-            lines = [SENTENCE(text=text), *([period.cause] if period.cause else []), _IS_PART()]
+            lines: list[str] = [SENTENCE(text=text)]
+            if period.cause:
+                lines.append(period.cause)
+            if period.is_complete(rows):
+                lines.append(_IS_PART())
             self.emergency.notify(text, lines, f"gap:{period.begin}")
 
     def _decides_elsewhere(self, c: Connection, within_s: float = math.inf) -> bool:

@@ -15,6 +15,9 @@ from monitor.text.message import SENTENCE, Message, Template, Term, Timestamp, j
 
 _NOW: Final = Template("service.unwatched.now", "{site} now {level}")
 _BLIND: Final = Template("service.unwatched.unseen", "{site} cannot be seen; its last level was {level}")
+_NOT_EVALUATED: Final = Template(
+    "service.unwatched.not_evaluated", "{site} has not been evaluated since {at} (its last level was {level})"
+)
 _NOBODY: Final = Template("service.unwatched", "the slope was not watched from {at} to {at2}: {text}")
 SUSPENDED: Final = Template(
     "service.unwatched.suspended",
@@ -27,6 +30,9 @@ NOT_RUNNING: Final = Template(
 SHORTEST_S: Final = PAUSE_S
 # A shorter time without a running service, or while the core is replaced, counts as a restart by a person.
 SHORTEST_NOT_RUNNING_S: Final = 120.0
+# A period is reported after this time even if a site was not evaluated since, for example because of an error. Waiting
+# readings delay the levels by five minutes at most.
+LONGEST_WAIT_S: Final = 600.0
 
 
 class UnwatchedPeriod(NamedTuple):
@@ -36,13 +42,29 @@ class UnwatchedPeriod(NamedTuple):
     end: datetime
     cause: str = ""  # empty if unknown
 
-    def describe(self, levels: Iterable[SiteStatusRow]) -> Message:
-        """Return one line with the level of each site. The level of a blind site is the last one that was stored."""
-        texts = [
-            (_BLIND if row["observability"] == "blind" else _NOW)(site=row["site"], level=Term(row["level_name"] or ""))
-            for row in levels
-        ]
+    def describe(self, sites: Iterable[SiteStatusRow]) -> Message:
+        """Return one line with the level of each evaluated site.
+
+        The level of a site that is blind, or that was not evaluated since, is the last one that was stored.
+        """
+        texts = [self._describe_site(row) for row in sites if row["evaluated_at"] is not None]
         return _NOBODY(at=Timestamp.of(self.begin, "second"), at2=Timestamp.of(self.end, "second"), text=join(texts))
+
+    def _describe_site(self, row: SiteStatusRow) -> Message:
+        level = Term(row["level_name"] or "")
+        evaluated_at = parse_time(str(row["evaluated_at"]))
+        if evaluated_at < self.end:
+            return _NOT_EVALUATED(site=row["site"], at=Timestamp.of(evaluated_at, "second"), level=level)
+        template = _BLIND if row["observability"] == "blind" else _NOW
+        return template(site=row["site"], level=level)
+
+    def is_complete(self, sites: Iterable[SiteStatusRow]) -> bool:
+        """Return whether every site was evaluated since this period with all readings that waited."""
+        return not any(
+            row["catching_up"] or parse_time(str(row["evaluated_at"])) < self.end
+            for row in sites
+            if row["evaluated_at"] is not None
+        )
 
 
 class _Moment(NamedTuple):
@@ -61,7 +83,8 @@ class UnwatchedPeriods:
         self._clock = clock
         self._last_decided: _Moment | None = None
         self._shortest_s = SHORTEST_S
-        self._period: UnwatchedPeriod | None = None  # not reported yet
+        self._periods: list[UnwatchedPeriod] = []  # not reported yet, oldest first
+        self._newest_evaluation_at: datetime | None = None  # of all sites
 
     def update(self, now_s: float, last_beat_s: float, *, is_deciding: bool) -> None:
         """Record what has ended since the last call. Times are monotonic seconds.
@@ -90,8 +113,8 @@ class UnwatchedPeriods:
         self._shortest_s = SHORTEST_NOT_RUNNING_S
 
     def forget(self) -> None:
-        """Drop a period that is not reported yet and the last decision, because another service watches."""
-        self._period = None
+        """Drop periods that are not reported yet and the last decision, because another service watches."""
+        self._periods.clear()
         self._last_decided = None
 
     def note_start(self, last_run_at: datetime | None) -> None:
@@ -101,23 +124,34 @@ class UnwatchedPeriods:
             self._add(last_run_at, now, NOT_RUNNING)
 
     def take(self, sites: Iterable[SiteStatusRow]) -> UnwatchedPeriod | None:
-        """Return the period to report. None until every site was evaluated after it with all waiting readings."""
+        """Return the period to report.
+
+        None until every site was evaluated after it with all waiting readings, but at most for `LONGEST_WAIT_S`.
+        """
         evaluated = [row for row in sites if row["evaluated_at"] is not None]
-        if self._period is None or not evaluated or any(row["catching_up"] for row in evaluated):
+        if not evaluated:
             return None
-        if parse_time(min(str(row["evaluated_at"]) for row in evaluated)) < self._period.end:
+        self._newest_evaluation_at = max(parse_time(str(row["evaluated_at"])) for row in evaluated)
+        if not self._periods:
             return None
-        period = self._period
-        self._period = None
-        return period
+        period = self._periods[0]
+        waited_s = (self._clock() - period.end).total_seconds()
+        if waited_s < LONGEST_WAIT_S and not period.is_complete(evaluated):
+            return None
+        return self._periods.pop(0)
 
     def _add(self, begin: datetime, end: datetime, cause: str) -> None:
         if (end - begin).total_seconds() <= SHORTEST_S:
             return
-        if self._period is not None:
-            # Nothing was evaluated between the two periods, so they are one.
-            begin = min(begin, self._period.begin)
-            # A step of the clock is found a minute after it happened, so the earlier period may have ended later.
-            end = max(end, self._period.end)
-            cause = cause or self._period.cause
-        self._period = UnwatchedPeriod(begin, end, cause)
+        if self._periods and not self._was_evaluated_between(self._periods[-1], begin):
+            earlier = self._periods.pop()
+            begin = min(begin, earlier.begin)
+            # The step is followed after `PROBATION_S`, so the period found first can end after this one.
+            end = max(end, earlier.end)
+            cause = cause or earlier.cause
+        self._periods.append(UnwatchedPeriod(begin, end, cause))
+
+    def _was_evaluated_between(self, earlier: UnwatchedPeriod, begin: datetime) -> bool:
+        """Return whether a site was evaluated between the end of a period and the beginning of the next one."""
+        newest_at = self._newest_evaluation_at
+        return newest_at is not None and earlier.end <= newest_at and earlier.end < begin
