@@ -25,7 +25,7 @@ from monitor.app.self_monitoring.clock import ServiceClock
 from monitor.app.self_monitoring.core_watch import CoreWatch
 from monitor.app.self_monitoring.dead_man_ping import send_ping
 from monitor.app.self_monitoring.supervisor_records import SupervisorRecords
-from monitor.errors import BrokerError
+from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker_process import hold_folder
 from monitor.settings.service import ServiceConfig, load_service
 from monitor.worker.linux import hide_memory
@@ -65,6 +65,7 @@ class Supervisor:
         clock: ServiceClock | None = None,
     ) -> None:
         self.config = config
+        self._config_path = config_path
         self.stopping = threading.Event()
         self._must_replace_core = threading.Event()
         self._started_s = time.monotonic()
@@ -142,7 +143,8 @@ class Supervisor:
     def reload(self) -> None:
         """Replace the core by a new one, which loads the service file and the site files again.
 
-        The broker keeps messages meanwhile.
+        The supervisor, the broker and the web process keep the service file of their start. The broker keeps messages
+        meanwhile. If the service file cannot be used, the core is not replaced.
         """
         self._must_replace_core.set()
 
@@ -168,7 +170,20 @@ class Supervisor:
 
     def _replace_core(self) -> None:
         self._must_replace_core.clear()
-        log.info("the core starts again with the current configuration and site files")
+        try:
+            config = load_service(self._config_path)
+        except (SlopewardError, OSError) as error:
+            log.error("not reloaded: the core continues with the files of its start: %s", error)  # noqa: TRY400
+            return
+        if changed := [
+            name for name in ServiceConfig.model_fields if getattr(config, name) != getattr(self.config, name)
+        ]:
+            log.warning(
+                "the service file has changed (%s), and only the core applies it now; restart the service, so that the "
+                "broker, the page and the supervisor apply it as well",
+                ", ".join(f"[{name}]" for name in changed),
+            )
+        log.info("the core starts again with the current service file and site files")
         # The broker subscribes the sessions of the core to new topics, so the core must not be connected.
         self.core.stop()
         self._prepare_new_core()
@@ -254,7 +269,7 @@ def _start_unless_alive(thread: threading.Thread | None, work: Callable[[], None
 
 
 def main(config_path: str | None = None, *, with_web: bool = True) -> int:
-    """Run the service until SIGTERM or SIGINT. SIGHUP loads the configuration and the site files again."""
+    """Run the service until SIGTERM or SIGINT. SIGHUP replaces the core, see `Supervisor.reload`."""
     # The memory contains secrets of the configuration.
     hide_memory()
     config = load_service(config_path)

@@ -954,6 +954,33 @@ def test_outside_watcher_is_called_only_while_the_core_decides_or_stands_by():
     assert receive(heartbeats.encode_line("disk full")) == "disk full"
 
 
+def test_reload_with_a_faulty_service_file_keeps_the_core_and_names_what_needs_a_restart(tmp_path, caplog):
+    file = tmp_path / "slopeward.toml"
+    start = '[broker]\nmode = "external"\n'
+    file.write_text(start)
+    supervisor = Supervisor(parse_service(start, "x"), str(file), with_web=False)
+    stops = []
+    supervisor.core = SimpleNamespace(stop=lambda: stops.append(True))
+
+    def reload(text):
+        file.write_text(text)
+        caplog.clear()
+        supervisor.reload()
+        supervisor._replace_core()
+        return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+    (message,) = reload(f"{start}[schedule]\nevaluate_tick = 7\n")
+    assert "the core continues with the files of its start" in message
+    assert "slopeward.toml: schedule.evaluate_tick" in message
+    assert stops == []
+    assert not supervisor._must_replace_core.is_set()
+    (message,) = reload(f'{start}[watchdog]\nping_url = "https://example.org/x"\n')
+    assert "has changed ([watchdog])" in message
+    assert "restart the service" in message
+    assert reload(start) == []
+    assert stops == [True, True]
+
+
 def test_jobs_for_display_have_their_own_lane():
     lanes = {job.name: job.lane for job in list_jobs()}
     assert (lanes["tiles"], lanes["scenes"], lanes["forecast"]) == ("show", "default", "default")
