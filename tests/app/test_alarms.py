@@ -19,6 +19,7 @@ from monitor.app.self_monitoring import alarms as service_alarms
 from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm, remove_needless_ends
 from monitor.app.self_monitoring.conditions import AlarmConditions
 from monitor.app.self_monitoring.duties import Duty
+from monitor.app.self_monitoring.threads import ThreadWatch
 from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
@@ -521,6 +522,36 @@ def test_check_that_raises_an_error_hides_no_event_of_another_check(db, absent):
     _, degraded = check_parts(ask(db, load_heartbeats), NOW)
     assert any("2 messages since start could not be stored" in text for text in degraded)
     assert any("1 messages of QoS 0" in text for text in degraded)
+
+
+def test_thread_that_is_still_ending_is_not_replaced(monkeypatch):
+    watch = ThreadWatch()
+    has_noted, may_end = threading.Event(), threading.Event()
+
+    def note_ended(event):
+        watch._note_ended(event)
+        has_noted.set()
+        may_end.wait(10.0)
+
+    def fail():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(threading, "excepthook", note_ended)
+    thread = threading.Thread(target=fail, name="dispatcher", daemon=True)
+    thread.start()
+    assert has_noted.wait(10.0)
+    for _ in range(2):
+        status = watch.take_status()
+        assert status.ended == {"dispatcher": "ZeroDivisionError: "}
+        assert "dispatcher" not in status.running
+    assert watch.find_ended_vital() == ["dispatcher"]
+    may_end.set()
+    thread.join(10.0)
+    is_over = threading.Event()
+    threading.Thread(target=is_over.wait, args=(10.0,), name="dispatcher", daemon=True).start()
+    assert "dispatcher" in watch.take_status().ended, "once"
+    assert watch.take_status().ended == {}
+    is_over.set()
 
 
 def test_alarm_left_open_by_a_previous_process_ends(db):
