@@ -124,6 +124,8 @@ class Schedule:
         self._waiting: set[str] = set()
         # Entries that must run again as soon as their present run ends.
         self._repeats: set[str] = set()
+        # Protects `_running` and `_repeats`, so that no request for another run is lost at the end of a run.
+        self._lock = threading.Lock()
         self._trimmed_memory_s = -TRIM_MEMORY_EVERY_S
         self._stopped = threading.Event()
         self.first_runs = FirstRuns(db, {site.id: site for site in sites}, self.run_soon, clock)
@@ -195,9 +197,10 @@ class Schedule:
     def run_soon(self, name: str, site_id: str) -> None:
         """Run a job of a site now, or as soon as its present run ends. A job that does not exist is ignored."""
         key = f"{name}:{site_id}"
-        if key in self._running:
-            self._repeats.add(key)
-            return
+        with self._lock:
+            if key in self._running:
+                self._repeats.add(key)
+                return
         with contextlib.suppress(JobLookupError):
             self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
 
@@ -275,15 +278,18 @@ class Schedule:
     # ---- one run -----------------------------------------------------------------------------------------------------
     def run_now(self, key: str) -> str:
         """Run one entry in this thread and store its result as a row of `job_run`. Return its final state."""
-        self._running.add(key)
+        with self._lock:
+            self._running.add(key)
         self._waiting.discard(key)
         try:
             with patient():
                 return self._run(key)
         finally:
-            self._running.discard(key)
-            if key in self._repeats:
+            with self._lock:
+                self._running.discard(key)
+                must_repeat = key in self._repeats
                 self._repeats.discard(key)
+            if must_repeat:
                 self.run_soon(*key.split(":", 1))
 
     def _run(self, key: str) -> str:

@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -496,6 +497,33 @@ def test_job_without_a_worker_does_not_count_as_failing_and_runs_again_in_ten_mi
     assert schedule.outcomes.take() == {}, "compute:away is one alarm for all jobs"
     wait = schedule._scheduler.get_job("work:s").next_run_time - datetime.now(UTC)
     assert wait <= timedelta(seconds=NO_WORKER_RETRY_S)
+    schedule.stop()
+
+
+def test_run_that_is_requested_at_the_end_of_a_run_is_not_lost(make_schedule):
+    schedule = make_schedule("idle_job")
+
+    class EndingRuns(set):
+        """Running jobs. Another thread finds a run just before it ends, and requests another run."""
+
+        def __contains__(self, key):
+            is_running = super().__contains__(key)
+            if is_running:
+                run_ends.set()
+                thread.join(0.2)  # the run must not end here
+            return is_running
+
+    run_ends = threading.Event()
+    schedule._running = EndingRuns(["work:s"])
+    schedule._scheduler.start(paused=True)
+    schedule._run = lambda _key: run_ends.wait(10.0)
+    schedule.run_soon = Mock(wraps=schedule.run_soon)
+    thread = threading.Thread(target=schedule.run_now, args=("work:s",), daemon=True)
+    thread.start()
+    schedule.run_soon("work", "s")
+    thread.join(10.0)
+    assert schedule.run_soon.call_count == 2, "the request and the repeated run"
+    assert schedule._repeats == set()
     schedule.stop()
 
 
