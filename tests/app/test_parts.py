@@ -36,7 +36,7 @@ from monitor.app.outcomes import Outcome
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
 from monitor.app.self_monitoring import supervisor_records
 from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
-from monitor.app.self_monitoring.dead_man_ping import OPENER
+from monitor.app.self_monitoring.dead_man_ping import OPENER, send_ping
 from monitor.app.self_monitoring.supervisor_records import SupervisorRecords
 from monitor.app.supervisor import Supervisor
 from monitor.errors import KilledError, NoWorkerError, StoreBusyError
@@ -1033,6 +1033,19 @@ def test_redirect_of_the_watchdog_with_an_endless_body_does_not_block():
             assert response.status == 200
     for connection in connections:
         connection.close()
+
+
+def test_watcher_that_does_not_answer_in_http_is_one_line_of_the_log(caplog):
+    def respond(listener):
+        with listener.accept()[0] as connection:
+            connection.recv(4096)
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=respond, args=(listener,), daemon=True).start()
+        send_ping(f"http://127.0.0.1:{listener.getsockname()[1]}/a", "head")
+    (record,) = caplog.records
+    assert record.getMessage() == "the outside watcher gives no valid answer in HTTP: BadStatusLine"
 
 
 def test_log_escapes_line_breaks_and_redacts_passwords_in_tracebacks(capsys):

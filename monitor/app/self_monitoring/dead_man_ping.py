@@ -1,5 +1,6 @@
 """Call an outside watcher while the service decides. The watcher raises an alarm if the calls stop."""
 
+import http.client
 import logging
 import urllib.error
 import urllib.request
@@ -29,6 +30,9 @@ def send_ping(url: str, audit_head: str) -> None:
         _call(url, audit_head.encode())
     except OSError as error:
         log.warning("the outside watcher does not answer: %s", error)
+    except http.client.HTTPException as error:
+        # The text of the error may contain the address, which is secret.
+        log.warning("the outside watcher gives no valid answer in HTTP: %s", type(error).__name__)
 
 
 def _call(url: str, body: bytes | None) -> None:
