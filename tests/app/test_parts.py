@@ -14,6 +14,7 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.exc import DatabaseError
 
 from monitor import plugins
 from monitor.alerts.queries.alerts import load_alerts
@@ -39,7 +40,7 @@ from monitor.app.self_monitoring.commits import LEASE, CommitMonitor
 from monitor.app.self_monitoring.dead_man_ping import OPENER, send_ping
 from monitor.app.self_monitoring.supervisor_records import SupervisorRecords
 from monitor.app.supervisor import Supervisor
-from monitor.errors import KilledError, NoWorkerError, StoreBusyError
+from monitor.errors import BrokerError, KilledError, NoWorkerError, StoreBusyError
 from monitor.hookspecs import hookimpl
 from monitor.logs import configure
 from monitor.registration import Job
@@ -658,6 +659,28 @@ def test_lease_that_cannot_be_renewed_counts_as_no_write():
     )
     commits.note_write(LEASE)
     assert not commits.find_trouble()
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (StoreBusyError("the database is locked"), " (the database is locked)"),
+        (
+            DatabaseError("UPDATE x", None, Exception("disk image is malformed")),
+            " (DatabaseError: (builtins.Exception)",
+        ),
+        (BrokerError("the broker is away"), ""),
+        (ZeroDivisionError("in a check"), ""),
+    ],
+)
+def test_only_an_error_of_the_database_is_the_cause_of_missing_writes(error, cause):
+    at_s = [0.0]
+    commits = CommitMonitor(lambda: NOW, 10.0, lambda: at_s[0])
+    assert not commits.attempt(Mock(side_effect=error))
+    at_s[0] = LONGEST_WITHOUT_WRITE_S + 1.0
+    trouble = f"the database has accepted no writes since 2026-03-01 06:00:00 UTC{cause}"
+    assert commits.find_trouble().startswith(trouble)
+    assert bool(cause) or commits.find_trouble() == trouble
 
 
 def make_site_status(**changes):

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from monitor.app.checks.decisions import CoreProgress
 from monitor.app.checks.table import run_checks
-from monitor.errors import SlopewardError
+from monitor.errors import SlopewardError, StoreError
 from monitor.text.message import Message
 
 LONGEST_ERROR: Final = 400
@@ -84,15 +86,22 @@ class CommitMonitor:
             self._last_commits[kind] = last._replace(error=text)
 
     def attempt(self, action: Callable[[], object], kind: str = WRITE) -> bool:
-        """Call a function. Log and record an error instead of raising it. Return whether the function succeeded."""
+        """Call a function and log its error instead of raising it. Return whether the function succeeded.
+
+        Only an error of the database is recorded, because it may be the cause of a missing commit.
+        """
         try:
             action()
-        except SlopewardError as error:
+        except StoreError as error:
             log.warning("%s; trying again", error)
             self.note_error(error.message, kind)
-        except Exception as error:  # The other duties of the thread must go on.
-            log.exception("unexpected error; trying again")
+        except SlopewardError as error:
+            log.warning("%s; trying again", error)
+        except SQLAlchemyError as error:
+            log.exception("unexpected error of the database; trying again")
             self.note_error(f"{type(error).__name__}: {error}", kind)
+        except Exception:  # The other duties of the thread must go on.
+            log.exception("unexpected error; trying again")
         else:
             return True
         return False
