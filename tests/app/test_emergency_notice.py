@@ -174,6 +174,20 @@ def test_sending_of_the_end_continues_after_a_kill(recorder: Recorder) -> None:
     wait_for(lambda: not recorder.path.exists(), 5, "nothing is left to tell")
 
 
+@pytest.mark.parametrize("error", [OSError("no route"), ZeroDivisionError("bug of a channel")])
+def test_log_names_the_kind_of_a_failing_channel_without_its_address(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fail(_notification: Notification) -> None:
+        raise error
+
+    monkeypatch.setattr(recorder, "deliver", fail)
+    recorder.pass_time(21, "disk full")
+    messages = [record.getMessage() for record in caplog.records]
+    assert any(message.startswith(f"{ADA.recipient} cannot be notified by log") for message in messages)
+    assert not any(ADA.channel in message for message in messages)
+
+
 @pytest.mark.parametrize("told", [TOLD, replace(TOLD, over_at=NOW, finished=frozenset({ADA}))])
 def test_state_file_keeps_the_notice_and_is_readable_only_by_its_owner(tmp_path: Path, told: NoticeState) -> None:
     folder = tmp_path / "var"

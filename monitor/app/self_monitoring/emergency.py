@@ -271,6 +271,8 @@ class EmergencyNotifier:
 
         There is no further attempt after a permanent error, after `MOST_ATTEMPTS`, or when `over` is set.
         """
+        # The address of a channel may contain a secret, so the log names only its kind.
+        kind = address.channel.partition(":")[0]
         idempotency_key = hashlib.sha256(f"{key}|{address.recipient}|{address.channel}".encode()).hexdigest()
         for attempt in range(1, MOST_ATTEMPTS + 1):
             notification = Notification(
@@ -295,15 +297,14 @@ class EmergencyNotifier:
                 notifier = open_notifier(address.channel, self._environ)
                 deliver_in(language, notifier, notification, zone=self._zone)
             except DeliveryError as error:
-                kind = address.channel.partition(":")[0]
                 log.error("%s was not notified by %s: %s", address.recipient, kind, error)  # noqa: TRY400
                 if error.permanent or over.wait(RETRY_S):
                     return False
             except (SlopewardError, OSError) as error:
-                log.critical("%s cannot be notified by %s: %s", address.recipient, address.channel, error)
+                log.critical("%s cannot be notified by %s: %s", address.recipient, kind, error)
                 return False
             except Exception:  # The deliveries to other channels go on.
-                log.exception("%s cannot be notified by %s", address.recipient, address.channel)
+                log.exception("%s cannot be notified by %s", address.recipient, kind)
                 return False
             else:
                 return True
