@@ -118,7 +118,8 @@ class EvaluationLoop:
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._next_search_s = 0.0
-        self._draining_since_s: float | None = None
+        self._draining_since_s: float | None = None  # None if no reading waits
+        self._is_draining = False
         self._current: _CurrentEvaluation | None = None
         self._slow: dict[str, float] = {}
         # Sites whose last evaluation was measured. It is not measured while waiting readings are being stored.
@@ -212,7 +213,7 @@ class EvaluationLoop:
             if pace_s:
                 pause_s = min(pause_s, pace_s)
             now = self._clock()
-            is_draining = self._is_draining() or self._is_behind(site_id)
+            is_draining = self._update_draining() or self._is_behind(site_id)
             result = self._evaluate(self._db, self._sites[site_id], now, task.trigger.value, draining=is_draining)
             self._on_evaluated()
             if is_draining:
@@ -234,14 +235,17 @@ class EvaluationLoop:
             self.outcomes.note_failure(site_id, f"{type(error).__name__}: {' '.join(str(error).split())}")
         return pause_s
 
-    def _is_draining(self) -> bool:
+    def _update_draining(self) -> bool:
+        """Determine whether waiting readings are being stored, for `DRAIN_LIMIT_S` at most."""
         if self._is_drained():
             self._draining_since_s = None
+            self._is_draining = False
             return False
         now_s = time.monotonic()
         if self._draining_since_s is None:
             self._draining_since_s = now_s
-        return now_s - self._draining_since_s < DRAIN_LIMIT_S
+        self._is_draining = now_s - self._draining_since_s < DRAIN_LIMIT_S
+        return self._is_draining
 
     # ---- what self-monitoring reads ----------------------------------------------------------------------------------
     def is_busy(self) -> bool:
@@ -265,9 +269,10 @@ class EvaluationLoop:
     def find_slow(self) -> dict[str, float]:
         """Return the seconds of slow evaluations by site: the last one, or the one that runs.
 
-        Empty while waiting readings are being stored: their number makes an evaluation slow once.
+        Empty while waiting readings are being stored, for `DRAIN_LIMIT_S` at most: their number makes an evaluation
+        slow once.
         """
-        if self._draining_since_s is not None:
+        if self._is_draining:
             return {}
         slow = dict(self._slow)
         current = self._current
@@ -277,11 +282,11 @@ class EvaluationLoop:
 
     def list_measured(self) -> frozenset[str]:
         """Return the sites whose last evaluation was measured; the state of all others is unknown."""
-        return frozenset() if self._draining_since_s is not None else frozenset(self._measured)
+        return frozenset() if self._is_draining else frozenset(self._measured)
 
     def _note_duration(self, evaluation: _CurrentEvaluation, ended_s: float) -> None:
         self._slow.pop(evaluation.site_id, None)
-        if self._draining_since_s is not None:
+        if self._is_draining:
             self._measured.discard(evaluation.site_id)
             return
         self._measured.add(evaluation.site_id)

@@ -401,6 +401,14 @@ def test_evaluation_that_waits_for_the_database_or_drains_is_not_slow(
     assert loop.find_slow() == {}
 
 
+def test_slow_site_is_reported_although_readings_wait_longer_than_five_minutes(make_loop, make_slow, monkeypatch):
+    monkeypatch.setattr("monitor.app.evaluation_loop.SLOW_S", 0.1)
+    monkeypatch.setattr("monitor.app.evaluation_loop.DRAIN_LIMIT_S", -1.0)
+    monkeypatch.setattr("monitor.app.evaluation_loop.LEAST_COMPUTING_FRACTION", 0.001)
+    loop = make_loop(make_slow(computes=True), drained=lambda: False)
+    assert set(wait_for(loop.find_slow)) == {"a"}
+
+
 @pytest.mark.parametrize("computes", [False, True])
 def test_evaluation_that_hangs_or_computes_too_long_is_overdue(make_loop, make_slow, monkeypatch, computes):
     monkeypatch.setattr("monitor.app.evaluation_loop.LONGEST_COMPUTATION_S", 0.5)
