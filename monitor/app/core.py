@@ -161,6 +161,7 @@ class Core:
     def start(self) -> None:
         """Open the database, load the sites and start every part."""
         self.threads.install()
+        self.commits.begin_start()
         has_started = threading.Event()
         threading.Thread(target=self._send_heartbeats_until, args=(has_started,), name="beat", daemon=True).start()
         try:
@@ -173,6 +174,7 @@ class Core:
             self._has_stopped_parts.set()
             raise
         finally:
+            self.commits.end_start()
             has_started.set()
 
     def _send_heartbeats_until(self, has_started: threading.Event) -> None:
@@ -357,12 +359,16 @@ class Core:
         """Retry while the database is busy or unreachable."""
         while True:
             try:
-                return action()
+                result = action()
             except StoreBusyError as error:
                 log.warning("waiting for the database: %s", error)
                 self.commits.note_error(error.message)
                 if self.stopping.wait(RETRY_DATABASE_S):
                     raise
+            else:
+                # Also forgets the error of an earlier attempt.
+                self.commits.note_write()
+                return result
 
     # ---- watch -------------------------------------------------------------------------------------------------------
     def watch(self) -> int:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 from monitor import plugins
 from monitor.alerts.queries.alerts import load_alerts
 from monitor.app import heartbeats
-from monitor.app.checks.decisions import LONGEST_WITHOUT_WRITE_S
+from monitor.app.checks.decisions import LONGEST_START_S, LONGEST_WITHOUT_WRITE_S
 from monitor.app.checks.running import SiteStatus
 from monitor.app.checks.table import ServiceState, assess_service
 from monitor.app.children import STEADY_S, HeartbeatWatch, ProcessRestarter, PythonChild
@@ -689,6 +689,29 @@ def test_only_an_error_of_the_database_is_the_cause_of_missing_writes(error, cau
     trouble = f"the database has accepted no writes since 2026-03-01 06:00:00 UTC{cause}"
     assert commits.find_trouble().startswith(trouble)
     assert bool(cause) or commits.find_trouble() == trouble
+
+
+def test_slow_start_of_the_core_is_no_fault_of_the_database():
+    at_s = [0.0]
+    commits = CommitMonitor(lambda: NOW + timedelta(seconds=at_s[0]), 10.0, lambda: at_s[0])
+    commits.begin_start()
+    at_s[0] = LONGEST_START_S
+    assert commits.find_trouble() == ""
+    at_s[0] = LONGEST_START_S + 1.0
+    assert commits.find_trouble() == "the core process has been starting since 2026-03-01 06:00:00 UTC"
+    commits.note_error("the database is locked")
+    assert "accepted no writes since 2026-03-01 06:00:00 UTC (the database is locked)" in commits.find_trouble()
+    commits.note_write()
+    commits.start_upgrade()
+    at_s[0] += 500.0
+    assert commits.find_trouble() == "", "the upgrade has a limit of its own"
+    commits.end_upgrade(is_committed=True)
+    at_s[0] += 50.0
+    commits.end_start()
+    at_s[0] += LONGEST_WITHOUT_WRITE_S
+    assert commits.find_trouble() == ""
+    at_s[0] += 1.0
+    assert "accepted no writes" in commits.find_trouble()
 
 
 def make_site_status(**changes):

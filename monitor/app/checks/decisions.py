@@ -11,6 +11,8 @@ LONGEST_WITHOUT_WRITE_S: Final = 15.0
 LONGEST_EVALUATION_DELAY_S: Final = 60.0
 # The person who upgrades expects a pause. A longer one must be reported to those who watch the slope.
 LONGEST_UPGRADE_S: Final = 600.0
+# The core loads sites and plugins during its start, which takes seconds, or a minute on a busy machine.
+LONGEST_START_S: Final = 120.0
 # A core without a heartbeat for this long decides nothing at this moment.
 LONGEST_WITHOUT_HEARTBEAT_S: Final = 10.0
 _NO_WRITES: Final = Template("check.decide.writes", "the database has accepted no writes since {at}")
@@ -31,6 +33,8 @@ class CoreProgress(NamedTuple):
         is_evaluation_expected: An evaluation was stored since the start, and none computes at this moment.
         upgrade_s: How long an upgrade of the database has been running; 0 without an upgrade.
         upgrade_began_at: Start of the upgrade; None without an upgrade.
+        start_s: How long the core has been starting, without an upgrade; 0 after its start.
+        start_began_at: When the start began; None after it.
     """
 
     seconds_since_write: float
@@ -41,6 +45,8 @@ class CoreProgress(NamedTuple):
     is_evaluation_expected: bool
     upgrade_s: float = 0.0
     upgrade_began_at: datetime | None = None
+    start_s: float = 0.0
+    start_began_at: datetime | None = None
 
 
 class Heartbeat(NamedTuple):
@@ -71,6 +77,13 @@ CHECKS: Final = (
         BAD,
         "the upgrade of the database has been running since {at}",
         lambda progress: make_state(is_wrong=progress.upgrade_s > LONGEST_UPGRADE_S, at=progress.upgrade_began_at),
+    ),
+    Check(
+        "decide.start",
+        CoreProgress,
+        BAD,
+        "the core process has been starting since {at}",
+        lambda progress: make_state(is_wrong=progress.start_s > LONGEST_START_S, at=progress.start_began_at),
     ),
     Check(
         "decide.evaluations",

@@ -49,6 +49,7 @@ class CommitMonitor:
         self._last_commits = {WRITE: self._now()}
         self._last_evaluation = self._now()
         self._has_evaluated = False
+        self._core_start: _TimedEvent | None = None  # None unless the core is starting
         self._upgrade_start: _TimedEvent | None = None  # None while no upgrade of the database runs
 
     def _now(self) -> _TimedEvent:
@@ -66,6 +67,17 @@ class CommitMonitor:
             self._last_evaluation = self._now()
             self._has_evaluated = True
 
+    def begin_start(self) -> None:
+        """Record that the core has begun its start, during which it may write nothing for a long time."""
+        with self._lock:
+            self._core_start = self._now()
+
+    def end_start(self) -> None:
+        """Record that the start of the core has ended. From now on it writes every few seconds."""
+        with self._lock:
+            self._core_start = None
+            self._last_commits[WRITE] = self._now()
+
     def start_upgrade(self) -> None:
         """Record that an upgrade of the database has started, in one transaction that may last for minutes."""
         with self._lock:
@@ -77,6 +89,9 @@ class CommitMonitor:
             if self._upgrade_start is not None and is_committed:
                 self._last_commits[WRITE] = self._now()
             self._upgrade_start = None
+            if self._core_start is not None:
+                # The upgrade has a limit of its own.
+                self._core_start = self._now()
 
     def note_error(self, error: str, kind: str = WRITE) -> None:
         """Record why a transaction was not committed, or why the lease was not renewed."""
@@ -121,8 +136,10 @@ class CommitMonitor:
             now = self._now()
             last_commits = dict(self._last_commits)
             upgrade_start = self._upgrade_start
-            if upgrade_start is not None:
-                # The core writes nothing before the upgrade ends, so a missing commit is no fault of the database.
+            core_start = None if upgrade_start is not None else self._core_start
+            is_start_undisturbed = core_start is not None and not last_commits[WRITE].error
+            if upgrade_start is not None or is_start_undisturbed:
+                # The core writes nothing meanwhile, so a missing commit is no fault of the database.
                 last_commits[WRITE] = now
             oldest = min(last_commits.values())
             progress = CoreProgress(
@@ -134,5 +151,7 @@ class CommitMonitor:
                 is_evaluation_expected=self._has_evaluated and not is_evaluating,
                 upgrade_s=0.0 if upgrade_start is None else now.monotonic_s - upgrade_start.monotonic_s,
                 upgrade_began_at=None if upgrade_start is None else upgrade_start.at,
+                start_s=0.0 if core_start is None else now.monotonic_s - core_start.monotonic_s,
+                start_began_at=None if core_start is None else core_start.at,
             )
         return next((finding.text for finding in run_checks(progress) if finding.is_wrong), "")
