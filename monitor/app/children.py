@@ -55,10 +55,10 @@ LONGEST_FIRST_BEAT_S: Final = 1440.0
 # The kernel ends a killed process at once, unless the process waits for a device, such as a disk that does not answer.
 AWAIT_KILLED_S: Final = 5.0
 
-# Each test of the broker's port is a line in the log of the broker.
+# Probe the port rarely: each probe adds a line to the broker's log.
 PROBE_BROKER_EVERY_S: Final = 15.0
 # Denied topics in a heartbeat of the broker. The view `rejected_messages` contains all of them.
-MOST_DENIED: Final = 50
+MOST_DENIED_IN_HEARTBEAT: Final = 50
 
 _NOT_STARTED: Final = Template("process.not_started", "{name} cannot be started: {problem}")
 _ENDED: Final = Template("process.ended", "{name} ended")
@@ -104,6 +104,7 @@ class HeartbeatWatch:
 
     def __init__(self, silent_s: float) -> None:
         self._silent_s = silent_s
+        # The first start increases this to 0.
         self._starts_without_beat = -1
         self.last_beat_s = 0.0  # the last heartbeat; before the first one, the start of the process
         self.has_beaten = False
@@ -133,7 +134,9 @@ class HeartbeatWatch:
 
 
 class PythonChild:
-    """A process that runs a module of this distribution. The kernel ends it when the supervisor ends.
+    """A process that runs a module of this distribution.
+
+    The kernel sends it SIGTERM when the supervisor ends, also if the supervisor is killed.
 
     Args:
         stop_s: Seconds between SIGTERM and SIGKILL in `stop`.
@@ -264,7 +267,10 @@ class PythonChild:
             self.has_current_schema = mark != heartbeats.STANDBY_OTHER_SCHEMA
 
     def send_line(self, text: str) -> None:
-        """Send a text to the process. If its pipe is full, the text is lost. The process uses the newest text only."""
+        """Send a text to the process. A text that does not fit in the pipe is dropped.
+
+        The next call sends the current state again.
+        """
         if self._line_pipe is not None:
             with contextlib.suppress(OSError):
                 os.write(self._line_pipe, heartbeats.encode_line(text))
@@ -393,7 +399,7 @@ class BrokerChild:
             logins = {}
         unknown = Login("", "")
         rows: list[DeniedMessages] = []
-        for message in forbidden[:MOST_DENIED]:
+        for message in forbidden[:MOST_DENIED_IN_HEARTBEAT]:
             login = logins.get(message.login, unknown)
             rows.append(
                 {

@@ -94,6 +94,7 @@ STOP_S: Final = 7.0
 END_JOBS_S: Final = 2.0
 
 # Exit statuses, besides `heartbeats.EXIT_REPLACE`.
+
 # A thread has ended or hangs.
 EXIT_OVERDUE: Final = 70
 # The database was unreachable at the start.
@@ -134,7 +135,7 @@ class Core:
         self._jump_guard = ClockJumpGuard(clock())
         self._signing_keys = Keyring(Path(config.paths.state) / KEYS_FILE, config.signing.keys)
         # Set when another core has taken the database over. This process must write nothing more.
-        self._has_lost_database = False
+        self._has_lost_lease = False
         self._has_stopped_parts = threading.Event()
 
     def use_lease(self, lease: CoreLease | None) -> None:
@@ -256,7 +257,7 @@ class Core:
             self.db,
             self.sites,
             self.config.schedule.evaluate_tick_s,
-            is_drained=self._is_drained,
+            is_drained=self._handle_suspensions_and_check_drained,
             on_changed=self._on_changed,
             clock=self.clock,
             find_changed_sites=self._find_changed_sites,
@@ -378,8 +379,9 @@ class Core:
         replaces it.
         """
         while not self.stopping.is_set():
-            has_proof = self.commits.has_evaluated() or not self.sites
-            if not heartbeats.send_heartbeat(self.find_trouble(), "" if has_proof else heartbeats.NOT_EVALUATED):
+            has_stored_evaluation = self.commits.has_evaluated()
+            mark = "" if has_stored_evaluation or not self.sites else heartbeats.NOT_EVALUATED
+            if not heartbeats.send_heartbeat(self.find_trouble(), mark):
                 log.warning("the supervisor has ended; stopping")
                 return 0
             if self.stopping.wait(HEARTBEAT_EVERY_S):
@@ -426,7 +428,7 @@ class Core:
         With `[standby]` a new core starts at once, as the standby service. Otherwise this process ends its parts,
         reports the conflict in its heartbeats, and returns when the other core has ended.
         """
-        self._has_lost_database = True
+        self._has_lost_lease = True
         if self.config.standby.enabled:
             log.warning("another core has taken this database over; this one starts again as standby")
             return heartbeats.EXIT_REPLACE
@@ -445,7 +447,7 @@ class Core:
         """End the parts and close the database."""
         self.stopping.set()
         try:
-            if not self._has_lost_database:
+            if not self._has_lost_lease:
                 self._stop_parts()
                 self.self_monitoring.write_heartbeat(STOPPED)
         except SlopewardError as error:
@@ -464,7 +466,7 @@ class Core:
         compute.stop_all()
         self.ingest.stop(STOP_PART_S)
         self.evaluation.stop(STOP_PART_S)
-        if not self._has_lost_database:
+        if not self._has_lost_lease:
             self.commits.attempt(self.alarms.write_pending)
         self.dispatcher.stop(STOP_PART_S)
         for part in self.plugin_parts:
@@ -482,7 +484,7 @@ class Core:
     def _on_changed(self, site_id: str) -> None:
         """Notify people, and run the jobs that follow changes of alerts.
 
-        For example, the page shows no stage of movement from an hour ago beside a level that has just risen.
+        Otherwise the page would show an old stage of movement beside a level that has just risen.
         """
         self.dispatcher.wake()
         self.schedule.run_after_alert_change(site_id)
@@ -518,7 +520,7 @@ class Core:
         plan = None if site is None else site.movement.stage(stage)
         return "" if plan is None else plan.action
 
-    def _is_drained(self) -> bool:
+    def _handle_suspensions_and_check_drained(self) -> bool:
         # A suspension is handled before an evaluation could find stations silent.
         self.clock_watch.handle_suspensions()
         return self.ingest.is_drained()

@@ -34,7 +34,7 @@ PAUSE_WHILE_DRAINING_S: Final = 2.0
 # An evaluation that takes longer than this is reported.
 SLOW_S: Final = 30.0
 # An evaluation that computes for a smaller part of its time is not reported, because it mostly waits for the database.
-# The advice of the report, shorter windows, would not help.
+# The alarm advises shorter windows, which would not help in this case.
 LEAST_COMPUTING_FRACTION: Final = 0.1
 
 # A thread that computes is slow but does not hang, and a new process would not be faster. An evaluation that computes

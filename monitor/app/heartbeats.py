@@ -19,7 +19,7 @@ from monitor.text.message import Template, messages_to_plain, plain_to_messages
 OVERDUE_S: Final = 120.0
 CANNOT_DECIDE: Final = Template("service.cannot_decide", "cannot decide: {text}")
 # A text that is too long for a line is cut to this many characters. Each takes at most twelve bytes in JSON.
-LONGEST: Final = 300
+MAX_TEXT_CHARACTERS: Final = 300
 # Environment variables with the file descriptors of the pipes.
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
 TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"
@@ -75,7 +75,7 @@ def encode_line(text: str) -> bytes:
     line = json.dumps(messages_to_plain(text)).encode() + b"\n" if text else b"\n"
     # Together with its mark, a line of less than PIPE_BUF bytes is written to the pipe in one piece.
     is_atomic = len(line) < select.PIPE_BUF
-    return line if is_atomic else json.dumps(str(text)[:LONGEST]).encode() + b"\n"
+    return line if is_atomic else json.dumps(str(text)[:MAX_TEXT_CHARACTERS]).encode() + b"\n"
 
 
 def decode_line(line: str) -> str:

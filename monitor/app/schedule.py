@@ -56,7 +56,7 @@ Clock = Callable[[], datetime]
 
 
 class _RunResult(NamedTuple):
-    state: str  # done, failed, killed or missed
+    state: str  # done, failed or killed
     detail: str
     is_fault_of_job: bool = True
 
@@ -177,7 +177,7 @@ class Schedule:
 
     # ---- when entries run --------------------------------------------------------------------------------------------
     def restart_pauses(self) -> None:
-        """Compute again when every entry is due, because the clock of the machine was set.
+        """Recompute the due time of every entry, because the clock of the machine was set.
 
         A daily entry is due at its hour, any other entry one pause from now.
         """
@@ -191,7 +191,7 @@ class Schedule:
             self._scheduler.modify_job(key, next_run_time=datetime.now(UTC) + timedelta(seconds=pause_s))
 
     def run_overdue(self) -> None:
-        """Run once what became due while the machine was suspended."""
+        """Run each job that became due while the machine was suspended, once."""
         self._scheduler.wakeup()
 
     def run_soon(self, name: str, site_id: str) -> None:
@@ -205,7 +205,7 @@ class Schedule:
             self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
 
     def run_after_alert_change(self, site_id: str) -> None:
-        """Run the jobs of a site now that follow changes of its alerts."""
+        """Run now the jobs of a site that follow changes of its alerts."""
         for job, site in self._entries.values():
             if job.on_alert_change and site is not None and site.id == site_id:
                 self.run_soon(job.name, site_id)
@@ -218,8 +218,8 @@ class Schedule:
         """Return the stage of movement on which the pauses of a site depend; None if it was not loaded yet."""
         return self._movement_stages.get(site_id)
 
-    def _run_again(self, key: str, pause_s: float) -> None:
-        """Run an entry after this pause, unless it is due earlier."""
+    def _run_within(self, key: str, pause_s: float) -> None:
+        """Run an entry within this time. An entry that is due earlier stays so."""
         entry = self._scheduler.get_job(key)
         next_run = datetime.now(UTC) + timedelta(seconds=pause_s)
         if entry is not None and (entry.next_run_time is None or entry.next_run_time > next_run):
@@ -277,7 +277,11 @@ class Schedule:
 
     # ---- one run -----------------------------------------------------------------------------------------------------
     def run_now(self, key: str) -> str:
-        """Run one entry in this thread and store its result as a row of `job_run`. Return its final state."""
+        """Run one entry in this thread and store its result as a row of `job_run`.
+
+        Returns:
+            The final state of the run; `not_started` if the locked database did not allow it.
+        """
         with self._lock:
             self._running.add(key)
         self._waiting.discard(key)
@@ -299,8 +303,8 @@ class Schedule:
                 run_id = start_run(c, job.name, site.id if site else None, self._clock())
         except StoreBusyError as error:
             log.warning("job %s was not started: %s", key, error)
-            self._run_again(key, BUSY_RETRY_S)
-            return "missed"
+            self._run_within(key, BUSY_RETRY_S)
+            return "not_started"
         result = self._call(key)
         self._return_memory()
         self._log_result(key, result)
@@ -319,9 +323,9 @@ class Schedule:
             return _RunResult("done", str(job.run(self._db, self._config, site, self._clock())))
         except SlopewardError as error:
             if isinstance(error, StoreBusyError):
-                self._run_again(key, BUSY_RETRY_S)
+                self._run_within(key, BUSY_RETRY_S)
             if isinstance(error, NoWorkerError):
-                self._run_again(key, NO_WORKER_RETRY_S)
+                self._run_within(key, NO_WORKER_RETRY_S)
             return _RunResult(
                 "killed" if isinstance(error, KilledError) else "failed",
                 " ".join(str(error).split()),

@@ -36,10 +36,11 @@ WAKE_EVERY_WHILE_STARTING_S: Final = 0.1
 STOP_CORE_S: Final = 8.0
 STOP_WEB_S: Final = 3.0
 SEND_TROUBLE_EVERY_S: Final = 3.0
-CHECK_EVERY_S: Final = 1.0
+CHECK_ALARMS_EVERY_S: Final = 1.0
 FIRST_WRITE_AFTER_S: Final = 2.0
 WRITE_EVERY_S: Final = 10.0
-# While a call hangs, no other call is started. A call ends after `dead_man_ping.TIMEOUT_S` without an answer.
+# While a call hangs, no other call is started. `dead_man_ping.TIMEOUT_S` limits each operation of the connection; a
+# redirect, or a second attempt without a body, has the same time again.
 PING_EVERY_S: Final = 60.0
 EXTEND_START_EVERY_S: Final = 10.0
 EXTEND_START_BY_S: Final = 60
@@ -72,7 +73,7 @@ class Supervisor:
         self._is_ready = False
         self._make_children(config_path, with_web=with_web)
         self.records = SupervisorRecords(config, self.core, self.broker)
-        self.core_watch = CoreWatch(config, self.core, clock or ServiceClock(), self.records.add_emergency)
+        self.core_watch = CoreWatch(config, self.core, clock or ServiceClock(), self.records.record_emergency_notice)
         self.restarters = [ProcessRestarter(child, self._prepare_new_core) for child in self.children]
         self.records.restarters = self.restarters
         self._next_watchdog_s = 0.0
@@ -216,7 +217,10 @@ class Supervisor:
 
     # ---- periodic duties ---------------------------------------------------------------------------------------------
     def _send_trouble_to_web(self, now_s: float) -> None:
-        """Send the reason why the core cannot decide. The web process reads the database after the first line."""
+        """Send the reason why the core cannot decide; an empty line if it can.
+
+        The first line also tells the web process that the database is upgraded, so that it may open its port.
+        """
         if self._is_database_ready and now_s >= self._next_trouble_s:
             self._next_trouble_s = now_s + SEND_TROUBLE_EVERY_S
             self.web.send_line(self.core_watch.find_trouble(now_s))
@@ -236,7 +240,7 @@ class Supervisor:
 
     def _check_alarms(self, now_s: float) -> None:
         if now_s >= self._next_check_s:
-            self._next_check_s = now_s + CHECK_EVERY_S
+            self._next_check_s = now_s + CHECK_ALARMS_EVERY_S
             self.records.check()
 
     def _write_records(self, now_s: float) -> None:

@@ -220,7 +220,7 @@ class Ingest:
 
     def progress(self) -> dict[str, datetime]:
         """Return when the writer thread last ran its loop, or tried again to write to the database."""
-        return {"ingest.writer": self._stamp}
+        return {"ingest-writer": self._stamp}
 
     def status(self) -> dict[str, Any]:
         """Return the state of ingest as plain values."""

@@ -49,7 +49,7 @@ class _Patience(NamedTuple):
     work_started_s: float
 
 
-# The thread makes one attempt, because its work never started.
+# Default: one attempt. Without `patient()` no start of work is known, so the waiting time is 0.
 _ONE_ATTEMPT: Final = _Patience(0.0, math.inf)
 _patience: ContextVar[_Patience] = ContextVar("patience", default=_ONE_ATTEMPT)
 

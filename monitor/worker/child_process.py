@@ -1,7 +1,7 @@
 """Run a function in a child process with low priority, so that the page stays responsive.
 
-The child sends values to its parent as lines of JSON. It continues if the page ends; `multiprocessing` would make the
-page wait for it instead.
+The child sends values to its parent as lines of JSON. It continues if the page ends. `multiprocessing` is not used,
+because the web process would wait for its children when it ends.
 """
 
 import importlib

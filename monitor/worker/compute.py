@@ -47,7 +47,7 @@ _NOT_STARTED: Final = Template("job.not_started", "not started, the service is s
 _NO_ROOM: Final = Template(
     "job.no_room", "its process could not be started: {problem}; make room in {folder} and in memory"
 )
-_AT_BOUND: Final = Template("job.processor", "killed at its bound of {limit} of processor time (compute.job_limit)")
+_AT_LIMIT: Final = Template("job.processor", "killed at its bound of {limit} of processor time (compute.job_limit)")
 _BY_SIGNAL: Final = Template("job.signal", "killed by signal {n}")
 _ENDED: Final = Template("job.ended", "ended with status {n}")
 _MANY_BYTES: Final = Template("job.bytes", "answered {n} bytes, more than {most}")
@@ -63,6 +63,7 @@ FOLDER_PREFIX: Final = "slopeward-job-"
 # A younger folder may belong to a service that has not locked it yet.
 MIN_ABANDONED_AGE_S: Final = 60.0
 GRACE_S: Final = 3.0
+# The byte by which the service lets a waiting worker begin.
 START: Final = b"b"
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD: Final = dict.fromkeys(THREAD_VARIABLES, "1")
@@ -376,7 +377,7 @@ def _read_result(task: WorkerTask[Request, Result], folder: Path, status: int, l
 def _explain_end(folder: Path, status: int, limits: SandboxLimits) -> str:
     """Return why a worker ended without a result."""
     if status == -signal.SIGXCPU:
-        return _AT_BOUND(limit=Figure(limits.cpu_s, "g", "s"))
+        return _AT_LIMIT(limit=Figure(limits.cpu_s, "g", "s"))
     stderr = _read_worker_file(folder / "stderr", MAX_TEXT_BYTES, from_end=True)
     lines = stderr.decode(errors="replace").strip().splitlines()
     for line in reversed(lines):

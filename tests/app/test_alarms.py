@@ -12,7 +12,7 @@ from sqlalchemy import select
 from monitor.alerts.outbox_tables import notification
 from monitor.alerts.queries.alerts import load_alerts, shelve
 from monitor.app.checks.live import EvaluationOutcomes, EvaluationTimes, IntakeStatus, JobOutcomes, PartProblems
-from monitor.app.checks.table import check_parts, read_rows, run_checks
+from monitor.app.checks.table import list_service_problems, read_rows, run_checks
 from monitor.app.core import Core
 from monitor.app.outcomes import OutcomeLog
 from monitor.app.self_monitoring import alarms as service_alarms
@@ -500,7 +500,7 @@ def test_problem_of_ingest_or_evaluation_degrades_the_service(db):
     monitoring.check_parts()
     monitoring.write_heartbeat("running")
     core.db.close()
-    _, degraded = check_parts(ask(db, load_heartbeats), NOW)
+    _, degraded = list_service_problems(ask(db, load_heartbeats), NOW)
     assert (len(degraded), "2 messages" in degraded[0]) == (2, True)
     assert "evaluation of north takes 40 s" in degraded[1]
 
@@ -519,7 +519,7 @@ def test_check_that_raises_an_error_hides_no_event_of_another_check(db, absent):
         monitoring.check_parts()
     monitoring.write_heartbeat("running")
     core.db.close()
-    _, degraded = check_parts(ask(db, load_heartbeats), NOW)
+    _, degraded = list_service_problems(ask(db, load_heartbeats), NOW)
     assert any("2 messages since start could not be stored" in text for text in degraded)
     assert any("1 messages of QoS 0" in text for text in degraded)
 

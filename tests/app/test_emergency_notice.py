@@ -339,7 +339,7 @@ def test_each_recipient_is_notified_in_their_language(recorder: Recorder) -> Non
     state_file = open_state(recorder.path.parent / "other")
     recorder.emergency = EmergencyNotifier(*arguments, state_file, language_by_recipient.__getitem__)
     progress = CoreProgress(
-        seconds_since_write=1e9,
+        since_write_s=1e9,
         written_at=NOW,
         write_error="",
         evaluation_delay_s=0.0,

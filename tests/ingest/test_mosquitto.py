@@ -175,13 +175,13 @@ def test_nothing_is_acknowledged_while_the_database_is_locked(mosquitto, publish
     holder.start()
     assert locked.wait(60)
     publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(1, 800)])
-    before = ingest.progress()["ingest.writer"]
+    before = ingest.progress()["ingest-writer"]
     time.sleep(1.0)
     assert ingest.status()["messages"] == 1
     release.set()
     holder.join()
     wait_for(lambda: count(database) == 800)
-    assert ingest.progress()["ingest.writer"] > before
+    assert ingest.progress()["ingest-writer"] > before
 
 
 def test_a_broker_that_forgot_us_raises_an_alarm_and_asks_again(database, mosquitto, publisher, start_ingest):

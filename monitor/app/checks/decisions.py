@@ -25,7 +25,7 @@ class CoreProgress(NamedTuple):
     """Progress of the core process, measured by itself.
 
     Attributes:
-        seconds_since_write: Since the last committed transaction.
+        since_write_s: Time since the last committed transaction.
         written_at: Time of that transaction.
         write_error: Why the next transaction failed; empty if unknown.
         evaluation_delay_s: Time since the last evaluation, beyond the longest time between two evaluations.
@@ -37,7 +37,7 @@ class CoreProgress(NamedTuple):
         start_began_at: When the start began; None after it.
     """
 
-    seconds_since_write: float
+    since_write_s: float
     written_at: datetime
     write_error: str
     evaluation_delay_s: float
@@ -68,7 +68,7 @@ CHECKS: Final = (
         BAD,
         "{text}",
         lambda progress: make_state(
-            is_wrong=progress.seconds_since_write > LONGEST_WITHOUT_WRITE_S, text=_describe_missing_writes(progress)
+            is_wrong=progress.since_write_s > LONGEST_WITHOUT_WRITE_S, text=_describe_missing_writes(progress)
         ),
     ),
     Check(

@@ -23,6 +23,7 @@ from monitor.text.message import Figure, Template
 SHORTEST_OUTAGE_S: Final = 60.0
 # An alarm about a count that grew lasts until the count has stayed the same for this long.
 GROWN_S: Final = 600.0
+# The alarm about foreign messages ends after an hour without one.
 FOREIGN_S: Final = 3600.0
 STUMBLES_IN_A_ROW: Final = 3
 # A machine that has just started needs time to find its time reference.

@@ -14,12 +14,12 @@ from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.text.instants import CORE_SILENT, parse_time
 from monitor.text.message import NameList, Template
 
-# A short queue of the broker is always saved within this time.
+# Report a risk above this. A short queue is always saved faster.
 LONG_RISK_S: Final = 2.0
 # A queue of more messages than this is reported.
 LONG_QUEUE: Final = 1000
 # Denied topics that `doctor` lists.
-MOST_DENIED: Final = 10
+MOST_DENIED_IN_REPORT: Final = 10
 # Programs of the service besides modules of `monitor`.
 OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})
 
@@ -113,7 +113,7 @@ def _is_gone(contents: Mapping[str, Any]) -> bool:
     return find_program(int(contents["pid"])) is None
 
 
-def _find_core(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
+def _find_ended_core(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
     if core := heartbeats.core:
         yield make_state(
             is_wrong=_is_gone(core),
@@ -151,7 +151,7 @@ def _find_unsaved(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
 def _list_denied(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
     """Yield messages that the managed broker refused since its start. An external broker does not report them."""
     broker = heartbeats.by_process["broker"][1] if "broker" in heartbeats.by_process else {}
-    for denied in islice(broker.get("denied", ()), MOST_DENIED):
+    for denied in islice(broker.get("denied", ()), MOST_DENIED_IN_REPORT):
         yield make_state(n=denied["n"], login=denied["login"], topic=denied["topic"], at=parse_time(denied["at"]))
 
 
@@ -215,7 +215,7 @@ CHECKS: Final = (
         ProcessHeartbeats,
         BAD,
         "core, pid {pid}, has ended; its last heartbeat is from {at}",
-        _find_core,
+        _find_ended_core,
         "the supervisor restarts it within a minute; otherwise slopeward run",
         fine="core runs, pid {pid}, {n} messages since start",
     ),

@@ -81,7 +81,7 @@ def assess_service(
     return ServiceVerdict(state, (*blind, *degraded))
 
 
-def check_parts(heartbeats: HeartbeatsByProcess, now: datetime) -> tuple[list[str], list[str]]:
+def list_service_problems(heartbeats: HeartbeatsByProcess, now: datetime) -> tuple[list[str], list[str]]:
     """Return the reasons for a blind and for a degraded service, without those of single sites."""
     return _gather(ProcessHeartbeats(heartbeats, now), plugins.PluginStatus.read())
 

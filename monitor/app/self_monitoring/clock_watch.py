@@ -68,7 +68,7 @@ class ClockJumpGuard:
 
 @dataclass(kw_only=True)
 class ClockWatch:
-    """Restart waiting times after a change of the clock. A clock that is no `ServiceClock` never changes.
+    """Restart waiting times after a change of the clock. Do nothing with another clock, such as that of a test.
 
     Attributes:
         station_clocks: Whether the stations disagree with our clock; facts of the checks `clock.*`.

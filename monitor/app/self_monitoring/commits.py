@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class _TimedEvent(NamedTuple):
     monotonic_s: float
     at: datetime
-    error: str = ""  # why the newest attempt since then failed; empty if none did
+    error: str = ""  # error of the newest attempt after this commit; empty if no attempt has failed
 
 
 class CommitMonitor:
@@ -143,7 +143,7 @@ class CommitMonitor:
                 last_commits[WRITE] = now
             oldest = min(last_commits.values())
             progress = CoreProgress(
-                seconds_since_write=now.monotonic_s - oldest.monotonic_s,
+                since_write_s=now.monotonic_s - oldest.monotonic_s,
                 written_at=oldest.at,
                 write_error=oldest.error,
                 evaluation_delay_s=now.monotonic_s - self._last_evaluation.monotonic_s - self._tick_s,

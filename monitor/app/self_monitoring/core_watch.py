@@ -37,7 +37,7 @@ _NOT_STARTED: Final = Template("service.core.not_started", "the core process has
 _NOT_EVALUATED: Final = Template("service.core.not_evaluated", "the core process has not stored an evaluation yet")
 
 log = logging.getLogger(__name__)
-CHECK_EVERY_S: Final = 1.0
+CHECK_CORE_EVERY_S: Final = 1.0
 # The other service of a pair is assumed to decide for this long after its last heartbeat.
 ELSEWHERE_S: Final = 15.0
 
@@ -93,8 +93,8 @@ class CoreWatch:
         last_beat_s = self._core.last_beat_s
         if not last_beat_s or now_s < self._next_check_s:
             return
-        self._next_check_s = now_s + CHECK_EVERY_S
-        # If the core of this service hung, was killed and starts again, it has not reported yet that it stands by.
+        self._next_check_s = now_s + CHECK_CORE_EVERY_S
+        # A core that was killed and starts again has not sent a standby heartbeat yet, so the last known state counts.
         decides_elsewhere = now_s < self._decides_elsewhere_until_s
         self.emergency.update(
             "" if decides_elsewhere else self.find_trouble(now_s),

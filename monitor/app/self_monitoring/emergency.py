@@ -20,6 +20,7 @@ from monitor.delivery.message import deliver_in
 from monitor.delivery.notifier import open_notifier
 from monitor.errors import DeliveryError, SlopewardError
 from monitor.sites.records import Site
+from monitor.storage.actor import SERVICE_SITE
 from monitor.text.catalogue import ENGLISH, LANGUAGES, open_catalogue
 from monitor.text.local_time import open_zone
 from monitor.text.message import Template, Timestamp
@@ -200,6 +201,7 @@ class EmergencyNotifier:
     def _note_accepted(self, notice: NoticeState, address: ChannelAddress) -> None:
         """Record that a channel accepted the message about the outage."""
         with self._lock:
+            # The outage may have been forgotten already, because all other channels had ended.
             current = self._notice or self._last_notice
             if current is None or current.at != notice.at:
                 # Another outage has started since. Its own messages are sent.
@@ -257,34 +259,34 @@ class EmergencyNotifier:
         subject: str,
         body: str,
         key: str,
-        over: threading.Event,
+        cancelled: threading.Event,
         on_end: Callable[[ChannelAddress, bool], None] = lambda *_: None,
     ) -> None:
         def deliver(address: ChannelAddress) -> None:
-            on_end(address, self._deliver(address, subject, body, key, over))
+            on_end(address, self._deliver(address, subject, body, key, cancelled))
 
         for address in addresses:
             threading.Thread(target=deliver, args=(address,), name=DELIVERY_THREAD, daemon=True).start()
 
-    def _deliver(self, address: ChannelAddress, subject: str, body: str, key: str, over: threading.Event) -> bool:
+    def _deliver(self, address: ChannelAddress, subject: str, body: str, key: str, cancelled: threading.Event) -> bool:
         """Try until the channel accepts the message. Return whether it did.
 
-        There is no further attempt after a permanent error, after `MOST_ATTEMPTS`, or when `over` is set.
+        There is no further attempt after a permanent error, after `MOST_ATTEMPTS`, or when `cancelled` is set.
         """
         # The address of a channel may contain a secret, so the log names only its kind.
         kind = address.channel.partition(":")[0]
         idempotency_key = hashlib.sha256(f"{key}|{address.recipient}|{address.channel}".encode()).hexdigest()
         for attempt in range(1, MOST_ATTEMPTS + 1):
             notification = Notification(
-                0,
-                0,
-                0,
-                "status",
-                str(AlertCategory.HEALTH),
-                URGENT,
-                "urgent",
-                address.recipient,
-                address.channel,
+                id=0,
+                alert_id=0,
+                event_id=0,
+                site=SERVICE_SITE,
+                ledger=str(AlertCategory.HEALTH),
+                level=URGENT,
+                level_name="urgent",
+                recipient=address.recipient,
+                channel=address.channel,
                 exercise=False,
                 subject=subject,
                 body=body,
@@ -298,7 +300,7 @@ class EmergencyNotifier:
                 deliver_in(language, notifier, notification, zone=self._zone)
             except DeliveryError as error:
                 log.error("%s was not notified by %s: %s", address.recipient, kind, error)  # noqa: TRY400
-                if error.permanent or over.wait(RETRY_S):
+                if error.permanent or cancelled.wait(RETRY_S):
                     return False
             except (SlopewardError, OSError) as error:
                 log.critical("%s cannot be notified by %s: %s", address.recipient, kind, error)

@@ -32,8 +32,8 @@ class OutageWatch:
         self._complete_at: datetime | None = None  # the last time at which all received readings were stored
         self._heartbeat_at: datetime | None = None
         self._back_at: datetime | None = None  # since when broker and database are available
-        # Whether `update` was called after `_complete_at` was set.
-        self._was_called_since_complete = False
+        # Whether the next call of `update` is the first one after `_complete_at` was set.
+        self._is_first_call_since_complete = True
         # An outage without another known cause means that the service did not run, or the machine was suspended.
         self._cause = SERVICE
 
@@ -49,10 +49,10 @@ class OutageWatch:
             self._complete_at = None if heartbeat is None else heartbeat[0]
             self._has_started = True
         is_long = self._complete_at is not None and (now - self._complete_at).total_seconds() >= SHORTEST_OUTAGE_S
-        if is_long and not self._was_called_since_complete:
+        if is_long and self._is_first_call_since_complete:
             # This method was not called for long, so the machine was suspended.
             self._back_at = None
-        self._was_called_since_complete = True
+        self._is_first_call_since_complete = False
         is_available = self._note_availability(status, now)
         if not (is_available and status["drained"]):
             return
@@ -68,7 +68,7 @@ class OutageWatch:
             self._heartbeat_at = now
         self._complete_at = now
         self._cause = SERVICE
-        self._was_called_since_complete = False
+        self._is_first_call_since_complete = True
 
     def _note_availability(self, status: Mapping[str, Any], now: datetime) -> bool:
         """Return whether broker and database are available."""

@@ -227,9 +227,9 @@ def _notice_to_plain(notice: NoticeState) -> Any:
             "at": format_iso(notice.at),
             "body": notice.body,
             "addressees": notice.addressees,
-            "taken": sorted(notice.accepted),
+            "accepted": sorted(notice.accepted),
             "over_at": None if notice.over_at is None else format_iso(notice.over_at),
-            "settled": sorted(notice.finished),
+            "finished": sorted(notice.finished),
         }
     )
 
@@ -242,9 +242,9 @@ def _parse_notice(plain: Any) -> NoticeState:
         parse_time(content["at"]),
         content["body"],
         tuple(_parse_addresses(content["addressees"])),
-        frozenset(_parse_addresses(content["taken"])),
+        frozenset(_parse_addresses(content["accepted"])),
         None if over_at is None else parse_time(over_at),
-        frozenset(_parse_addresses(content["settled"])),
+        frozenset(_parse_addresses(content["finished"])),
     )
 
 

@@ -75,17 +75,17 @@ class SupervisorRecords:
         self._key_suffix = f":{config.service_name}" if config.standby.enabled else ""
         self._has_recalled = False
         self._has_written = False
-        self._has_failed = False
+        self._last_write_failed = False
 
     @property
     def is_urgent(self) -> bool:
         """Whether alarms are waiting. After a failure they wait for the next regular call."""
-        return bool(self.alarms.pending()) and not self._has_failed
+        return bool(self.alarms.pending()) and not self._last_write_failed
 
-    def add_emergency(self, trouble: str, accepted: int, addressed: int) -> None:
+    def record_emergency_notice(self, trouble: str, accepted: int, addressed: int) -> None:
         """Add an outage of which people were notified without the database. They are not notified again."""
         text = _WITHOUT_OUTBOX(text=trouble, n=accepted, n2=addressed)
-        facts = {"told": trouble, "channels_taken": accepted, "channels_asked": addressed}
+        facts = {"trouble": trouble, "channels_accepted": accepted, "channels_addressed": addressed}
         key = "health:decide"
         self.alarms.put(health_alarm(key, 2, text, is_open=True, evidence=facts, notify=False))
         self.alarms.put(health_alarm(key, 0, RESOLVED(text=text), is_open=False, evidence=facts, notify=False))
@@ -125,12 +125,12 @@ class SupervisorRecords:
                         self._conditions.recall(self._load_open_alarms(c))
                         self._has_recalled = True
                 # A rejected alarm must not prevent the heartbeats. It is stored again at the next regular call.
-                self._has_failed = not self.alarms.store_pending(partial(self._store_alarms, db))
+                self._last_write_failed = not self.alarms.store_pending(partial(self._store_alarms, db))
                 if not self._core.is_standby:
                     # The heartbeats of a pair of services are those of the active one.
                     self._store_heartbeats(db, core_watch)
         except Exception as error:
-            self._has_failed = True
+            self._last_write_failed = True
             log.warning("the heartbeat of the supervisor was not stored: %s", error)
 
     def _store_alarms(self, db: Database, alarms: list[AlertChange]) -> None:
@@ -157,7 +157,7 @@ class SupervisorRecords:
         detail = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "deaths": {restarter.child.name: restarter.failures for restarter in self.restarters},
+            "failures_in_a_row": {restarter.child.name: restarter.failures for restarter in self.restarters},
         }
         remove_heartbeat(c, f"{heartbeats.STANDBY_PREFIX}{self._config.service_name}")
         write_heartbeat(c, HEARTBEAT, detail, now)

@@ -13,12 +13,14 @@ from monitor.sites.views import SiteStatusRow
 from monitor.text.instants import parse_time
 from monitor.text.message import SENTENCE, Message, Template, Term, Timestamp, join
 
-_NOW: Final = Template("service.unwatched.now", "{site} now {level}")
-_BLIND: Final = Template("service.unwatched.unseen", "{site} cannot be seen; its last level was {level}")
+_LEVEL_NOW: Final = Template("service.unwatched.now", "{site} now {level}")
+_LAST_LEVEL_OF_BLIND_SITE: Final = Template(
+    "service.unwatched.unseen", "{site} cannot be seen; its last level was {level}"
+)
 _NOT_EVALUATED: Final = Template(
     "service.unwatched.not_evaluated", "{site} has not been evaluated since {at} (its last level was {level})"
 )
-_NOBODY: Final = Template("service.unwatched", "the slope was not watched from {at} to {at2}: {text}")
+_NOT_WATCHED: Final = Template("service.unwatched", "the slope was not watched from {at} to {at2}: {text}")
 SUSPENDED: Final = Template(
     "service.unwatched.suspended",
     "The machine was suspended (its lid, power saving, or a virtual machine put to sleep). Disable suspension.",
@@ -48,14 +50,16 @@ class UnwatchedPeriod(NamedTuple):
         The level of a site that is blind, or that was not evaluated since, is the last one that was stored.
         """
         texts = [self._describe_site(row) for row in sites if row["evaluated_at"] is not None]
-        return _NOBODY(at=Timestamp.of(self.begin, "second"), at2=Timestamp.of(self.end, "second"), text=join(texts))
+        return _NOT_WATCHED(
+            at=Timestamp.of(self.begin, "second"), at2=Timestamp.of(self.end, "second"), text=join(texts)
+        )
 
     def _describe_site(self, row: SiteStatusRow) -> Message:
         level = Term(row["level_name"] or "")
         evaluated_at = parse_time(str(row["evaluated_at"]))
         if evaluated_at < self.end:
             return _NOT_EVALUATED(site=row["site"], at=Timestamp.of(evaluated_at, "second"), level=level)
-        template = _BLIND if row["observability"] == "blind" else _NOW
+        template = _LAST_LEVEL_OF_BLIND_SITE if row["observability"] == "blind" else _LEVEL_NOW
         return template(site=row["site"], level=level)
 
     def is_complete(self, sites: Iterable[SiteStatusRow]) -> bool:

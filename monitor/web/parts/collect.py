@@ -22,7 +22,7 @@ from monitor.alerts.queries.station_states import StationStates
 from monitor.alerts.records import AlertState
 from monitor.alerts.states import list_shelf_hours
 from monitor.alerts.views import AlertEventRow, AlertRow
-from monitor.app.checks.table import check_parts
+from monitor.app.checks.table import list_service_problems
 from monitor.app.heartbeats import CANNOT_DECIDE, STANDBY_PREFIX
 from monitor.decision.alert_texts import HEALTH_NAMES
 from monitor.decision.changes import AlertCategory
@@ -528,7 +528,7 @@ def collect_health(
     broker = stamps.get("broker")
     age_s = None if core is None else (now - core[0]).total_seconds()
     alive = core is not None and not is_silent(core, now)
-    _, degraded = check_parts(stamps, now)
+    _, degraded = list_service_problems(stamps, now)
     cards = pages.load_cards(c, sites, now=now)
     detail = {} if core is None else core[1]
     reasons = [CANNOT_DECIDE(text=context.trouble), *degraded] if context.trouble else degraded

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.app.checks.table import check_parts
+from monitor.app.checks.table import list_service_problems
 from monitor.app.self_monitoring import core_watch
 from monitor.app.supervisor import Supervisor
 from monitor.cli.main import run_command
@@ -31,11 +31,11 @@ def test_silent_standby_service_is_reported_for_a_week():
     heartbeat_at = datetime(2026, 3, 1, tzinfo=UTC)
     for age_s, is_reported in ((30, False), (61, True), (8 * 86400, False)):
         now = heartbeat_at + timedelta(seconds=age_s)
-        degraded = check_parts({"core": (now, {}), "standby:b": (heartbeat_at, {})}, now)[1]
+        degraded = list_service_problems({"core": (now, {}), "standby:b": (heartbeat_at, {})}, now)[1]
         assert bool(degraded) is is_reported
         assert all("standby service b has been silent since 2026-03-01 00:00:00 UTC" in line for line in degraded)
     heartbeats = {"core": (heartbeat_at, {}), "standby:b": (heartbeat_at, {"differs": ["north"]})}
-    degraded = check_parts(heartbeats, heartbeat_at)[1]
+    degraded = list_service_problems(heartbeats, heartbeat_at)[1]
     assert degraded == ["standby service b has other site files than those in force: north"]
 
 
