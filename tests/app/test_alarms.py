@@ -17,7 +17,7 @@ from monitor.app.core import Core
 from monitor.app.outcomes import OutcomeLog
 from monitor.app.self_monitoring import alarms as service_alarms
 from monitor.app.self_monitoring.alarms import ServiceAlarms, make_alarm, remove_needless_ends
-from monitor.app.self_monitoring.conditions import AlarmConditions
+from monitor.app.self_monitoring.conditions import AlarmConditions, Counters
 from monitor.app.self_monitoring.duties import Duty
 from monitor.app.self_monitoring.threads import ThreadWatch
 from monitor.errors import StoreBusyError
@@ -392,9 +392,10 @@ REFUSED = {**AWAY, "refused": {"live": "the broker refused the subscription to a
 def test_problem_of_ingest_is_an_alarm_until_it_ends(db, trouble, key, words, after_s):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
+    counters = Counters()
 
     def update_and_load(status, at_s):
-        conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
+        conditions.update(run_checks(IntakeStatus(status, counters.has_grown)), at_s)
         alarms.write_pending()
         return {row.key: (row.state, row.reason) for row in ask(db, load_alerts, SERVICE_SITE)}
 
@@ -415,11 +416,12 @@ def test_problem_of_ingest_is_an_alarm_until_it_ends(db, trouble, key, words, af
 def test_alarm_of_a_session_ends_although_another_session_is_disconnected(db):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
+    counters = Counters()
     live = {**HEALTHY, "connected": {"live": False, "backfill": True}, "problems": {"live": "the connection ended"}}
     backfill = {**HEALTHY, "connected": {"live": True, "backfill": False}, "problems": {"backfill": "refused"}}
     for status, at_s, named in ((live, 0.0, ["(live session)"]), (backfill, 100.0, ["(backfill session)"])):
-        conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
-        conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s + 60.0)
+        conditions.update(run_checks(IntakeStatus(status, counters.has_grown)), at_s)
+        conditions.update(run_checks(IntakeStatus(status, counters.has_grown)), at_s + 60.0)
         degraded_lines = list(conditions.degraded())
         assert len(degraded_lines) == len(named)
         assert all(name in line for name, line in zip(named, degraded_lines, strict=True))
@@ -431,9 +433,10 @@ def test_alarm_of_a_session_ends_although_another_session_is_disconnected(db):
 def test_end_of_an_alarm_repeats_its_reason(db):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
+    counters = Counters()
     busy = {**HEALTHY, "database_busy_since": NOW}
     for status, at_s in ((HEALTHY, 0.0), (busy, 1.0), (busy, 100.0), (HEALTHY, 200.0)):
-        conditions.update(run_checks(IntakeStatus(status, conditions.has_grown)), at_s)
+        conditions.update(run_checks(IntakeStatus(status, counters.has_grown)), at_s)
     reasons = [alarm.reason for alarm in alarms.pending() if alarm.key.endswith("ingest:database")]
     reason = f"the database has accepted no readings since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker"
     assert reasons == ["resolved: what was found before the service was started", reason, f"resolved: {reason}"]
@@ -474,8 +477,10 @@ def test_unreachable_cluster_is_one_alarm_after_a_minute(db):
 
 
 def test_alarm_of_a_growing_count_lasts_ten_minutes(db):
-    def check_lost_messages(lost, conditions):
-        return run_checks(IntakeStatus({**HEALTHY, "lost": lost}, conditions.has_grown))
+    counters = Counters()
+
+    def check_lost_messages(lost, _conditions):
+        return run_checks(IntakeStatus({**HEALTHY, "lost": lost}, counters.has_grown))
 
     steps = ((0, 0), (2, 3), (2, 300), (5, 500), (5, 900), (5, 1101))
     changes, _ = record_alarm_changes(db, "health:ingest:lost", check_lost_messages, *steps)
@@ -573,8 +578,7 @@ def test_alarm_left_open_by_a_previous_process_ends(db):
 
 
 def test_status_of_ingest_contains_every_field_of_the_checks(db):
-    conditions = AlarmConditions(make_alarms(db))
-    results = run_checks(IntakeStatus(make_ingest(db, None).status(), conditions.has_grown))
+    results = run_checks(IntakeStatus(make_ingest(db, None).status(), Counters().has_grown))
     assert [result.key for result in results if result.check.alarm and result.is_wrong] == [
         "mqtt:live:away",
         "mqtt:backfill:away",

@@ -54,7 +54,7 @@ def run_json_command(capsys, command="doctor"):
 def test_problem_of_the_machine_is_reported_by_alarm_doctor_status_page_and_view(
     database, service, monkeypatch, capsys
 ):
-    monkeypatch.setattr("monitor.app.self_monitoring.conditions.AlarmConditions.has_grown", lambda *_: False)
+    monkeypatch.setattr("monitor.app.self_monitoring.conditions.Counters.has_grown", lambda *_: False)
     add_check(monkeypatch, DatabaseFacts, alarm=2, degrades=True)
     core = Core(service, lambda: NOW)
     monitoring = make_monitoring(core)

@@ -12,7 +12,7 @@ from monitor.alerts.queries import evaluations as decisions
 from monitor.app import core_lock
 from monitor.app.checks.live import ReaderStatus
 from monitor.app.checks.table import run_checks
-from monitor.app.self_monitoring.conditions import AlarmConditions
+from monitor.app.self_monitoring.conditions import Counters
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.settings.service import parse_service
 from monitor.storage import locks, migrate, views
@@ -206,7 +206,7 @@ def test_session_that_cannot_be_ended_is_named(service, reader, postgresql, monk
         watch = ReaderWatch(plain_database, 0.0)
         assert watch.check().ended == []
         assert f"{reader.role} (pid {attacker.info.backend_pid})" in watch.refused
-        results = {result.key: result for result in run_checks(ReaderStatus(watch, AlarmConditions(None).has_grown))}
+        results = {result.key: result for result in run_checks(ReaderStatus(watch, Counters().has_grown))}
         assert results["database:readers:unended"].is_wrong
         attacker.execute("ROLLBACK")
         migrate.upgrade(plain_database)

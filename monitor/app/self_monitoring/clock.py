@@ -133,7 +133,7 @@ class ClockOffset(NamedTuple):
 def estimate_offset(
     ahead_s: Mapping[str, Sequence[float]],
     synchronised: bool | None,
-    before: Mapping[str, Sequence[float]] | None = None,
+    all_ahead_s: Mapping[str, Sequence[float]] | None = None,
 ) -> ClockOffset | None:
     """Estimate from the times of readings whether our clock is behind; None if the stations do not agree on that.
 
@@ -146,7 +146,7 @@ def estimate_offset(
     Args:
         ahead_s: By site, how far the newest readings of its declared stations are ahead of their reception, in seconds.
         synchronised: Whether our clock follows a reference; None if this is unknown.
-        before: The same for all readings that were received since our clock was set.
+        all_ahead_s: The same for all readings that were received since our clock was set.
 
     >>> estimate_offset({"a": [3601.0, 3599.0, -4.0]}, False).behind_s
     3600.0
@@ -163,7 +163,7 @@ def estimate_offset(
     if len(agreeing) < FEWEST_STATIONS:
         return None
     text = _AHEAD(n=len(agreeing), n2=sum(map(len, ahead_s.values())), n3=Figure(behind_s / 60, ",.0f"))
-    all_received = {**(before or {}), **ahead_s}
+    all_received = {**(all_ahead_s or {}), **ahead_s}
     fitting = sorted(
         site for site, offsets in all_received.items() if site not in site_offsets and min(offsets) <= AHEAD_S
     )
@@ -215,10 +215,10 @@ class ServiceClock:
         self._uptime = uptime
         self._lock = threading.Lock()
         self._correction = timedelta(0)
-        # The current time as of the last call, and the uptime at that moment.
         up = uptime()
-        self._now = wall()
-        self._now_s = up.elapsed_s
+        # The current time at the last call, and the uptime at that moment.
+        self._last_now = wall()
+        self._last_uptime_s = up.elapsed_s
         self._suspended_s = up.elapsed_s - up.awake_s
         self._step_on_probation: _StepOnProbation | None = None
         self._steps: list[ClockStep] = []
@@ -242,7 +242,7 @@ class ServiceClock:
             return now
 
     def _advance(self, wall: datetime, now_s: float) -> datetime:
-        expected = self._now + timedelta(seconds=now_s - self._now_s)
+        expected = self._last_now + timedelta(seconds=now_s - self._last_uptime_s)
         step_s = (wall + self._correction - expected).total_seconds()
         correction_s = self._correction.total_seconds()
         tolerance_s = max(CORRECTION_ENDS_S, AGREE_FRACTION * abs(correction_s))
@@ -255,19 +255,19 @@ class ServiceClock:
                 return wall
         if abs(step_s) <= STEP_S:
             self._set(wall + self._correction, now_s)
-            return self._now
+            return self._last_now
         if self._step_on_probation is None or abs(self._step_on_probation.seconds - step_s) > STEP_S:
             self._step_on_probation = _StepOnProbation(step_s, now_s)
         if now_s - self._step_on_probation.since_s < PROBATION_S:
             return expected
         self._follow(wall + self._correction, now_s, step_s)
-        return self._now
+        return self._last_now
 
     def correct(self, seconds: float) -> None:
         """Shift the current time, because the stations show that the wall clock is wrong by this amount."""
         with self._lock:
             self._correction += timedelta(seconds=seconds)
-            self._now += timedelta(seconds=seconds)
+            self._last_now += timedelta(seconds=seconds)
             self._step_on_probation = None
 
     def confirm(self, seconds: float) -> bool:
@@ -293,9 +293,9 @@ class ServiceClock:
             self._suspensions = []
             return suspensions
 
-    def _set(self, now: datetime, now_s: float) -> None:
-        self._now = now
-        self._now_s = now_s
+    def _set(self, now: datetime, uptime_s: float) -> None:
+        self._last_now = now
+        self._last_uptime_s = uptime_s
         self._step_on_probation = None
 
     def _follow(self, now: datetime, now_s: float, step_s: float) -> None:

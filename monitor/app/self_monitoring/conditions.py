@@ -4,7 +4,7 @@ A condition must last for some time before it is an alarm, and be over for some 
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from monitor.app.checks.table import run_all_checks
@@ -31,6 +31,48 @@ class _Fault(NamedTuple):
     level: str
 
 
+class _Examined(NamedTuple):
+    """What a call of `update` has examined.
+
+    Attributes:
+        checks: The checks with at least one finding, by id.
+        findings_by_key: Findings whose state is known.
+        unknown_keys: Keys with a subject whose state is unknown.
+    """
+
+    checks: dict[str, Check]
+    findings_by_key: dict[str, list[CheckFinding]]
+    unknown_keys: set[str]
+
+
+def _collect_findings(findings: Iterable[CheckFinding]) -> _Examined:
+    """Sort findings by key. Findings of checks that neither raise an alarm nor degrade the service are left out."""
+    examined = _Examined({}, {}, set())
+    for finding in findings:
+        check = finding.check
+        if not (check.alarm or check.degrades):
+            continue
+        examined.checks[check.id] = check
+        if finding.level == UNKNOWN:
+            examined.unknown_keys.add(finding.key)
+        elif finding.subject or finding.is_wrong or "*" not in check.pattern:
+            examined.findings_by_key.setdefault(finding.key, []).append(finding)
+    return examined
+
+
+class Counters:
+    """Find out whether counts have grown."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def has_grown(self, name: str, count: int) -> bool:
+        """Return whether a count is larger than at the last call with this name."""
+        before = self._last.get(name, 0)
+        self._last[name] = count
+        return count > before
+
+
 class AlarmConditions:
     """State of every condition of the table of checks.
 
@@ -50,7 +92,6 @@ class AlarmConditions:
         self._reported: dict[str, str] = {}
         # Open alarms of an earlier process whose check has not run yet.
         self._inherited: set[str] = set()
-        self._counts: dict[str, int] = {}
 
     def recall(self, open_keys: Iterable[str]) -> None:
         """Take over the alarms that an earlier process left open."""
@@ -89,27 +130,25 @@ class AlarmConditions:
             self._update(findings, now_s)
 
     def _update(self, findings: Iterable[CheckFinding], now_s: float) -> None:
-        by_key: dict[str, list[CheckFinding]] = {}
-        examined: dict[str, Check] = {}
-        unknown_keys: set[str] = set()
-        for finding in findings:
-            check = finding.check
-            if not (check.alarm or check.degrades):
-                continue
-            examined[check.id] = check
-            if finding.level == UNKNOWN:
-                unknown_keys.add(finding.key)
-            elif finding.subject or finding.is_wrong or "*" not in check.pattern:
-                by_key.setdefault(finding.key, []).append(finding)
-        gone = {key: fault.check for key, fault in self._faults.items() if fault.check.id in examined}
-        gone |= {key: check for check in examined.values() for key in self._inherited if check.matches_key(key)}
-        self._inherited -= gone.keys() - unknown_keys
-        for key, same_key in by_key.items():
-            faults = [finding for finding in same_key if finding.reaches_check_level]
-            if faults or key not in unknown_keys:
-                self._update_key(key, same_key[0].check, faults, now_s)
-        for key in gone.keys() - by_key.keys() - unknown_keys:
-            self._update_key(key, gone[key], [], now_s)
+        examined = _collect_findings(findings)
+        known = self._find_known_conditions(examined.checks)
+        # This process knows the state of these alarms from now on.
+        self._inherited -= known.keys() - examined.unknown_keys
+        for key, key_findings in examined.findings_by_key.items():
+            faults = [finding for finding in key_findings if finding.reaches_check_level]
+            # If another subject of this key is unknown, only a fault changes the condition.
+            if faults or key not in examined.unknown_keys:
+                self._update_key(key, key_findings[0].check, faults, now_s)
+        # Conditions without a finding are over, because their subjects no longer exist.
+        for key in known.keys() - examined.findings_by_key.keys() - examined.unknown_keys:
+            self._update_key(key, known[key], [], now_s)
+
+    def _find_known_conditions(self, checks: Mapping[str, Check]) -> dict[str, Check]:
+        """Return the check of each fault and each inherited alarm that these checks, by id, can end."""
+        known = {key: fault.check for key, fault in self._faults.items() if fault.check.id in checks}
+        for check in checks.values():
+            known |= {key: check for key in self._inherited if check.matches_key(key)}
+        return known
 
     def _update_key(self, key: str, check: Check, faults: list[CheckFinding], now_s: float) -> None:
         if faults:
@@ -143,9 +182,3 @@ class AlarmConditions:
         """Return the current faults that degrade the service: their level by their text."""
         with self._lock:
             return {fault.reason: fault.level for fault in self._faults.values() if fault.check.degrades}
-
-    def has_grown(self, name: str, count: int) -> bool:
-        """Return whether a count is larger than at the last call with this name."""
-        before = self._counts.get(name, 0)
-        self._counts[name] = count
-        return count > before

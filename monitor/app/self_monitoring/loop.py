@@ -14,7 +14,7 @@ from monitor.app.checks.machine import DatabaseFacts, Machine
 from monitor.app.checks.table import read_rows, run_checks
 from monitor.app.self_monitoring.alarms import ServiceAlarms
 from monitor.app.self_monitoring.commits import CommitMonitor
-from monitor.app.self_monitoring.conditions import AlarmConditions
+from monitor.app.self_monitoring.conditions import AlarmConditions, Counters
 from monitor.app.self_monitoring.database_file import DatabaseFileWatch
 from monitor.app.self_monitoring.duties import Duty, DutyLoop
 from monitor.app.self_monitoring.facts import CoreParts, collect_facts
@@ -81,6 +81,7 @@ class SelfMonitoring:
         self._clock = clock
         self._alarms = alarms
         self._conditions = conditions
+        self._counters = Counters()
         self._commits = commits
         self._parts = parts
         self._lease = lease
@@ -144,7 +145,7 @@ class SelfMonitoring:
         """Check the parts of the core, its threads and the database file."""
         # Read before `collect_facts`, which returns some failures only once: an error here must not discard them.
         file_status = self._database_file.check()
-        facts = collect_facts(self._parts, self._db, self._config, self._sites, self._conditions.has_grown)
+        facts = collect_facts(self._parts, self._db, self._config, self._sites, self._counters.has_grown)
         threads = CheckThreads(self._machine_loop.find_hanging_since(), self._plugin_loop.find_hanging_since())
         self.check(*facts, file_status, threads)
 
