@@ -124,7 +124,7 @@ class Supervisor:
             while not self.stopping.is_set():
                 self._check_children()
                 if self.core.status == EXIT_CANNOT_START and not self._is_ready:
-                    log.critical("the core cannot start; its line above contains the reason")
+                    log.critical("the core cannot start; see the error of the core above")
                     return EXIT_CANNOT_START
                 now_s = time.monotonic()
                 self.core_watch.check(now_s)

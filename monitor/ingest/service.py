@@ -231,7 +231,7 @@ class Ingest:
             "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
             "refused": {name: s.refused for name, s in self._sessions.items() if s.refused},
             "queued": len(self._inbox) + len(self._in_hand) + unacknowledged,
-            "stumbles": self._failures,
+            "writer_failures": self._failures,
             "drained": self.is_drained(),
             "database_busy_since": None if self._busy_since is None else format_iso(self._busy_since),
             "newest_received_at": None if self._newest is None else format_iso(self._newest),

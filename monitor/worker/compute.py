@@ -47,7 +47,7 @@ _NOT_STARTED: Final = Template("job.not_started", "not started, the service is s
 _NO_ROOM: Final = Template(
     "job.no_room", "its process could not be started: {problem}; make room in {folder} and in memory"
 )
-_AT_LIMIT: Final = Template("job.processor", "killed at its bound of {limit} of processor time (compute.job_limit)")
+_AT_LIMIT: Final = Template("job.processor", "killed at its limit of {limit} of processor time (compute.job_limit)")
 _BY_SIGNAL: Final = Template("job.signal", "killed by signal {n}")
 _ENDED: Final = Template("job.ended", "ended with status {n}")
 _MANY_BYTES: Final = Template("job.bytes", "answered {n} bytes, more than {most}")

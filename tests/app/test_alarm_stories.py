@@ -109,7 +109,7 @@ def load_memory(database):
 
 @ON_BOTH
 def test_site_that_cannot_be_evaluated_is_an_alarm_until_it_can(database, run_core):
-    alarm = OpenAlarm(database, "health:poisoned:bench")
+    alarm = OpenAlarm(database, "health:not_evaluated:bench")
     with run_core():
         memory = wait_for(lambda: load_memory(database), LATEST_S, "the first evaluation")
         store_memory(database, '{"votes": 7}')
@@ -140,7 +140,7 @@ def test_job_that_fails_three_times_is_an_alarm_until_it_works(database, run_cor
         core.schedule.run_now("work:bench")
         opened = alarm.wait_until_open()
         assert opened.level == 1
-        assert opened.reason == "job work:bench failed three times in a row: the file has no end"
+        assert opened.reason == "job work:bench failed 3 times in a row: the file has no end"
         assert alarm.count_messages() == 2
     with run_core() as core:
         core.schedule.run_now("work:bench")

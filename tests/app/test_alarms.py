@@ -180,7 +180,7 @@ def test_writer_keeps_the_order_and_loses_no_message_after_transient_errors(writ
             )
         )
     wait_for(lambda: writer.acknowledged == [1, 2, 3, 4, 5])
-    wait_for(lambda: not remaining_errors and writer.status()["stumbles"] == 0)
+    wait_for(lambda: not remaining_errors and writer.status()["writer_failures"] == 0)
 
 
 def test_failed_record_of_a_connection_delays_no_message_and_is_retried(db, writer, monkeypatch):
@@ -383,9 +383,9 @@ REFUSED = {**AWAY, "refused": {"live": "the broker refused the subscription to a
         (REFUSED, "health:mqtt:live:refused", "a/b", 0),
         (AWAY, "health:mqtt:live:away", "does not answer", 60),
         ({"database_busy_since": "2026-03-01"}, "health:ingest:database", "2026-03-01", 60),
-        ({"lost": 3}, "health:ingest:lost", "3 messages", 0),
+        ({"lost": 3}, "health:ingest:unstored", "3 messages", 0),
         ({"dropped_qos0": 7}, "health:ingest:dropped", "7 messages of QoS 0", 0),
-        ({"stumbles": 3}, "health:ingest:stumbles", "fails repeatedly", 0),
+        ({"writer_failures": 3}, "health:ingest:writer_failures", "fails repeatedly", 0),
         ({"unkept": 7}, "health:ingest:quarantine", "7 unreadable messages", 0),
     ],
 )
@@ -483,7 +483,7 @@ def test_alarm_of_a_growing_count_lasts_ten_minutes(db):
         return run_checks(IntakeStatus({**HEALTHY, "lost": lost}, counters.has_grown))
 
     steps = ((0, 0), (2, 3), (2, 300), (5, 500), (5, 900), (5, 1101))
-    changes, _ = record_alarm_changes(db, "health:ingest:lost", check_lost_messages, *steps)
+    changes, _ = record_alarm_changes(db, "health:ingest:unstored", check_lost_messages, *steps)
     assert [[is_open for is_open, _ in step_changes] for step_changes in changes] == [
         [False],
         [True],
@@ -510,7 +510,7 @@ def test_problem_of_ingest_or_evaluation_degrades_the_service(db):
     assert "evaluation of north takes 40 s" in degraded[1]
 
 
-@pytest.mark.parametrize("absent", ["stumbles", "database_busy_since", "foreign"])
+@pytest.mark.parametrize("absent", ["writer_failures", "database_busy_since", "foreign"])
 def test_check_that_raises_an_error_hides_no_event_of_another_check(db, absent):
     core = Core(parse_service(f'[database]\nurl = "{db.url}"\n', "x"), lambda: NOW)
     core.sites.update(SITES)
@@ -634,10 +634,10 @@ def test_job_is_an_alarm_from_its_third_failure_in_a_row_until_a_success(db):
     assert record_job_alarms(db, *steps) == [[], [], [], [(False, 0)], [], [], [(True, 1)], [], [(False, 0)], []]
 
 
-@pytest.mark.parametrize("key", ["health:poisoned:north", "health:job:work:north"])
+@pytest.mark.parametrize("key", ["health:not_evaluated:north", "health:job:work:north"])
 def test_inherited_alarm_of_work_lasts_until_the_work_was_tried_again(db, key):
     name = key.split(":", 2)[2]
-    fact_type = EvaluationOutcomes if "poisoned" in key else JobOutcomes
+    fact_type = EvaluationOutcomes if "not_evaluated" in key else JobOutcomes
     alarms = make_alarms(db)
     conditions, log = AlarmConditions(alarms), OutcomeLog()
     conditions.recall([key.removeprefix("health:"), f"{key.removeprefix('health:')}-retired"])
@@ -661,7 +661,7 @@ def test_failure_between_two_checks_is_an_alarm_although_it_is_over(db):
     log.note_failure("north", "ValueError: x")
     log.note_success("north")
     steps = [(EvaluationOutcomes(["north"], log.take()), at_s) for at_s in (0.0, 3.0)]
-    changes, _ = record_alarm_changes(db, "health:poisoned:north", lambda facts, _: run_checks(facts), *steps)
+    changes, _ = record_alarm_changes(db, "health:not_evaluated:north", lambda facts, _: run_checks(facts), *steps)
     assert changes == [[(True, 2)], [(False, 0)]]
 
 

@@ -191,7 +191,7 @@ def test_suspension_and_stop_of_the_service_are_reported_with_their_period() -> 
     assert watch.take(catching_up=True) is None, "what waits may change the level"
     gap = watch.take()
     assert gap is not None
-    line = "the slope was not watched from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red"
+    line = "no site was evaluated from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red"
     assert gap.describe([watch.row()]) == line
     assert "suspended" in gap.cause
     watch.run(200)
@@ -207,7 +207,7 @@ def test_suspension_and_stop_of_the_service_are_reported_with_their_period() -> 
     assert gap is not None
     assert (
         gap.describe([row_after_start])
-        == "the slope was not watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
+        == "no site was evaluated from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
     )
     assert "not running" in gap.cause
 
@@ -326,7 +326,7 @@ def test_site_that_cannot_be_evaluated_delays_the_report_for_ten_minutes_only() 
     assert gap is not None
     assert not gap.is_complete([watch.row(), failing_row])
     assert gap.describe([watch.row(), failing_row]) == (
-        "the slope was not watched from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red; "
+        "no site was evaluated from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red; "
         "t has not been evaluated since 2026-03-01 06:00:30 UTC (its last level was red)"
     )
 

@@ -16,7 +16,7 @@ INTAKE_STATUS: dict[str, Any] = {
     "lost": 0,
     "dropped_qos0": 0,
     "unkept": 0,
-    "stumbles": 0,
+    "writer_failures": 0,
     "drained": False,
 }
 

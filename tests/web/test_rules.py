@@ -299,7 +299,7 @@ def service_alarms(filled_database):
     gone = Reference("local", NOW), Reference("local", NOW + timedelta(hours=1))
     with filled_database.write() as c:
         for number, line in enumerate(texts):
-            key = f"health:poisoned:{line.split()[1]}" if "evaluated" in line else f"health:mqtt:foreign{number}"
+            key = f"health:not_evaluated:{line.split()[1]}" if "evaluated" in line else f"health:mqtt:foreign{number}"
             change = health_alarm(key, 2, line, is_open=True, evidence={"reason": line, "rows": [{"of": line}]})
             apply_changes(c, [change], ChangeContext("status", None, [desk], Actor("slopeward", "service"), NOW, "1"))
         write_heartbeat(c, "epoch0:north-bench/G1", gone[0].to_json() | {"asked": gone[1].to_json()}, NOW)

@@ -256,7 +256,7 @@ def test_linux_limits_processor_time_too(monkeypatch):
     monkeypatch.setattr(compute.time, "monotonic", lambda: 0.0)  # the service never reaches its own limit
     assert (
         run_failing_job("spin", limit_s=1)
-        == "sandbox_jobs:spin: killed at its bound of 1 s of processor time (compute.job_limit)"
+        == "sandbox_jobs:spin: killed at its limit of 1 s of processor time (compute.job_limit)"
     )
 
 

@@ -25,7 +25,7 @@ SHORTEST_OUTAGE_S: Final = 60.0
 GROWN_S: Final = 600.0
 # The alarm about foreign messages ends after an hour without one.
 FOREIGN_S: Final = 3600.0
-STUMBLES_IN_A_ROW: Final = 3
+WRITER_FAILURES_IN_A_ROW: Final = 3
 # A machine that has just started needs time to find its time reference.
 UNSYNCHRONISED_S: Final = 1800.0
 ESCALATION_FAILS_S: Final = 15.0
@@ -359,7 +359,7 @@ CHECKS: Final = (
         degrades=True,
     ),
     Check(
-        "ingest.lost",
+        "ingest.unstored",
         IntakeStatus,
         BAD,
         "{n} messages since start could not be stored and stay with the broker; see the log",
@@ -389,11 +389,11 @@ CHECKS: Final = (
         degrades=True,
     ),
     Check(
-        "ingest.stumbles",
+        "ingest.writer_failures",
         IntakeStatus,
         BAD,
         "the writer of observations fails repeatedly; messages wait with the broker; see the log",
-        lambda intake: make_state(is_wrong=intake.status["stumbles"] >= STUMBLES_IN_A_ROW),
+        lambda intake: make_state(is_wrong=intake.status["writer_failures"] >= WRITER_FAILURES_IN_A_ROW),
         alarm=2,
         degrades=True,
     ),
@@ -605,7 +605,7 @@ CHECKS: Final = (
         alarm=2,
     ),
     Check(
-        "poisoned.*",
+        "not_evaluated.*",
         EvaluationOutcomes,
         BAD,
         "site {name} cannot be evaluated and its level does not change; watch the slope by other means: {problem}",
@@ -617,7 +617,7 @@ CHECKS: Final = (
         "job.*",
         JobOutcomes,
         WARN,
-        "job {name} failed three times in a row: {problem}",
+        "job {name} failed {n} times in a row: {problem}",
         partial(_find_failing, failures_before_alarm=FAILED_RUNS_IN_A_ROW),
         alarm=1,
     ),

@@ -184,6 +184,10 @@ def _is_late(site: SiteStatus, statuses: SiteStatuses) -> bool:
 _NO_SITE: Final = Template("check.sight.none", "no site is watched; write one with `slopeward sites init NAME`")()
 _WAITING: Final = Template("check.sight.waiting", "no site is watched yet; `slopeward run` takes: {names}")
 _RUN: Final = Template("check.service.run", "slopeward run (or systemctl start slopeward)")()
+_RUN_OR_SEE_LOG: Final = Template(
+    "check.service.run_or_log",
+    "if the service does not run, start it (slopeward run, or systemctl start slopeward); otherwise see its log",
+)()
 
 
 def _check_any_site(statuses: SiteStatuses) -> SubjectState:
@@ -205,9 +209,9 @@ CHECKS: Final = (
         "service.silent",
         ProcessHeartbeats,
         WARN,
-        "core has been silent since {at}; see the log of `slopeward run`",
+        "core has been silent since {at}",
         _find_silent_core,
-        _RUN,
+        _RUN_OR_SEE_LOG,
         blinds=True,
     ),
     Check(
@@ -331,7 +335,7 @@ CHECKS: Final = (
         "sight.blind",
         SiteStatuses,
         BAD,
-        "{site}: cannot see the slope; no series with a vote, or none behind the level, has valid data",
+        "{site}: cannot see the slope; no series that can vote has valid data, or none of those that raised the level",
         _check_each_site(lambda site, _: site.observability == "blind"),
         blinds=True,
     ),
@@ -347,7 +351,7 @@ CHECKS: Final = (
         "sight.reach",
         SiteStatuses,
         WARN,
-        "{site}: level {reached} of {top} is the highest that is sure to be raised wherever the slope moves",
+        "{site}: with the present data, movement at some places raises only level {reached} of {top}",
         _check_each_site(lambda site, _: site.reachable_level < site.top_level and not site.starting),
         degrades=True,
     ),

@@ -32,13 +32,12 @@ from monitor.storage.engine import Database
 from monitor.text.message import Template
 
 _CHECK_TIME_SERVICE: Final = Template(
-    "service.clock.look_at", "{text}: check its time service; all waiting times continue from the new time"
+    "service.clock.check_time_service", "{text}: check its time service; all waiting times continue from the new time"
 )
-# Alarms that begin with "cannot see: decide" request a decision of a person.
 _BY_STATIONS: Final = Template(
-    "service.clock.by_stations", "cannot see: decide. {text}; decisions use the time of the stations"
+    "service.clock.by_stations", "our clock seems to be wrong. {text}. Decisions use the time of the stations"
 )
-_CANNOT_SEE: Final = Template("service.clock.cannot_see", "cannot see: decide. {text}")
+_DISAGREEING: Final = Template("service.clock.disagreeing", "readings with times in the future do not count. {text}")
 
 log = logging.getLogger(__name__)
 STEP_KEY: Final = "clock:step"
@@ -116,7 +115,7 @@ class ClockWatch:
         if offset.is_ours and service_clock is not None:
             self._correct_clock(service_clock, offset)
         else:
-            self.station_clocks = self.station_clocks._replace(disagreeing=_CANNOT_SEE(text=offset.text))
+            self.station_clocks = self.station_clocks._replace(disagreeing=_DISAGREEING(text=offset.text))
 
     def _estimate_offset(self) -> ClockOffset | None:
         since = self.clock() - READ_WITHIN

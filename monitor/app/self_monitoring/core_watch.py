@@ -31,7 +31,7 @@ from monitor.text.message import SENTENCE, Message, Template, Term, Timestamp
 LAST_LEVEL: Final = Template("service.notice.last_level", "{site}: level {level} was stored last at {at}")
 _NO_LEVEL: Final = Template("service.notice.no_level", "No level is known.")
 _IS_PART: Final = Template(
-    "service.notice.is_part", "The readings of that time were read from the broker and are part of these levels."
+    "service.notice.is_part", "These levels include the readings of that period, which the broker had kept."
 )
 _NOT_STARTED: Final = Template("service.core.not_started", "the core process has not started yet")
 _NOT_EVALUATED: Final = Template("service.core.not_evaluated", "the core process has not stored an evaluation yet")

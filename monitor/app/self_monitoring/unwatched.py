@@ -20,7 +20,7 @@ _LAST_LEVEL_OF_BLIND_SITE: Final = Template(
 _NOT_EVALUATED: Final = Template(
     "service.unwatched.not_evaluated", "{site} has not been evaluated since {at} (its last level was {level})"
 )
-_NOT_WATCHED: Final = Template("service.unwatched", "the slope was not watched from {at} to {at2}: {text}")
+_NOT_WATCHED: Final = Template("service.unwatched", "no site was evaluated from {at} to {at2}: {text}")
 SUSPENDED: Final = Template(
     "service.unwatched.suspended",
     "The machine was suspended (its lid, power saving, or a virtual machine put to sleep). Disable suspension.",

@@ -349,8 +349,8 @@ def test_hung_core_is_replaced_and_the_monitoring_gap_is_reported(sqlite_url, mo
         wait_for(lambda: find_core_pid(service) != hung_pid, 80, "a fresh core")
         replaced_s = time.monotonic() - started_at
         wait_for(receiver.find_red, 40, "the level to be told")
-        wait_for(lambda: receiver.find("the slope was not watched from"), 40, "the gap to be told")
-        notified_at, message = receiver.find("the slope was not watched from")[0]
+        wait_for(lambda: receiver.find("no site was evaluated from"), 40, "the gap to be told")
+        notified_at, message = receiver.find("no site was evaluated from")[0]
         print(f"core hung: replaced after {replaced_s:.0f} s, the gap told after {notified_at - started_at:.0f} s")
         assert replaced_s <= 60
         assert "s now red" in message["body"]

@@ -108,7 +108,7 @@ def test_level_that_only_a_backlog_shows_is_reported(database_url, mosquitto, tm
         notified_at, message = receiver.find("would have been raised at")[0]
         report("a failure that came as a backlog", database_url, notified_at - started_at)
         assert "mm/day" in message["body"]
-        wait_for(lambda: receiver.find("the slope was not watched from"), description="the gap to be told")
+        wait_for(lambda: receiver.find("no site was evaluated from"), description="the gap to be told")
         assert not receiver.find("now green"), "nobody can see what it is now"
 
 

@@ -119,7 +119,7 @@ def test_clock_an_hour_behind_is_reported_and_red_is_reached(database_url, mosqu
         notified_at, message = receiver.find("our clock is behind")[0]
         backend = make_url(database_url).get_backend_name()
         print(f"{backend}: clock an hour behind: first message after {notified_at - started_at:.0f} s")
-        assert "cannot see: decide" in f"{message['subject']} {message['body']}"
+        assert "our clock seems to be wrong" in f"{message['subject']} {message['body']}"
         assert "about 60 min ahead" in f"{message['subject']} {message['body']}"
         publish_motion(mosquitto.url, 60.0, 3.0, datetime.now(UTC))
         wait_for(receiver.find_red, 60, "red")
@@ -324,13 +324,13 @@ def test_recipients_are_notified_of_a_halt_of_the_machine(
             else:
                 wall.offset += timedelta(hours=2)
             resumed_at = time.monotonic()
-            wait_for(lambda: receiver.find("the slope was not watched from"), 120, "the gap to be told")
-            notified_at, message = receiver.find("the slope was not watched from")[0]
+            wait_for(lambda: receiver.find("no site was evaluated from"), 120, "the gap to be told")
+            notified_at, message = receiver.find("no site was evaluated from")[0]
             print(f"{way}: told {notified_at - resumed_at:.0f} s after it came back: {message['body']}")
             assert words in message["body"]
             assert "s now red" in message["body"]
             time.sleep(15)
-            assert len(receiver.find("the slope was not watched from")) == 1, "once"
+            assert len(receiver.find("no site was evaluated from")) == 1, "once"
         finally:
             supervisor.stopping.set()
             supervisor_thread.join(30)
@@ -360,9 +360,9 @@ def test_recipients_are_notified_that_the_service_was_stopped(sqlite_url, mosqui
         publish_motion(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
         started_at = time.monotonic()
         service.start()
-        wait_for(lambda: receiver.find("the slope was not watched from"), 120, "the gap to be told")
-        notified_at, message = receiver.find("the slope was not watched from")[0]
+        wait_for(lambda: receiver.find("no site was evaluated from"), 120, "the gap to be told")
+        notified_at, message = receiver.find("no site was evaluated from")[0]
         print(f"told {notified_at - started_at:.0f} s after the start: {message['body']}")
         assert "The service was not running" in message["body"]
         time.sleep(15)
-        assert len(receiver.find("the slope was not watched from")) == 1, "once"
+        assert len(receiver.find("no site was evaluated from")) == 1, "once"
