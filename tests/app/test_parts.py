@@ -733,7 +733,7 @@ HEARTBEATS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True}
         (HEARTBEATS, [make_site_status(evaluated_at=NOW - timedelta(hours=1))], ServiceState.BLIND, "not evaluated"),
         (HEARTBEATS, [make_site_status(evaluated_at=None)], ServiceState.BLIND, "not evaluated yet"),
         (HEARTBEATS, [make_site_status(observability="degraded")], ServiceState.DEGRADED, "not known completely"),
-        (HEARTBEATS, [make_site_status(reachable_level=2)], ServiceState.DEGRADED, "level 2 of 3 is the highest"),
+        (HEARTBEATS, [make_site_status(reachable_level=2)], ServiceState.DEGRADED, "raises only level 2 of 3"),
         (
             {**HEARTBEATS, "broker": (NOW, {"durable": False})},
             [make_site_status()],
