@@ -31,12 +31,12 @@ BLOCKS: Final = 8
 USUAL_WINDOWS: Final = 48
 PERMUTED_WINDOWS: Final = 64
 LEAST_PERMUTED_WINDOWS: Final = 8
-PERMUTATIONS: Final = 5
+PERMUTATIONS: Final = 3
 # Nodes of the integral. The second number is used if the parts do not add up with the first.
 NODES: Final = (64, 512)
-# Permutations of the Shapley values, and perturbed windows of LIME per group of values.
+# Sampled orders of the Shapley values, and perturbed windows of LIME for each group of values.
 SHAPLEY_SAMPLES: Final = 32
-LIME_SAMPLES_PER_GROUP: Final = 40
+LIME_SAMPLES_PER_GROUP: Final = 20
 # Width of the kernel that weighs perturbed windows in LIME, see `_weigh_sample`.
 LIME_WIDTH: Final = 0.25
 LIME_RIDGE: Final = 1e-3
@@ -64,6 +64,7 @@ class HorizonAttribution:
     """The parts of the forecast for one horizon."""
 
     horizon_s: float
+    windows: int  # past issue times: of the baseline, or of the permutation
     simple_mm: float  # change by the simple forecast, from the newest reading
     correction_mm: float  # what the network adds to it
     # The number that the parts explain: correction minus that of the baseline. For `permutation`, the mean absolute
@@ -82,19 +83,27 @@ class ForecastAttribution:
     station: str
     method: Method
     issued_s: float  # instant of the newest reading that is used, epoch seconds
-    windows: int  # past issue times: of the baseline, or of the permutation
     horizons: tuple[HorizonAttribution, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class _Block:
+    """A block of rows of an input."""
+
+    input: str
+    newest_s: float
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Groups:
-    """Groups of input values: for each input tensor of the network the number of the group of each value."""
+    """The groups of input values that are attributed together, one for each block."""
 
-    masks: tuple[Tensor, ...]  # 1 x shape of an input without the batch
-    names: tuple[tuple[str, float, float], ...]  # input, age of the newest and of the oldest row in seconds
+    masks: tuple[Tensor, ...]  # number of the group of each value; one tensor for each input of the network, without N
+    blocks: tuple[_Block, ...]  # by number
 
 
-Correct = Callable[..., Tensor]
+CorrectionFunction = Callable[..., Tensor]
 """Correction in mm, shape (N,), of batches of all inputs that are attributed."""
 
 
@@ -134,7 +143,7 @@ def attribute_forecast(
     column = panel.stations.index(station)
     recipe = forecaster.recipe
     observed = np.flatnonzero(np.isfinite(panel.values[:, column]))
-    past = observed[(observed >= recipe.window - 1) & (observed < panel.values.shape[0])]
+    past = observed[observed >= recipe.window - 1]
     if past.size < 2:
         raise NotEnoughDataError(f"{station}: fewer than two readings after the first {recipe.window} rows")
     origin = past[-1:]
@@ -143,11 +152,6 @@ def attribute_forecast(
     batch = make_batch(forecaster, panel, origin, usual)
     groups = _make_groups(forecaster, batch, panel.stations, column)
     network = copy.deepcopy(forecaster.network).double().eval()
-    permuted = None
-    windows = len(usual_origins)
-    if method == "permutation":
-        permuted = _choose_permutation_windows(forecaster, panel, column, past)
-        windows = min(len(rows) for rows in permuted.rows)
     simple_mm = recipe.base.predict(panel.values, origin)[0, column] - panel.values[origin[0], column]
     horizons = []
     for number, horizon_s in enumerate(recipe.horizons_s):
@@ -155,22 +159,29 @@ def attribute_forecast(
             continue
         # Each horizon has the same samples, whatever other horizons are explained.
         torch.manual_seed(seed)
-        correct = _make_correction(network, batch, column, number)
+        compute_correction = _make_correction(network, batch, column, number)
         inputs = _list_inputs(batch)
         with torch.no_grad():
-            correction_mm = float(correct(*inputs)[0])
+            correction_mm = float(compute_correction(*inputs)[0])
         if not (np.isfinite(correction_mm) and np.isfinite(simple_mm[number])):
             raise NotEnoughDataError(f"{station}: no forecast from its newest reading; it has too few readings before")
-        if permuted is None:
-            explained_mm, values = _attribute_window(correct, inputs, _make_baseline(batch), groups, method)
+        windows = len(usual_origins)
+        if method == "permutation":
+            past_forecasts = _choose_past_forecasts(forecaster, panel, column, past, number)
+            windows = len(past_forecasts.residual_mm)
+            explained_mm, values = _permute(network, past_forecasts, groups, column, number)
         else:
-            explained_mm, values = _permute(network, permuted, groups, column, number)
+            explained_mm, values = _attribute_window(compute_correction, inputs, _make_baseline(batch), groups, method)
         adds_up = method in {"integrated-gradients", "shap"}
         sum_error_mm = abs(float(values.sum()) - explained_mm) if adds_up else None
-        parts = [Part(*name, float(value)) for name, value in zip(groups.names, values, strict=True)]
+        parts = [
+            Part(block.input, block.newest_s, block.oldest_s, float(value))
+            for block, value in zip(groups.blocks, values, strict=True)
+        ]
         horizons.append(
             HorizonAttribution(
                 horizon_s=horizon_s,
+                windows=windows,
                 simple_mm=float(simple_mm[number]),
                 correction_mm=correction_mm,
                 explained_mm=explained_mm,
@@ -180,7 +191,7 @@ def attribute_forecast(
             )
         )
     issued_s = panel.start_s + panel.step_s * float(origin[0])
-    return ForecastAttribution(station, method, issued_s, windows, tuple(horizons))
+    return ForecastAttribution(station, method, issued_s, tuple(horizons))
 
 
 def _select_columns(forecaster: NeuralForecaster, panel: Panel, station: str) -> Panel:
@@ -217,12 +228,11 @@ def _make_groups(forecaster: NeuralForecaster, batch: Batch, stations: tuple[str
     codes = [number * BLOCKS + block for number, block in zip(numbers, rows, strict=True)]
     used = np.unique(np.concatenate([code.ravel() for code in codes]))
     masks = tuple(torch.from_numpy(np.searchsorted(used, code))[None] for code in codes)
-    names = []
-    step_s = forecaster.recipe.step_s
+    blocks = []
     for code in used:
-        ages = step_s * (window - 1 - np.flatnonzero(block_of_row == code % BLOCKS))
-        names.append((inputs[code // BLOCKS], float(ages.min()), float(ages.max())))
-    return _Groups(masks, tuple(names))
+        ages_s = forecaster.recipe.step_s * (window - 1 - np.flatnonzero(block_of_row == code % BLOCKS))
+        blocks.append(_Block(inputs[code // BLOCKS], float(ages_s.min()), float(ages_s.max())))
+    return _Groups(masks, tuple(blocks))
 
 
 def _list_inputs(batch: Batch) -> tuple[Tensor, ...]:
@@ -244,18 +254,18 @@ def _make_baseline(batch: Batch) -> tuple[Tensor, ...]:
     return tuple(baselines)
 
 
-def _make_correction(network: Any, batch: Batch, column: int, horizon: int) -> Correct:
+def _make_correction(network: Any, batch: Batch, column: int, horizon: int) -> CorrectionFunction:
     """Return the function that captum explains."""
     static = None if batch.static is None else torch.from_numpy(batch.static.astype(np.float64))
     units = torch.from_numpy(np.asarray(batch.unit_mm[:, column, horizon], np.float64))
 
-    def correct(*inputs: Tensor) -> Tensor:
+    def compute_correction(*inputs: Tensor) -> Tensor:
         count = len(inputs[0])
         constant = () if static is None else (_repeat(static, count),)
         median: Tensor = network(*inputs, *constant)[:, column, horizon, 2]
         return median * _repeat(units, count)
 
-    return correct
+    return compute_correction
 
 
 def _repeat(values: Tensor, count: int) -> Tensor:
@@ -264,15 +274,19 @@ def _repeat(values: Tensor, count: int) -> Tensor:
 
 
 def _attribute_window(
-    correct: Correct, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...], groups: _Groups, method: Method
+    compute_correction: CorrectionFunction,
+    inputs: tuple[Tensor, ...],
+    baselines: tuple[Tensor, ...],
+    groups: _Groups,
+    method: Method,
 ) -> tuple[float, Floats]:
     """Return the difference to the baseline, and the contribution of each group to it."""
     with torch.no_grad():
-        explained = float(correct(*inputs)[0] - correct(*baselines)[0])
+        explained = float(compute_correction(*inputs)[0] - compute_correction(*baselines)[0])
     if method == "integrated-gradients":
-        values = np.zeros(len(groups.names))
+        values = np.zeros(len(groups.blocks))
         for nodes in NODES:
-            attributions = IntegratedGradients(correct).attribute(
+            attributions = IntegratedGradients(compute_correction).attribute(
                 inputs, baselines, n_steps=nodes, method="gausslegendre", internal_batch_size=BATCH
             )
             values = _sum_groups(attributions, groups)
@@ -281,16 +295,18 @@ def _attribute_window(
         return explained, values
     with torch.no_grad():
         if method == "shap":
-            attributions = ShapleyValueSampling(correct).attribute(
+            attributions = ShapleyValueSampling(compute_correction).attribute(
                 inputs, baselines, feature_mask=groups.masks, n_samples=SHAPLEY_SAMPLES, perturbations_per_eval=BATCH
             )
             return explained, _read_groups(attributions, groups)
-        lime = Lime(correct, interpretable_model=SkLearnRidge(alpha=LIME_RIDGE), similarity_func=_weigh_sample)
+        lime = Lime(
+            compute_correction, interpretable_model=SkLearnRidge(alpha=LIME_RIDGE), similarity_func=_weigh_sample
+        )
         coefficients = lime.attribute(
             inputs,
             baselines,
             feature_mask=groups.masks,
-            n_samples=LIME_SAMPLES_PER_GROUP * len(groups.names),
+            n_samples=LIME_SAMPLES_PER_GROUP * len(groups.blocks),
             perturbations_per_eval=BATCH,
             return_input_shape=False,
         )
@@ -307,7 +323,7 @@ def _weigh_sample(_original: object, _perturbed: object, kept: Tensor, **_option
 
 
 def _sum_groups(attributions: tuple[Tensor, ...], groups: _Groups) -> Floats:
-    values = torch.zeros(len(groups.names), dtype=torch.float64)
+    values = torch.zeros(len(groups.blocks), dtype=torch.float64)
     for attribution, mask in zip(attributions, groups.masks, strict=True):
         values.index_add_(0, mask.flatten(), attribution.detach().flatten())
     return np.asarray(values.numpy())
@@ -315,60 +331,54 @@ def _sum_groups(attributions: tuple[Tensor, ...], groups: _Groups) -> Floats:
 
 def _read_groups(attributions: tuple[Tensor, ...], groups: _Groups) -> Floats:
     """Return the values of groups whose members all have the value of the group."""
-    values = torch.zeros(len(groups.names), dtype=torch.float64)
+    values = torch.zeros(len(groups.blocks), dtype=torch.float64)
     for attribution, mask in zip(attributions, groups.masks, strict=True):
         values[mask.flatten()] = attribution.detach().double().flatten()
     return np.asarray(values.numpy())
 
 
 @dataclass(frozen=True, slots=True)
-class _PermutationWindows:
-    """Past windows whose targets are known, for each horizon."""
+class _PastForecasts:
+    """Past windows whose targets are known, for one horizon."""
 
-    rows: tuple[Ints, ...]
-    batches: tuple[Batch, ...]
-    residual_mm: tuple[Floats, ...]  # observed motion minus the simple forecast
+    batch: Batch
+    residual_mm: Floats  # observed motion minus the simple forecast
 
 
-def _choose_permutation_windows(
-    forecaster: NeuralForecaster, panel: Panel, column: int, past: Ints
-) -> _PermutationWindows:
+def _choose_past_forecasts(
+    forecaster: NeuralForecaster, panel: Panel, column: int, past: Ints, horizon: int
+) -> _PastForecasts:
     """Return windows of the newest fifth of the record, from which the weights were not learned in the last training.
 
     Raises:
-        NotEnoughDataError: fewer than `LEAST_PERMUTED_WINDOWS` for a horizon.
+        NotEnoughDataError: fewer than `LEAST_PERMUTED_WINDOWS`.
     """
     recipe = forecaster.recipe
     block = split(panel.values.shape[0]).calibration
-    rows, batches, residuals = [], [], []
-    for number, steps in enumerate(recipe.steps):
-        origins = past[past >= block.first]
-        targets = block.targets(panel.values, origins, steps)[:, column]
-        simple = recipe.base.predict(panel.values, origins)[:, column, number]
-        usable = np.flatnonzero(np.isfinite(targets - simple))
-        if usable.size < LEAST_PERMUTED_WINDOWS:
-            raise NotEnoughDataError(
-                f"{panel.stations[column]}: {usable.size} past forecasts with a known result, {LEAST_PERMUTED_WINDOWS} "
-                "are needed for permutation; use another method"
-            )
-        chosen = _select_evenly(usable, PERMUTED_WINDOWS)
-        rows.append(origins[chosen])
-        batches.append(make_batch(forecaster, panel, origins[chosen]))
-        residuals.append(np.asarray((targets - simple)[chosen]))
-    return _PermutationWindows(tuple(rows), tuple(batches), tuple(residuals))
+    origins = past[past >= block.first]
+    targets = block.targets(panel.values, origins, recipe.steps[horizon])[:, column]
+    residual = targets - recipe.base.predict(panel.values, origins)[:, column, horizon]
+    usable = np.flatnonzero(np.isfinite(residual))
+    if usable.size < LEAST_PERMUTED_WINDOWS:
+        raise NotEnoughDataError(
+            f"{panel.stations[column]}: {usable.size} past forecasts with a known result, {LEAST_PERMUTED_WINDOWS} are "
+            "needed for permutation; use another method or a shorter horizon"
+        )
+    chosen = _select_evenly(usable, PERMUTED_WINDOWS)
+    return _PastForecasts(make_batch(forecaster, panel, origins[chosen]), np.asarray(residual[chosen]))
 
 
 def _permute(
-    network: Any, windows: _PermutationWindows, groups: _Groups, column: int, horizon: int
+    network: Any, past_forecasts: _PastForecasts, groups: _Groups, column: int, horizon: int
 ) -> tuple[float, Floats]:
     """Return the mean absolute error, and by how much it rises if each group is exchanged between windows."""
-    correct = _make_correction(network, windows.batches[horizon], column, horizon)
-    residual = torch.from_numpy(windows.residual_mm[horizon])
+    compute_correction = _make_correction(network, past_forecasts.batch, column, horizon)
+    residual = torch.from_numpy(past_forecasts.residual_mm)
 
     def measure_error(*inputs: Tensor) -> Tensor:
-        return (residual - correct(*inputs)).abs().mean()
+        return (residual - compute_correction(*inputs)).abs().mean()
 
-    inputs = _list_inputs(windows.batches[horizon])
+    inputs = _list_inputs(past_forecasts.batch)
     with torch.no_grad():
         error = float(measure_error(*inputs))
         rises = []

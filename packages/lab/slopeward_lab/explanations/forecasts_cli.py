@@ -116,19 +116,20 @@ def _format_attribution(row: ModelRow, attribution: "ForecastAttribution") -> It
     newest = format_iso(from_epoch_s(attribution.issued_s))
     yield f"{row.name}: {attribution.station}, {attribution.method}, newest reading {newest}"
     if attribution.method == "permutation":
-        yield f"  by how much the error of {attribution.windows} past forecasts rises if a block is exchanged"
+        yield "  by how much the error of past forecasts rises if a block is exchanged between them"
     else:
         yield "  contribution of each block to what the network adds, compared with usual values"
     yield "  not a cause: what the network uses, not what moves the slope"
     for horizon in attribution.horizons:
-        yield from _format_horizon(horizon)
+        yield from _format_horizon(attribution.method, horizon)
 
 
-def _format_horizon(horizon: "HorizonAttribution") -> Iterator[str]:
-    yield (
-        f"  {format_span(horizon.horizon_s)}: simple forecast {horizon.simple_mm:+.3f} mm, network adds "
-        f"{horizon.correction_mm:+.3f} mm"
-    )
+def _format_horizon(method: str, horizon: "HorizonAttribution") -> Iterator[str]:
+    span = format_span(horizon.horizon_s)
+    if method == "permutation":
+        yield f"  {span}: mean error of {horizon.windows} past forecasts {horizon.explained_mm:.3f} mm"
+    else:
+        yield f"  {span}: simple forecast {horizon.simple_mm:+.3f} mm, network adds {horizon.correction_mm:+.3f} mm"
     if not horizon.is_complete:
         yield f"    the contributions do not add up: they miss {horizon.sum_error_mm:.3f} mm"
     for part in horizon.parts[:MOST_LINES]:

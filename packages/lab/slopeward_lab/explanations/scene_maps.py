@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from captum.attr import LayerAttribution, LayerGradCam, Occlusion
+from captum.attr import FeatureAblation, LayerAttribution, LayerGradCam
 from numpy.typing import NDArray
 from torch import nn
 
@@ -22,7 +22,7 @@ Method = Literal["grad-cam", "occlusion"]
 # and the finest map is nearly the result itself.
 COARSENESS: Final = 4
 # Cells along the longer side of a window that occlusion hides one after the other.
-OCCLUSION_CELLS: Final = 16
+OCCLUSION_CELLS: Final = 12
 LEAST_CELL_PX: Final = 4
 # Windows with a hidden cell that the network maps at once.
 BATCH: Final = 4
@@ -32,7 +32,8 @@ BATCH: Final = 4
 class SceneExplanation:
     """The explanation of a window."""
 
-    # H x W. Grad-CAM: 0 to 1, relative to the largest value. Occlusion: change of the mean log odds of landslide.
+    # H x W. Grad-CAM: relative to the largest value of the pixels that may be explained. Occlusion: fall of the mean
+    # log odds of landslide.
     values: NDArray[np.float32]
     landslide_px: (
         int  # pixels that are explained: those above the threshold, or the most probable pixel if there is none
@@ -74,16 +75,18 @@ def explain_window(
     method: Method,
     threshold: float,
     temperature: float = 1.0,
+    show_progress: bool = False,
 ) -> SceneExplanation:
     """Explain which parts of a window the network relies on.
 
     Args:
         network: a segmentation network.
         image: input of the network, 1 x C x H x W.
-        valid: H x W, the pixels of the window that may be explained.
+        valid: H x W, the pixels that may be explained. All others are only read by the network.
         method: `grad-cam` (Selvaraju et al. 2017) or `occlusion` (Zeiler and Fergus 2014).
         threshold: probability from which a pixel is a landslide.
         temperature: divides the logits before they become probabilities.
+        show_progress: print the progress of occlusion to stderr.
 
     Raises:
         ModelError: the network has no map that Grad-CAM can read.
@@ -106,10 +109,13 @@ def explain_window(
         name, map_px = _find_layer(network, padded)
         values = _compute_grad_cam(score, network.get_submodule(name), padded)
     else:
-        cell_px = max(LEAST_CELL_PX, -(-max(height, width) // OCCLUSION_CELLS))
-        values = _compute_occlusion(score, padded, cell_px)
+        cell_px, cells = _number_cells(valid, (padded.shape[-2], padded.shape[-1]))
+        values = _compute_occlusion(score, padded, cells, show_progress=show_progress)
+    values = values[:height, :width].astype(np.float32)
+    if method == "grad-cam":
+        values /= max(float(values[valid].max()), 1e-12)
     return SceneExplanation(
-        values=values[:height, :width].astype(np.float32),
+        values=values,
         landslide_px=int(pixels.sum()),
         found=bool(found.any()),
         cell_px=cell_px,
@@ -161,20 +167,46 @@ def _find_layer(network: nn.Module, image: torch.Tensor) -> tuple[str, tuple[int
 def _compute_grad_cam(score: LandslideScore, layer: nn.Module, image: torch.Tensor) -> NDArray[np.float32]:
     attribution = LayerGradCam(score, layer).attribute(image, relu_attributions=True)
     enlarged = LayerAttribution.interpolate(attribution, tuple(image.shape[-2:]), interpolate_mode="bilinear")
-    values = enlarged.detach()[0, 0]
-    return np.asarray((values / values.max().clamp_min(1e-12)).numpy())
+    return np.asarray(enlarged.detach()[0, 0].numpy())
 
 
-def _compute_occlusion(score: LandslideScore, image: torch.Tensor, cell_px: int) -> NDArray[np.float32]:
+def _number_cells(valid: NDArray[np.bool_], shape: tuple[int, int]) -> tuple[int, NDArray[np.int64]]:
+    """Divide an image into cells that are hidden one after the other.
+
+    Args:
+        valid: H x W, the pixels that may be explained.
+        shape: height and width of the padded image.
+
+    Returns:
+        The side of the cells in pixels, and the number of the cell of each pixel of the padded image. All pixels
+        outside of the cells of the window are one more cell.
+    """
+    rows, columns = np.nonzero(valid)
+    longer_px = 1 + int(max(np.ptp(rows), np.ptp(columns)))
+    cell_px = max(LEAST_CELL_PX, -(-longer_px // OCCLUSION_CELLS))
+    # The cells start at the first explained pixel. Those above and left of it have negative numbers.
+    cell_rows = (np.arange(shape[0]) - rows.min()) // cell_px
+    cell_columns = (np.arange(shape[1]) - columns.min()) // cell_px
+    is_near = np.outer(
+        (cell_rows >= 0) & (cell_rows <= cell_rows[rows.max()]),
+        (cell_columns >= 0) & (cell_columns <= cell_columns[columns.max()]),
+    )
+    numbers = np.where(is_near, 1 + cell_rows[:, None] * (1 + cell_columns.max()) + cell_columns, 0)
+    return cell_px, np.unique(numbers, return_inverse=True)[1].reshape(shape)
+
+
+def _compute_occlusion(
+    score: LandslideScore, image: torch.Tensor, cells: NDArray[np.int64], *, show_progress: bool
+) -> NDArray[np.float32]:
     """Return by how much the score falls if a cell is replaced by the mean of the training (0), per pixel."""
-    channels = image.shape[1]
     with torch.no_grad():
-        attribution = Occlusion(score).attribute(
+        # `captum.attr.Occlusion` would also hide cells of the margin, one after the other.
+        attribution = FeatureAblation(score).attribute(
             image,
-            sliding_window_shapes=(channels, cell_px, cell_px),
-            strides=(channels, cell_px, cell_px),
             baselines=0.0,
+            feature_mask=torch.from_numpy(cells)[None, None].expand(1, image.shape[1], -1, -1),
             perturbations_per_eval=BATCH,
+            show_progress=show_progress,
         )
     # All channels of a cell are hidden together, so they have the same value.
     return np.asarray(attribution[0, 0].numpy())

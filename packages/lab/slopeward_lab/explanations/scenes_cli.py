@@ -1,5 +1,6 @@
 """`slopeward scenes explain`: where in a scene a network sees a landslide, by Grad-CAM or occlusion."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -43,6 +44,8 @@ def explain(
 
     The values do not prove a cause: they show what the network uses, not what moved the slope.
     """
+    import numpy as np
+
     from detection.imagery.errors import OutputError
     from detection.imagery.neural.model_file import load_model
     from slopeward_lab.explanations.scene_maps import explain_window
@@ -56,13 +59,20 @@ def explain(
     threshold = float(loaded.card["threshold"])
     temperature = float(loaded.card.get("temperature", 1.0))
     explanation = explain_window(
-        loaded.network, window.image, window.valid, method=method, threshold=threshold, temperature=temperature
+        loaded.network,
+        window.image,
+        window.valid,
+        method=method,
+        threshold=threshold,
+        temperature=temperature,
+        show_progress=sys.stderr.isatty(),
     )
+    values, valid = explanation.values[window.crop], window.valid[window.crop]
     try:
         if out.suffix.lower() == ".png":
-            _write_picture(out, window, explanation)
+            _write_picture(out, window, values, valid)
         else:
-            _write_values(out, window, explanation, method)
+            _write_values(out, window, np.where(valid, values, np.float32("nan")), method)
     except OSError as error:
         raise OutputError(f"{out}: cannot write the explanation ({error.strerror or error})") from None
     facts: dict[str, Any] = {
@@ -74,8 +84,8 @@ def explain(
         "threshold": threshold,
         "cell_px": explanation.cell_px,
         "map_px": explanation.map_px,
-        "lowest": round(float(explanation.values[window.valid].min()), 5),
-        "highest": round(float(explanation.values[window.valid].max()), 5),
+        "lowest": round(float(values[valid].min()), 5),
+        "highest": round(float(values[valid].max()), 5),
         "out": str(out),
     }
     print_result_in_order(facts, f"{out}: {_describe(explanation, method, loaded.card['name'], threshold)}")
@@ -107,32 +117,31 @@ def _describe(explanation: "SceneExplanation", method: str, model: str, threshol
     )
 
 
-def _write_values(path: Path, window: "SceneWindow", explanation: "SceneExplanation", method: str) -> None:
-    import numpy as np
-
+def _write_values(path: Path, window: "SceneWindow", values: "NDArray[np.float32]", method: str) -> None:
+    """Write the values of the window, NaN where they are not valid."""
     from detection.imagery.raster.raster import write_geotiff
 
-    values = np.where(window.valid, explanation.values, np.float32("nan"))
     name = "grad-cam, 0 to 1" if method == "grad-cam" else "fall of the mean log odds"
     write_geotiff(path, values[None], window.grid, nodata=float("nan"), descriptions=(name,))
 
 
-def _write_picture(path: Path, window: "SceneWindow", explanation: "SceneExplanation") -> None:
+def _write_picture(
+    path: Path, window: "SceneWindow", values: "NDArray[np.float32]", valid: "NDArray[np.bool_]"
+) -> None:
     """Write the values, from transparent to yellow, on a grey picture of the window. Invalid pixels are transparent."""
     import numpy as np
 
     from detection.imagery.raster.raster import write_png
     from detection.imagery.tiles.records import RAMP
 
-    grey = _stretch(window.image[0].mean(dim=0).numpy(), window.valid) * 255
-    highest = max(float(explanation.values[window.valid].max()), 1e-12)
-    share = np.clip(explanation.values / highest, 0, 1)
+    grey = _stretch(window.image[0].mean(dim=0).numpy()[window.crop], valid) * 255
+    share = np.clip(values / max(float(values[valid].max()), 1e-12), 0, 1)
     positions = np.linspace(0, 1, len(RAMP))
-    picture = np.zeros((4, *window.valid.shape), np.uint8)
+    picture = np.zeros((4, *valid.shape), np.uint8)
     for band, colours in enumerate(zip(*RAMP, strict=True)):
         colour = np.interp(share, positions, colours)
         picture[band] = (1 - share) * grey + share * colour
-    picture[3] = window.valid * np.uint8(255)
+    picture[3] = valid * np.uint8(255)
     write_png(path, picture)
 
 

@@ -74,6 +74,8 @@ def test_newest_forecast_of_a_station_is_attributed(watched, capsys):
     assert "not a cause" in text
     assert "motion of G1.displacement, newest row to" in text
     assert "2 other blocks; all by --json" in text
+    assert run_command("forecast attribute jobs --station G1 --method permutation".split()) == 0
+    assert "1 d: mean error of" in capsys.readouterr().out
 
 
 def test_wrong_input_is_one_line(watched, capsys):

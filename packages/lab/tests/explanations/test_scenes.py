@@ -11,10 +11,12 @@ from torch import nn
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import ModelError
+from detection.imagery.neural.model_file import load_model
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.registry import build
 from monitor.cli.main import run_command
 from slopeward_lab.explanations.scene_maps import explain_window
+from slopeward_lab.explanations.scene_window import read_window
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 PLACE = (141.951, 42.7305)
@@ -39,7 +41,7 @@ class BrightSpot(nn.Module):
         return self.lift(self.head(self.pool(images)))
 
 
-def make_spot(height=64, width=64):
+def make_spot(height=48, width=48):
     """An image with a bright square, and the window in which all pixels are valid."""
     image = torch.zeros(1, 2, height, width)
     image[0, 0, 16:32, 24:40] = 1.0
@@ -104,6 +106,28 @@ def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explained") / "scene"
     write_scene(folder, 5, scar_lonlat=PLACE, size_px=96)
     return folder
+
+
+def test_window_is_read_with_the_margin_that_its_network_needs(tmp_path):
+    write_scene(tmp_path / "large", 5, scar_lonlat=PLACE, size_px=320)
+    model = load_model("generated")
+    window = read_window(tmp_path / "large", model, PLACE, 48)
+    whole = read_window(tmp_path / "large", model, None, 320)
+    with torch.no_grad():
+        cut = model.network(window.image)[0, 1][window.crop]
+        expected = model.network(whole.image)[0, 1]
+    rows, columns = (slice(first, first + 48) for first in (window.row, window.column))
+    torch.testing.assert_close(cut, expected[rows, columns], rtol=1e-3, atol=1e-3)
+    assert window.image.shape[-1] < 320
+    assert window.valid.sum() == window.valid[window.crop].sum() == 48 * 48
+
+
+def test_pixels_around_the_window_are_hidden_together():
+    image, valid = make_spot()
+    valid[:, :32] = False
+    explanation = explain_window(BrightSpot(), image, valid, method="occlusion", threshold=0.5)
+    assert explanation.landslide_px == 16 * 8
+    assert np.ptp(explanation.values[:, :32]) == 0.0
 
 
 def test_command_writes_values_on_the_pixels_of_the_scene(scene, tmp_path, capsys):
