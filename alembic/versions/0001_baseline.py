@@ -1359,6 +1359,13 @@ def upgrade() -> None:
         sa.Column("levels", sa.Text(), nullable=False, comment='[{"number","name","action","auto_lower"}]'),
         sa.Column("config_sha256", sa.Text(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column(
+            "shadow",
+            sa.Boolean(),
+            server_default=sa.false(),
+            nullable=False,
+            comment="whether only the people of a trial are notified",
+        ),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
@@ -1695,6 +1702,13 @@ def upgrade() -> None:
         sa.Column("decision_id", BigId, nullable=True),
         sa.Column("via", sa.Text(), nullable=True),
         sa.Column("until_at", Instant, nullable=True),
+        sa.Column(
+            "shadow",
+            sa.Boolean(),
+            server_default=sa.false(),
+            nullable=False,
+            comment="whether the site was in shadow mode, so that only the people of the trial were notified",
+        ),
         sa.ForeignKeyConstraint(
             ["alert_id"],
             ["alert.id"],

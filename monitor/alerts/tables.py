@@ -1,6 +1,6 @@
 """Alerts, their events, and the outcomes recorded by operators."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint, false, text
 
 from monitor.storage.column_types import BigId, Instant, translatable_text
 from monitor.storage.metadata import metadata
@@ -58,6 +58,13 @@ alert_event = Table(
     Column("decision_id", BigId, nullable=True),
     Column("via", Text, nullable=True),
     Column("until_at", Instant, nullable=True),
+    Column(
+        "shadow",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="whether the site was in shadow mode, so that only the people of the trial were notified",
+    ),
     UniqueConstraint("alert_id", "sequence", name="uq_alert_event"),
     info={"sealed": SealedColumns(only_added=True)},
 )

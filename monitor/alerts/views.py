@@ -41,6 +41,7 @@ class AlertEventRow(TypedDict):
     to_level: int
     actor: str
     reason: str
+    shadow: bool
 
 
 active_alerts = Table(
@@ -135,6 +136,7 @@ alert_events = Table(
     Column("reason", Text, comment="reason, in one sentence"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
+    Column("shadow", Boolean, comment="true: the site was in shadow mode, only the people of the trial were notified"),
     comment="All events of all alerts, in order of `sequence`.",
     info={"question": "What is alarmed, what happened to it, and was it true?", "row": AlertEventRow},
 )
@@ -166,7 +168,8 @@ FROM alert a LEFT JOIN site p ON p.id = a.site LEFT JOIN decision n ON n.id = a.
         "active_alerts": f"{alerts} WHERE a.closed_at IS NULL",
         "alert_history": alerts,
         "alert_events": """SELECT e.alert_id, a.site, a.ledger, e.sequence, e.at, e.data_time, e.from_state, e.to_state,
-  e.from_level, e.to_level, e.actor, e.actor_kind, e.via, e.until_at, e.reason, e.reason_id, e.reason_values
+  e.from_level, e.to_level, e.actor, e.actor_kind, e.via, e.until_at, e.reason, e.reason_id, e.reason_values,
+  e.shadow
 FROM alert_event e JOIN alert a ON a.id = e.alert_id""",
         "alert_outcomes": 'SELECT o.alert_id, a.site, o."class", o."by", o.note, o.at FROM alert_outcome o JOIN alert a ON a.id = o.alert_id',
     }

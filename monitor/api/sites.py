@@ -89,6 +89,9 @@ from monitor.sites.schema import (
     Table,  # type of any table of a site file (Any)
     make_site_file_model,  # return the model of a site file, with sections of plugins
 )
+from monitor.sites.shadow import (
+    list_notified_people,  # return the channels of each person whom recipients stand for
+)
 from monitor.sites.topics import (
     TOPIC_ROOT,  # root of the MQTT topics of the service, `slopeward/v1`
 )
@@ -191,6 +194,7 @@ __all__ = [
     "list_children",
     "list_criteria_needing_proof",
     "list_groups",
+    "list_notified_people",
     "list_units",
     "load_criteria",
     "load_site",

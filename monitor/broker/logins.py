@@ -294,7 +294,8 @@ def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]])
 
 def _list_topics(site: Site) -> dict[str, list[str]]:
     """Return the topics of a site beside those of Slopeward. Nobody gets a filter that could match the latter."""
-    addresses = [address for recipient in site.recipients for address in recipient.channels]
+    # Shadow mode of the site withdraws no rights, so that a siren is connected on the day on which shadow mode ends.
+    addresses = [address for recipient in site.all_recipients for address in recipient.channels]
     channels = [(find_channel_traits(address), split_channel(address)[1]) for address in addresses]
     sirens = {topic for traits, topic in channels if traits.orders and is_apart(topic)}
     read = [topic for traits, topic in channels if traits.of_broker]

@@ -20,7 +20,7 @@ from monitor.decision.headline import (
     find_headline,
     name_site_level,
 )
-from monitor.decision.subjects import compare_essence, make_subject, mark_exercise
+from monitor.decision.subjects import compare_essence, make_subject, mark_exercise, mark_trial
 from monitor.sites.records import Site
 from monitor.text.message import (
     LISTED,
@@ -42,6 +42,10 @@ OF_LEVEL: Final = Template("level.reason", "{level}: {text}")
 # The reason of a reminder of a level that is still in force.
 GROWN: Final = Template("level.rate_grown", "{text}; the rate is {n} times the {rate} of the last message")
 DRILL: Final = Template("exercise.body", "EXERCISE: this is a drill, nothing has happened. {text}")
+# A line of each message of a site in shadow mode.
+TRIAL_NOTE: Final = Template(
+    "body.trial", "Trial: this site is in shadow mode. Only the people of the trial get this message"
+)
 # A line with the subject of a message that is not sent separately.
 COVERED: Final = Template("body.covered", "- {at}: {text}")
 HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
@@ -178,6 +182,8 @@ def write_message(notice: ChangeNotice) -> tuple[Message, Message]:
     if sentence != unwrap(OF_LEVEL, reason):
         lines.append(_WHY(text=unwrap(OF_LEVEL, reason)))
     lines.append(_ALERT(n=notice.alert_id, site=notice.site_id, n2=notice.alert_id))
+    if site is not None and site.shadow:
+        subject = mark_trial(subject)
     return mark_exercise(subject) if notice.exercise else subject, join_lines(lines)
 
 
@@ -192,6 +198,8 @@ def _list_facts(notice: ChangeNotice, sentence: str) -> list[Value]:
         started_at = raised.at
         lines = [*values]
     lines.insert(0, DRILL(text=first) if notice.exercise else first)
+    if notice.site is not None and notice.site.shadow:
+        lines.append(TRIAL_NOTE())
     lines += notice.change.lines
     if notice.site:
         lines.append(_WHERE(place=_describe_place(notice.site)))

@@ -26,11 +26,12 @@ CUT: Final = " …"
 _SUBJECT: Final = Template("subject.plain", "{kind} {title}: {essence}. {at}")
 _WITH_ACTION: Final = Template("subject.action", "{kind} {title}: {action}. {essence}. {at}")
 EXERCISE: Final = Template("subject.exercise", "EXERCISE {text}")
+TRIAL: Final = Template("subject.trial", "TRIAL {text}")
 DELAYED: Final = Template("subject.delayed", "DELAYED: {text}")
 OPEN_FOR: Final = Template("subject.open_for", "open for {duration}: {text}")
 NOBODY_ELSE: Final = Template("subject.nobody_else", "nobody else could be reached: {text}")
 _RAISED: Final = Template("essence.raised", "{text} when raised")
-_MARKS: Final = frozenset(mark.id for mark in (EXERCISE, DELAYED, OPEN_FOR, NOBODY_ELSE))
+_MARKS: Final = frozenset(mark.id for mark in (EXERCISE, TRIAL, DELAYED, OPEN_FOR, NOBODY_ELSE))
 # The end of a part (first group) or of a clause, or a bracket.
 _END: Final = re.compile(r"(; |；)|, |，| ?[(（]|[)）]")
 _COMMAND: Final = re.compile(r"`[^`]*(?:`|$)|\bslopeward (?:(?!\. |[;,()（）；，。`]).)*")
@@ -107,6 +108,15 @@ def mark_exercise(subject: str) -> Message:
     marks, _ = _split_marks(subject)
     is_marked = any(mark.id == EXERCISE.id for mark in marks)
     return cast("Message", subject) if is_marked else EXERCISE(text=subject)
+
+
+def mark_trial(subject: str) -> Message:
+    """Mark a subject as that of a site in shadow mode.
+
+    >>> mark_trial("RED pit: x")
+    'TRIAL RED pit: x'
+    """
+    return TRIAL(text=subject)
 
 
 def mark_delayed(subject: str) -> Message:

@@ -16,9 +16,9 @@ from monitor.alerts.notification import Notification
 from monitor.alerts.queries.overview import load_cards, load_open_alerts
 from monitor.alerts.queries.recipients import find_on_duty
 from monitor.alerts.queries.station_states import NO_STATES, NOT_RECEIVED
-from monitor.decision.alert_texts import join_lines, split_lines
+from monitor.decision.alert_texts import TRIAL_NOTE, join_lines, split_lines
 from monitor.decision.changes import AlertCategory
-from monitor.decision.subjects import make_subject
+from monitor.decision.subjects import make_subject, mark_trial
 from monitor.delivery.message import deliver_in
 from monitor.delivery.notifier import channel_settings, open_notifier
 from monitor.delivery.queries import digests
@@ -161,6 +161,8 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     alarms = [alert for alert in alerts if alert["ledger"] != AlertCategory.ADVICE]
     advice = [alert for alert in alerts if alert["ledger"] == AlertCategory.ADVICE]
     lines: list[Value] = []
+    if site.shadow:
+        lines.append(TRIAL_NOTE())
     if status.get("evaluated_at"):
         since, evaluated_at = _to_minute(status["since"]), _to_minute(status["evaluated_at"])
         lines.append(_LEVEL(level=Term(level_name), at=since, at2=evaluated_at))
@@ -182,7 +184,7 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
         lines.append(_ON_DUTY(team=team, names=NameList(people or ("nobody",))))
     lines.append(_EVERY_DAY(at=format_minute(recipient.digest or 0)))
     subject = make_subject(Term(level_name.upper()), site.name, "", _ESSENCE(n=len(alarms)), now)
-    return subject, join_lines(lines)
+    return mark_trial(subject) if site.shadow else subject, join_lines(lines)
 
 
 def _list_first(line: Template, alerts: Sequence[Mapping[str, Any]]) -> list[Value]:

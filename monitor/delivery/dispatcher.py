@@ -19,7 +19,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerts.queries.alerts import ChangeContext, apply_changes
+from monitor.alerts.queries.alerts import (
+    ChangeContext,
+    apply_changes,
+    deliver_after_shadow,
+    load_sites_with_shadow_alerts,
+)
 from monitor.alerts.queries.answers import load_confirmed, load_states, load_unconfirmed
 from monitor.alerts.queries.recipients import list_addressees, list_chain
 from monitor.alerts.records import UNCONFIRMED
@@ -183,13 +188,16 @@ class Dispatcher(DeliveryContext):
         """Queue the messages of all stages that are due, and confirm messages whose recipient has responded.
 
         An urgent alert that reached nobody, or that nobody confirmed, raises an alarm of its own. If it reached nobody,
-        the alarm goes to the people of all sites.
+        the alarm goes to the people of all sites, unless its site is in shadow mode.
+
+        If a site has left shadow mode, its recipients are notified of the alerts that are still open.
 
         Returns:
             The number of queued messages.
         """
+        self._deliver_after_shadow(now)
         with self.db.read() as c:
-            alerts = outbox.load_unacknowledged(c)
+            alerts = [alert for alert in outbox.load_unacknowledged(c) if not self._is_left_in_shadow(alert)]
             responses = outbox.load_responses(c, now - timedelta(days=1))
             confirmed = load_confirmed(c, {alert.event_id for alert in alerts})
             open_alarms = load_unconfirmed(c)
@@ -215,6 +223,25 @@ class Dispatcher(DeliveryContext):
                 failing.add(site)
         self.failing = frozenset(failing)
         return queued
+
+    def _deliver_after_shadow(self, now: datetime) -> None:
+        with self.db.read() as c:
+            site_ids = load_sites_with_shadow_alerts(c)
+        for site_id in sorted(site_ids):
+            site = self.sites.get(site_id)
+            if site is None or site.shadow:
+                continue
+            with self.db.write() as c:
+                count = deliver_after_shadow(c, site, now)
+            _LOG.warning("%s has left shadow mode; its recipients are notified of %d open alerts", site_id, count)
+
+    def _is_left_in_shadow(self, alert: outbox.OpenAlert) -> bool:
+        """Return whether only people of a trial know of an alert whose site has left shadow mode.
+
+        Its condition is over, otherwise `_deliver_after_shadow` would have notified the recipients.
+        """
+        site = self.sites.get(alert.site)
+        return alert.is_shadow and site is not None and not site.shadow
 
     def _escalate_site(
         self,
@@ -256,9 +283,14 @@ class Dispatcher(DeliveryContext):
     def _write_changes(
         self, c: Connection, site: str, changes: Iterable[AlertChange], unreached: Collection[Alarm], now: datetime
     ) -> None:
-        """Write the alarms of the escalation. An alarm in `unreached` goes to the recipients of all sites."""
+        """Write the alarms of the escalation.
+
+        An alarm in `unreached` goes to the recipients of all sites, unless the site is in shadow mode.
+        """
+        is_shadow = site in self.sites and self.sites[site].shadow
         for change in changes:
-            recipients = self.list_recipients("" if (site, change.key) in unreached else site)
+            to_all_sites = (site, change.key) in unreached and not is_shadow
+            recipients = self.list_recipients("" if to_all_sites else site)
             context = ChangeContext(site, self.sites.get(site), recipients, SERVICE_ACTOR, now, code_version())
             apply_changes(c, [change], context)
 

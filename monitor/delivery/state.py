@@ -116,6 +116,8 @@ def _digest(topic: str, payload: bytes) -> bytes:
 class StatePublisher:
     """Publishes changes every second, and repeats each state before it expires.
 
+    Sites in shadow mode are not published.
+
     `valid_until` counts from the last evaluation and not from the publication, so that a state without evaluations
     expires although this thread runs.
     """
@@ -218,7 +220,8 @@ class StatePublisher:
         self._publish_events(now)
         with self._db.read() as c:
             entry, head = find_head(c)
-            sites = load_view(c, "site_status", SiteStatusRow, order_by=["site"])
+            # Programs act on what they read. The last state before shadow mode expires by itself.
+            sites = [row for row in load_view(c, "site_status", SiteStatusRow, order_by=["site"]) if not row["shadow"]]
             # The stored inputs of hundreds of open alerts are tens of megabytes, and are not needed.
             alerts = load_view(c, "active_alerts", AlertRow, order_by=["-level", "alert_id"], without="evidence")
         # A new broker or session gets all topics again.
@@ -297,7 +300,7 @@ def site_payload(row: SiteStatusRow, alerts: Iterable[AlertRow], action: str = "
     at = row["evaluated_at"]
     valid_until = None if at is None else format_iso(parse_time(at) + timedelta(seconds=VALID_S))
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
-    keys = SiteStatusRow.__annotations__.keys() - {"active_alerts", "unacknowledged", "config_version"}
+    keys = SiteStatusRow.__annotations__.keys() - {"active_alerts", "unacknowledged", "config_version", "shadow"}
     payload = {
         **{key: value for key, value in row.items() if key in keys},
         "stage": row["movement_stage"],

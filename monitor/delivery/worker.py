@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from sqlalchemy import Connection
+
 from monitor.alerts.notification import Notification
 from monitor.delivery.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.delivery.holding import HoldingContext, apply_holding_rules
@@ -26,8 +28,10 @@ from monitor.logs import redact
 from monitor.sites.channels import find_channel_traits
 from monitor.sites.quiet_hours import QuietHours
 from monitor.sites.records import Recipient, Site, find_siren_trigger, gather_recipients
+from monitor.sites.shadow import list_notified_people
 from monitor.storage.engine import Database
 from monitor.text.catalogue import ENGLISH
+from monitor.text.message import Template
 
 _LOG = logging.getLogger(__name__)
 LEASE_S: Final = 35.0
@@ -42,6 +46,9 @@ MAX_URGENT_RETRY_AFTER_S: Final = 60.0
 # The longest backoff of an urgent message, so that it is sent within ten seconds after its channel works again.
 MAX_URGENT_BACKOFF_S: Final = 6.0
 _WRITE_RETRY_S: Final = 0.5
+_WITHDRAWN: Final = Template(
+    "delivery.shadow", "not sent: the site is in shadow mode and notifies only the people of the trial"
+)
 
 
 @dataclass(eq=False)
@@ -75,6 +82,17 @@ class DeliveryContext:
         """Return the recipients of a site. Alerts of the service go to those of all sites, each name once."""
         site = self.sites.get(site_id)
         return gather_recipients(self.sites.values()) if site is None else site.recipients
+
+    def may_notify(self, site_id: str, recipient: str, channel: str) -> bool:
+        """Return whether a message may be sent.
+
+        While a site is in shadow mode, only the people of the trial get messages of it. A message to anybody else was
+        queued before shadow mode began.
+        """
+        site = self.sites.get(site_id)
+        if site is None or not site.shadow:
+            return True
+        return channel in list_notified_people(site.recipients).get(recipient, ())
 
     def find_zone(self, site_id: str) -> str:
         """Return the time zone of a message about a site."""
@@ -163,6 +181,7 @@ class ChannelWorker:
             # This worker has run for longer than any lease. A lease of another worker is invalid, whatever its end.
             if now - self._started_at > outbox.LONGEST_LEASE + outbox.CLOCK_MARGIN:
                 outbox.release_foreign_leases(c, now, self.channel, self.owner)
+            self._withdraw_in_shadow(c)
             waiting = apply_holding_rules(c, self.channel, context)
             urgent = {message.id for message in waiting if message.urgent}
             # While the channel pauses, or another thread of this worker sends, only urgent messages are sent.
@@ -183,6 +202,13 @@ class ChannelWorker:
             finally:
                 del self._sending_since_s[threading.get_ident()]
         return bool(leased)
+
+    def _withdraw_in_shadow(self, c: Connection) -> None:
+        if not any(site.shadow for site in self._context.sites.values()):
+            return
+        for message in outbox.load_waiting(c, self.channel):
+            if not self._context.may_notify(message.site, message.recipient, self.channel):
+                outbox.withdraw(c, message.id, _WITHDRAWN())
 
     def _has_due_urgent(self, now: datetime) -> bool:
         waiting = self._db.run_read(outbox.load_waiting, self.channel)

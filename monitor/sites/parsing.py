@@ -49,6 +49,7 @@ from monitor.sites.schema import (
     Table,
     make_site_file_model,
 )
+from monitor.sites.shadow import select_trial_recipients
 from monitor.sites.units import UNITS
 from monitor.sites.witnesses import list_top_witnesses
 from monitor.text.instants import format_duration
@@ -178,7 +179,8 @@ def _read_site(document: Mapping[str, Any], text: str, name: str) -> domain.Site
             domain.ScenePlan, file.scenes, local=file.crs.local and make_record(domain.LocalGrid, file.crs.local)
         ),
         movement=_read_movement(file.movement, file.forecast.every_s, name),
-        recipients=recipients,
+        recipients=select_trial_recipients(recipients) if file.site.shadow else recipients,
+        recipients_outside_shadow=recipients if file.site.shadow else (),
         teams=teams,
         quantities=tuple((q.name, q.unit) for q in file.quantity),
         decoders=tuple(_read_binding(d) for d in file.decoder),
@@ -313,7 +315,8 @@ def find_weaknesses(site: domain.Site) -> list[str]:
 
 
 def _find_recipient_weaknesses(site: domain.Site) -> Iterator[str]:
-    for recipient in site.recipients:
+    # In shadow mode, too, all recipients are checked: the file must be correct on the day on which shadow mode ends.
+    for recipient in site.all_recipients:
         for channel in recipient.channels:
             if (
                 find_channel_traits(channel).write_document
@@ -326,14 +329,22 @@ def _find_recipient_weaknesses(site: domain.Site) -> Iterator[str]:
                 )
             if not is_line(channel):
                 yield f"recipient {recipient.name!r}: channel {channel!r}: expected one line, no control characters"
-    notified_teams = {recipient.team.name for recipient in site.recipients if recipient.team is not None}
+        if site.shadow and recipient.by_team and recipient.trial:
+            teams = [team.name for team in site.teams if recipient in team.members]
+            if not any(r.trial and r.team is not None and r.team.name in teams for r in site.all_recipients):
+                yield (
+                    f"recipient {recipient.name!r}: trial = true has no effect, because it is notified only "
+                    f"through its team; set trial = true at the [[recipient]] {domain.TEAM}{teams[0]}, or give "
+                    f"{recipient.name!r} levels"
+                )
+    notified_teams = {recipient.team.name for recipient in site.all_recipients if recipient.team is not None}
     for team in site.teams:
         if team.name not in notified_teams:
             yield (
                 f"team {team.name!r} is never notified: no recipient stands for it; add a [[recipient]] with "
                 f'name = "{domain.TEAM}{team.name}"'
             )
-    recipient_names = [recipient.name for recipient in site.recipients]
+    recipient_names = [recipient.name for recipient in site.all_recipients]
     exposed_names = [exposed.name for exposed in site.exposed]
     station_names = [station.name for station in site.stations if station.name]
     for name in (site.name, *recipient_names, *exposed_names, *station_names):
@@ -428,11 +439,11 @@ def _find_doubtful_zone(site: domain.Site) -> list[str]:
 
 
 def _find_unnotified_top(site: domain.Site) -> list[str]:
-    if not site.recipients:
+    if not site.all_recipients:
         # A site without recipients has its own check.
         return []
     top = site.levels[-1]
-    notified = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
+    notified = [r for r in site.all_recipients if top.number in r.levels and "hazard" in r.ledgers]
     if not notified:
         return [f"no recipient is notified of the top level {top.name!r}; add it to the levels of a [[recipient]]"]
     channels: set[str] = set()

@@ -615,6 +615,7 @@ class Recipient:
         int | None,
         Key('local time of a daily summary, also without news: "07:00"', str, ""),
     ] = None
+    trial: Annotated[bool, Key("also notified while the site is in shadow mode")] = False
 
     @property
     def everybody(self) -> tuple["Recipient", ...]:
@@ -816,7 +817,13 @@ class Site:
     anomaly: AnomalyPlan = AnomalyPlan()
     scenes: ScenePlan = ScenePlan()
     movement: MovementPlan = MovementPlan()
+    shadow: Annotated[
+        bool, Key("shadow mode: judge and show everything, and notify only recipients with `trial = true`")
+    ] = False
+    # Who is notified. In shadow mode these are the people of the trial (`monitor.sites.shadow`).
     recipients: tuple[Recipient, ...] = ()
+    # In shadow mode, all recipients of the file. Otherwise empty, because all of them are notified.
+    recipients_outside_shadow: tuple[Recipient, ...] = ()
     teams: tuple[Team, ...] = ()
     # Name and unit of each [[quantity]].
     quantities: tuple[tuple[str, str], ...] = ()
@@ -838,6 +845,14 @@ class Site:
             for station in self.stations
             if station.longitude is not None and station.latitude is not None
         }
+
+    @property
+    def all_recipients(self) -> tuple[Recipient, ...]:
+        """All recipients of the site file, also those who are not notified while the site is in shadow mode.
+
+        They are notified of faults of the service itself, and of the site as soon as shadow mode ends.
+        """
+        return self.recipients_outside_shadow if self.shadow else self.recipients
 
     @property
     def top_level(self) -> int:
@@ -970,11 +985,12 @@ def rename_stations(value: Value, names: Mapping[str, str]) -> Value:
 def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:
     """Return the recipients of all sites, who are notified of faults of the service itself. Each name occurs once.
 
-    A recipient of several sites has the channels of all of them.
+    A recipient of several sites has the channels of all of them. Shadow mode of a site changes nothing here, because a
+    fault of the service is no message of a site.
     """
     recipients: dict[str, Recipient] = {}
     for site in sites:
-        for recipient in site.recipients:
+        for recipient in site.all_recipients:
             # Teams of different sites may have the same name.
             name = recipient.name if recipient.team is None else f"{recipient.team.site}/{recipient.name}"
             key = fold_name(name)

@@ -1,6 +1,6 @@
 """Tables of sites, stations, site files, proposals and maintenance."""
 
-from sqlalchemy import Boolean, Column, Double, Index, String, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, Double, Index, String, Table, Text, UniqueConstraint, false
 
 from monitor.storage.column_types import BigId, Instant, Json, translatable_text
 from monitor.storage.metadata import metadata
@@ -39,6 +39,13 @@ site = Table(
     Column("levels", Json, nullable=False, comment='[{"number","name","action","auto_lower"}]'),
     Column("config_sha256", Text, nullable=False),
     Column("active", Boolean, nullable=False),
+    Column(
+        "shadow",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="whether only the people of a trial are notified",
+    ),
 )
 
 # Stations of the current site file. A station that the file no longer names has `declared` false.

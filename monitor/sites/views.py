@@ -29,6 +29,7 @@ class SiteStatusRow(TypedDict):
     unacknowledged: int
     config_version: str
     relative_to: str | None
+    shadow: bool
 
 
 site_status = Table(
@@ -78,6 +79,7 @@ site_status = Table(
             "with them; null: absolute"
         ),
     ),
+    Column("shadow", Boolean, comment="shadow mode: only the people of the trial are notified"),
     comment="One row per active site; null level = never evaluated. Drills are not counted.",
     info={"question": "How do all slopes stand?", "row": SiteStatusRow},
 )
@@ -160,7 +162,8 @@ def select_views(dialect: Dialect) -> dict[str, str]:
   t.evaluated_at, t.observability, t.reachable_level, t.witnesses_available, t.health, t.movement_stage, t.trend, t.newest_at, t.catching_up,
   ({open_alerts}) AS active_alerts,
   ({open_alerts} AND a.ledger <> 'advice' AND a.state IN ('unacknowledged', 'returned_unacknowledged')) AS unacknowledged,
-  coalesce(t.config_sha256, p.config_sha256) AS config_version, ({relative_to}) AS relative_to
+  coalesce(t.config_sha256, p.config_sha256) AS config_version, ({relative_to}) AS relative_to,
+  p.shadow
 FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
         "maintenance_windows": """SELECT id AS maintenance_id, site, station, from_at, to_at, "by", second_by, reason, added_at, ended_at, ended_by
 FROM maintenance""",

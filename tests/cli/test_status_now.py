@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url, text, update
 
 from monitor.cli.main import run_command
 from monitor.cli.service.status import StoredStatus, _list_lines
 from monitor.sites.first_site import write_first_site
+from monitor.sites.tables import site
 from monitor.storage import engine
 from monitor.storage.engine import Database
 from monitor.storage.service_state import write_heartbeat
@@ -206,3 +207,10 @@ def test_empty_name_of_a_person_is_rejected(project, verb, name, capsys):
     status = run_command([*verb.split(), "--by", name])
     err = capsys.readouterr().err
     assert (status, err.count("\n"), "--by: a name is needed" in err) == (1, 1, True)
+
+
+def test_status_names_sites_in_shadow_mode(run_status_command, database):
+    assert "shadow mode" not in run_status_command()[1]
+    with database.write() as c:
+        c.execute(update(site).values(shadow=True))
+    assert "  bench: shadow mode: only the people of the trial are notified" in run_status_command()[1].splitlines()

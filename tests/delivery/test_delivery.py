@@ -180,7 +180,9 @@ def test_the_address_of_a_webhook_never_reaches_the_log(hooks, caplog):
 
 def test_each_recipient_reads_the_configured_language(database, hooks):
     people = (Recipient("sala", ("webhook:IT",), (3,), language="it"), Recipient("duty", ("webhook:ES",), (3,)))
-    sites = {"north": SimpleNamespace(name="North", stations=(), timezone="Europe/Rome", recipients=people)}
+    sites = {
+        "north": SimpleNamespace(name="North", stations=(), timezone="Europe/Rome", recipients=people, shadow=False)
+    }
     with database.write() as c:
         add_site(c)
         alert_id = add_alert(c)

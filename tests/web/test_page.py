@@ -16,13 +16,14 @@ from sqlalchemy import update
 from detection.imagery.footprints.records import MAKING, NOT_MADE
 from monitor.alerts.evaluation_tables import site_state
 from monitor.alerts.queries.evaluations import find_state, save_memory
-from monitor.alerts.tables import alert
+from monitor.alerts.tables import alert, alert_event
 from monitor.decision.records import Condition, Memory
 from monitor.features.scenes.tables import scene
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.settings.service import load_service
 from monitor.sites.parsing import parse_site
+from monitor.sites.tables import site
 from monitor.storage.engine import Database
 from monitor.storage.service_state import write_heartbeat
 from monitor.text.instants import epoch_s
@@ -74,6 +75,17 @@ def test_overview_lists_quiet_sites(database, monkeypatch):
         text = browser.get("/").text
     assert "1 quiet site" in text
     assert re.search(r"1 quiet site.*Lake slope", text, re.DOTALL)
+
+
+def test_page_states_that_a_site_is_in_shadow_mode(client, database):
+    assert "Shadow mode" not in client.get("/").text + client.get("/sites/north-bench").text
+    with database.write() as c:
+        c.execute(update(site).where(site.c.id == "north-bench").values(shadow=True))
+        c.execute(update(alert_event).where(alert_event.c.alert_id == 1).values(shadow=True))
+    assert "Shadow mode" in client.get("/").text
+    assert "Its messages go only to the people of the trial" in client.get("/sites/north-bench").text
+    assert "Only the people of the trial were notified" in client.get("/alerts/1").text
+    assert {row["site"]: row["shadow"] for row in client.get("/api/v1/sites").json()}["north-bench"] is True
 
 
 @pytest.mark.parametrize(

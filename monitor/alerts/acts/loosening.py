@@ -78,6 +78,8 @@ SITE: Final[Mapping[str, IsSafe]] = {
     **dict.fromkeys(("name", "timezone", "version", "source", "teams"), _is_always_safe),
     **dict.fromkeys(("quantities", "total_stations"), _covers),
     "decoders": lambda old, new: tuple(new[: len(old)]) == tuple(old),
+    # Shadow mode withholds messages, so that its end is safe and its begin is not.
+    "shadow": lambda old, new: bool(old and not new),
 }
 STATION: Final[Mapping[str, IsSafe]] = {
     **dict.fromkeys(
@@ -122,6 +124,7 @@ RECIPIENT: Final[Mapping[str, IsSafe]] = {
     "escalate_after_s": _is_sooner,
     # Urgent messages ignore quiet hours, and recipients by team alone have no levels.
     **dict.fromkeys(("phone", "quiet", "digest", "by_team"), _is_always_safe),
+    "trial": _is_higher,
 }
 # Plans that affect levels only if a criterion that depends on them is more than advice.
 ADVISED: Final = ("forecast", "anomaly", "scenes")
@@ -146,7 +149,7 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
     high = max(1, old.top_level - 1)
     differences = [*strangers, *_compare_levels(old, new, high)]
     # These parts are compared below.
-    parts = {"levels", "stations", "criteria", "fusion", "recipients", "movement"}
+    parts = {"levels", "stations", "criteria", "fusion", "recipients", "recipients_outside_shadow", "movement"}
     differences += _compare_fields(_SITE(), old, new, SITE, skip={*parts, *ADVISED})
     for plan in ADVISED:
         if getattr(old, plan) != getattr(new, plan) and any(
@@ -157,7 +160,7 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
     differences += _compare_movement(old, new)
     differences += _compare_stations(old, new)
     differences += _compare_criteria(old, new, high)
-    differences += _compare_recipients(old.recipients, new.recipients, high)
+    differences += _compare_recipients(old.all_recipients, new.all_recipients, high)
     return tuple(differences)
 
 

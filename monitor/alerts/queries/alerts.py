@@ -15,7 +15,20 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from monitor.alerts.evaluation_tables import decision
 from monitor.alerts.notification import DeliveryState
@@ -33,7 +46,7 @@ from monitor.alerts.states import (
 )
 from monitor.alerts.tables import alert, alert_event, alert_outcome
 from monitor.decision.alert_texts import ChangeNotice, LevelOnset, name_level, unwrap_reason, write_message
-from monitor.decision.changes import AlertCategory, AlertChange
+from monitor.decision.changes import AlertCategory, AlertChange, health_alarm
 from monitor.decision.headline import FrozenDecision, find_headline
 from monitor.errors import LevelRisenError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.sites.channels import find_channel_traits
@@ -72,6 +85,11 @@ _WITH: Final = Template("alert.with", "{reason} (with {name})")
 _SHELF_OVER: Final = Template("alert.shelf_over", "the time on the shelf is over")
 _WORK: Final = Template("alert.work", "work on {station} until {at}, by {name}: {reason}")
 _WORK_OVER: Final = Template("alert.work_over", "the work on its station is over")
+_RAISED_IN_SHADOW: Final = Template(
+    "alert.raised_in_shadow",
+    "Raised at {at}, while this site was in shadow mode and notified only the people of the trial. Shadow mode is over",
+)
+_TRIAL_OVER: Final = Template("alert.trial_over", "shadow mode is over; all recipients are notified of the alert")
 UNKNOWN_ALERT: Final = Template("alert.unknown", "there is no alert {n}")
 NO_ALERT: Final = Template("alert.none_listed", "alert {number} does not exist; see `slopeward alerts list`")
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
@@ -106,6 +124,7 @@ class AlertEvent:
     Attributes:
         via: How a person acted, such as "page"; None for the service.
         until_at: For a shelving, when the alert returns.
+        shadow: Whether the site was in shadow mode, so that only the people of the trial were notified.
     """
 
     id: int
@@ -123,6 +142,7 @@ class AlertEvent:
     decision_id: int | None
     via: str | None = None
     until_at: datetime | None = None
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +175,11 @@ class ChangeContext:
     rule_version: str
     decision_id: int | None = None
     exercise: bool = False
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether the site is in shadow mode."""
+        return self.site is not None and self.site.shadow
 
 
 def apply_changes(connection: Connection, changes: Sequence[AlertChange], context: ChangeContext) -> list[int]:
@@ -271,6 +296,7 @@ def _open_alert(connection: Connection, change: AlertChange, context: ChangeCont
         to_level=change.level,
         data_time=change.data_time,
         decision_id=context.decision_id,
+        shadow=context.is_shadow,
     )
     return alert_id, event_id
 
@@ -305,6 +331,7 @@ def _update_alert(connection: Connection, row: Row[Any], change: AlertChange, co
         to_level=level,
         data_time=change.data_time,
         decision_id=context.decision_id,
+        shadow=context.is_shadow,
     )
 
 
@@ -321,16 +348,35 @@ def _find_step(state: AlertState, level: int, change: AlertChange) -> AlertStep:
 
 
 def _add_event(
-    connection: Connection, alert_id: int, now: datetime, actor: Actor, reason: str, state: AlertState, **columns: Any
+    connection: Connection,
+    alert_id: int,
+    now: datetime,
+    actor: Actor,
+    reason: str,
+    state: AlertState,
+    *,
+    shadow: bool | None = None,
+    **columns: Any,
 ) -> int:
+    """Store an event and return its id.
+
+    Args:
+        shadow: Whether the site is in shadow mode. None for an act on the alert, which leaves open alerts as they are:
+            the value of the event before.
+    """
     e = alert_event.c
-    last_sequence = connection.execute(select(func.max(e.sequence)).where(e.alert_id == alert_id)).scalar()
+    last = connection.execute(
+        select(e.sequence, e.shadow).where(e.alert_id == alert_id).order_by(e.sequence.desc()).limit(1)
+    ).one_or_none()
+    if shadow is None:
+        shadow = last is not None and last.shadow
     return add_row(
         connection,
         alert_event,
         columns,
+        shadow=shadow,
         alert_id=alert_id,
-        sequence=(last_sequence or 0) + 1,
+        sequence=1 if last is None else last.sequence + 1,
         at=now,
         to_state=str(state),
         actor=actor.name,
@@ -441,6 +487,76 @@ def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
         if change.key not in {f"{FAILING}{name}", f"{UNDELIVERED}{name}"}:
             working.append(channel)
     return working or channels
+
+
+# ---- end of shadow mode ----------------------------------------------------------------------------------------
+def load_sites_with_shadow_alerts(connection: Connection) -> set[str]:
+    """Return the sites with open alerts of which only the people of a trial were notified."""
+    return set(connection.execute(select(alert.c.site).where(*_is_shadow_alert()).distinct()).scalars())
+
+
+def _is_shadow_alert() -> tuple[ColumnElement[bool], ...]:
+    """Return the SQL conditions of an open alert whose condition lasts and whose newest event was in shadow mode."""
+    a, e = alert.c, alert_event.c
+    newest = select(e.shadow).where(e.alert_id == a.id).order_by(e.sequence.desc()).limit(1).scalar_subquery()
+    is_open = (a.closed_at.is_(None), a.exercise.is_(False), a.state != str(AlertState.RETURNED_UNACKNOWLEDGED))
+    return (*is_open, newest.is_(True))
+
+
+def deliver_after_shadow(connection: Connection, site: Site, now: datetime) -> int:
+    """Notify the recipients of a site that has left shadow mode of the alerts that are still open.
+
+    Each alert gets an event, and its messages go to the recipients as if it were raised now. A hazard must be
+    acknowledged again, because those who acknowledged it before took part in a trial. Other alerts keep their state. An
+    alarm that nobody confirmed another alert is closed, because the time for a confirmation starts again.
+
+    Returns:
+        The number of alerts that people are notified of.
+    """
+    delivered = 0
+    rows = connection.execute(
+        select(alert).where(alert.c.site == site.id, *_is_shadow_alert()).order_by(alert.c.id).with_for_update()
+    ).all()
+    for row in rows:
+        context = ChangeContext(site.id, site, site.recipients, SERVICE_ACTOR, now, row.rule_version, row.decision_id)
+        if row.key.startswith(UNCONFIRMED):
+            _apply_change(connection, health_alarm(row.key, 0, _TRIAL_OVER(), is_open=False, notify=False), context)
+            continue
+        reason = read_columns(row, "reason")
+        step = AlertStep.WORSEN if row.ledger == AlertCategory.HAZARD else AlertStep.CHANGE
+        state = find_next_state(AlertState(row.state), step, row.id)
+        values: dict[str, Any] = {"state": str(state)}
+        if step is AlertStep.WORSEN:
+            values |= {"acknowledged_at": None, "acknowledged_by": None}
+        connection.execute(update(alert).where(alert.c.id == row.id).values(values))
+        event_id = _add_event(
+            connection,
+            row.id,
+            now,
+            SERVICE_ACTOR,
+            reason,
+            state,
+            # Without a level before, because nobody outside the trial knows of one.
+            from_level=None,
+            from_state=row.state,
+            to_level=row.level,
+            data_time=row.data_time,
+            decision_id=row.decision_id,
+            shadow=False,
+        )
+        change = AlertChange(
+            ledger=AlertCategory(row.ledger),
+            key=row.key,
+            level=row.level,
+            open=True,
+            reason=reason,
+            data_time=row.data_time,
+            evidence="{}",
+            lines=(_RAISED_IN_SHADOW(at=Timestamp.of(row.raised_at, "minute")),),
+        )
+        _add_messages(connection, change, row.id, event_id, 0, context)
+        delivered += 1
+    return delivered
 
 
 # ---- acts of people --------------------------------------------------------------------------------------------
@@ -794,7 +910,7 @@ def find_alert_of_event(connection: Connection, event_id: int) -> tuple[int, int
 def load_level_changes(
     connection: Connection, sites: frozenset[str] | None, *, limit: int, exercises: bool
 ) -> list[tuple[Alert, AlertEvent]]:
-    """Return the level changes of hazard alerts, the newest first.
+    """Return the level changes of hazard alerts outside of shadow mode, the newest first.
 
     Args:
         sites: The sites; None for all.
@@ -802,7 +918,7 @@ def load_level_changes(
     """
     a, e = alert.c, alert_event.c
     changed = (a.ledger == AlertCategory.HAZARD, e.from_level.is_distinct_from(e.to_level), *match_given(a.site, sites))
-    query = select(alert, alert_event).where(a.id == e.alert_id, *changed)
+    query = select(alert, alert_event).where(a.id == e.alert_id, e.shadow.is_(False), *changed)
     query = query if exercises else query.where(a.exercise.is_(False))
     query = query.order_by(e.at.desc(), e.id.desc()).limit(limit)
     return [
@@ -814,14 +930,18 @@ def load_level_changes(
 def load_outcomes(
     connection: Connection, sites: frozenset[str] | None, kinds: Sequence[str], *, limit: int
 ) -> list[tuple[Alert, Outcome]]:
-    """Return hazard alerts that are over and whose latest outcome is one of `kinds`, the newest outcome first."""
-    a, o = alert.c, alert_outcome.c
+    """Return hazard alerts that are over and whose latest outcome is one of `kinds`, the newest outcome first.
+
+    Alerts of which only the people of a trial were notified (shadow mode) are left out.
+    """
+    a, o, e = alert.c, alert_outcome.c, alert_event.c
+    was_public = exists().where(e.alert_id == a.id, e.shadow.is_(False))
     newest = select(func.max(o.id)).group_by(o.alert_id)
     query = (
         select(alert, o["class"].label("kind"), o.at.label("recorded_at"))
         .join(alert_outcome, o.alert_id == a.id)
         .where(a.ledger == AlertCategory.HAZARD, a.level == 0, *match_given(a.site, sites))
-        .where(o.id.in_(newest), o["class"].in_(kinds))
+        .where(o.id.in_(newest), o["class"].in_(kinds), was_public)
         .order_by(o.at.desc(), o.id.desc())
         .limit(limit)
     )

@@ -74,7 +74,7 @@ def _check_mail(connections: Connections) -> Iterator[SubjectState]:
     if any(
         channel.startswith("email:")
         for site in connections.files.sites
-        for recipient in site.recipients
+        for recipient in site.all_recipients
         for channel in recipient.channels
     ):
         if smtp.host:

@@ -1,7 +1,7 @@
 """Checks of site files, for `slopeward check` and `slopeward doctor`."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from monitor.sites.first_site import FEWEST_INTERVALS, LONGEST_WAIT_S
 from monitor.sites.parsing import find_cautions, find_weaknesses
 from monitor.sites.quantities import VELOCITY_MAP_QUANTITIES
 from monitor.sites.records import MEASURED, VELOCITY_MAP, Level, Site, Station
+from monitor.sites.shadow import list_notified_people, list_withheld_channels
 from monitor.sites.units import UNITS
 from monitor.sites.watched import number_declared_series
 from monitor.sites.witnesses import find_voting_series
@@ -55,6 +56,7 @@ _NO_ORIGIN: Final = Template(
 )()
 _MEND: Final = Template("check.sites.mend", "correct the site file")()
 SET_VARIABLE_REMEDY: Final = Template("check.environment.set", "set it in the environment of the service")()
+_NOBODY: Final = Template("check.shadow.nobody", "nobody")()
 _NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
 _NO_PLACE: Final = Template(
     "check.unmapped.no_place", "cannot be read, because the station has neither position nor outline; add one of them"
@@ -358,11 +360,11 @@ def _find_unjudged(files: SiteFolder) -> Iterator[SubjectState]:
 def _find_unreceived_advice(files: SiteFolder) -> Iterator[SubjectState]:
     """Find criteria on images and radar whose advice no recipient receives."""
     for site in files.sites:
-        is_wanted = any(AlertCategory.ADVICE in recipient.ledgers for recipient in site.recipients)
+        is_wanted = any(AlertCategory.ADVICE in recipient.ledgers for recipient in site.all_recipients)
         names = tuple(
             c.id for c in site.criteria if c.role == "advice" and not c.is_implied and c.kind.facts in FROM_ABOVE
         )
-        yield make_state(site.id, is_wrong=bool(site.recipients and names) and not is_wanted, names=NameList(names))
+        yield make_state(site.id, is_wrong=bool(site.all_recipients and names) and not is_wanted, names=NameList(names))
 
 
 def _find_undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Iterator[SubjectState]:
@@ -423,16 +425,35 @@ def _find_unmapped(files: SiteFolder) -> Iterator[SubjectState]:
                 yield make_state(site.id, series=f"{station.id}.{spec.quantity}", why=why)
 
 
+def _describe_shadow(files: SiteFolder) -> Iterator[SubjectState]:
+    """Name who gets messages of a site in shadow mode, by which channels, and who gets none."""
+    for site in files.sites:
+        if site.shadow:
+            notified = list_notified_people(site.recipients)
+            withheld = list_withheld_channels(site)
+            yield make_state(
+                site.id, notified=_name_channels(notified) or _NOBODY, withheld=_name_channels(withheld) or _NOBODY
+            )
+
+
+def _name_channels(channels: Mapping[str, Collection[str]]) -> NameList | None:
+    """Return each name with its channels in brackets; None if there is no channel."""
+    names = tuple(f"{name} ({', '.join(sorted(addresses))})" for name, addresses in channels.items() if addresses)
+    return NameList(names) if names else None
+
+
 def _find_without_person(files: SiteFolder) -> Iterator[SubjectState]:
     for site in files.sites:
         channels = list_channels(site)
         reaches = any(find_channel_traits(c).reaches_person for c in channels)
-        yield make_state(site.id, is_wrong=bool(site.recipients) and not reaches, channels=NameList(tuple(channels)))
+        yield make_state(
+            site.id, is_wrong=bool(site.all_recipients) and not reaches, channels=NameList(tuple(channels))
+        )
 
 
 def list_channels(site: Site) -> list[str]:
-    """Return the channels of all recipients of a site."""
-    return sorted({channel for recipient in site.recipients for channel in recipient.channels})
+    """Return the channels of all recipients of a site, also while it is in shadow mode."""
+    return sorted({channel for recipient in site.all_recipients for channel in recipient.channels})
 
 
 def _open_channels(files: SiteFolder) -> Iterator[tuple[str, str, ConfigError | None]]:
@@ -672,8 +693,18 @@ CHECKS: Final = (
         SiteFolder,
         BAD,
         "nobody is notified: add a [[recipient]]",
-        lambda f: (make_state(site.id, is_wrong=not site.recipients) for site in f.sites),
+        # In shadow mode nobody has to be notified.
+        lambda f: (make_state(site.id, is_wrong=not site.all_recipients and not site.shadow) for site in f.sites),
         "add a [[recipient]] to the site file",
+    ),
+    Check(
+        "channels.shadow",
+        SiteFolder,
+        WARN,
+        "shadow mode: notified {notified}; not notified {withheld}, no siren, no CAP message or feed, no MQTT state, "
+        "no mailed report to others",
+        _describe_shadow,
+        "when the trial is over, delete shadow = true from [site]; all recipients are then notified of open alerts",
     ),
     Check(
         "channels.no_person",

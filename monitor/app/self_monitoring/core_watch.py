@@ -135,7 +135,7 @@ class CoreWatch:
                 at=Timestamp.of(parse_time(str(row["evaluated_at"])), "second"),
             )
             for row in rows
-            if row["evaluated_at"] is not None
+            if row["evaluated_at"] is not None and not row["shadow"]
         ]
         self.audit_head = "audit entry {} head {}".format(*find_head(c))
         if self._decides_elsewhere(c, ELSEWHERE_S):

@@ -57,13 +57,14 @@ DELIVERY_THREAD: Final = "emergency-delivery"
 def list_addresses(sites: Iterable[Site]) -> list[ChannelAddress]:
     """Return every channel of the people who receive the top level of a site, each once.
 
-    If nobody receives the top level of a site, all its recipients are included, because somebody must be notified.
+    If nobody receives the top level of a site, all its recipients are included, because somebody must be notified. A
+    service that cannot decide is no message of a site, so shadow mode of a site changes nothing here.
     """
     addresses: dict[ChannelAddress, None] = {}
     for site in sites:
         top = site.levels[-1].number
         reachable = [
-            recipient for recipient in site.recipients if any(person.readable for person in recipient.everybody)
+            recipient for recipient in site.all_recipients if any(person.readable for person in recipient.everybody)
         ]
         chosen = [recipient for recipient in reachable if top in recipient.levels] or reachable
         for recipient in chosen:

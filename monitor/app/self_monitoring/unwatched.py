@@ -21,6 +21,7 @@ _NOT_EVALUATED: Final = Template(
     "service.unwatched.not_evaluated", "{site} has not been evaluated since {at} (its last level was {level})"
 )
 _NOT_WATCHED: Final = Template("service.unwatched", "no site was evaluated from {at} to {at2}: {text}")
+_NOT_WATCHED_ALONE: Final = Template("service.unwatched.alone", "no site was evaluated from {at} to {at2}")
 SUSPENDED: Final = Template(
     "service.unwatched.suspended",
     "The machine was suspended (its lid, power saving, or a virtual machine put to sleep). Disable suspension.",
@@ -45,14 +46,14 @@ class UnwatchedPeriod(NamedTuple):
     cause: str = ""  # empty if unknown
 
     def describe(self, sites: Iterable[SiteStatusRow]) -> Message:
-        """Return one line with the level of each evaluated site.
+        """Return one line with the level of each evaluated site that is not in shadow mode.
 
         The level of a site that is blind, or that was not evaluated since, is the last one that was stored.
         """
-        texts = [self._describe_site(row) for row in sites if row["evaluated_at"] is not None]
-        return _NOT_WATCHED(
-            at=Timestamp.of(self.begin, "second"), at2=Timestamp.of(self.end, "second"), text=join(texts)
-        )
+        begin = Timestamp.of(self.begin, "second")
+        end = Timestamp.of(self.end, "second")
+        texts = [self._describe_site(row) for row in sites if row["evaluated_at"] is not None and not row["shadow"]]
+        return _NOT_WATCHED(at=begin, at2=end, text=join(texts)) if texts else _NOT_WATCHED_ALONE(at=begin, at2=end)
 
     def _describe_site(self, row: SiteStatusRow) -> Message:
         level = Term(row["level_name"] or "")

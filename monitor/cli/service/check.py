@@ -65,7 +65,7 @@ def _list_findings(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[s
     for site in files.sites:
         if site.id not in wrong_sites:
             criteria = sum(not criterion.is_implied for criterion in site.criteria)
-            counts = f"criteria: {criteria}, recipients: {len(site.recipients)}"
+            counts = f"criteria: {criteria}, recipients: {len(site.all_recipients)}"
             yield site.id, OK, f"stations: {len(site.stations)}, {counts}"
         for sentence in describe_limits(site, PreparedSite(site).judgements):
             yield site.id, OK, sentence

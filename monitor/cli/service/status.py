@@ -210,6 +210,8 @@ def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]
         yield f"  {_describe_outage(outage, zones(''))}"
     for card in stored.cards:
         zone = zones(card.id)
+        if card.status["shadow"]:
+            yield f"  {card.id}: shadow mode: only the people of the trial are notified"
         for state in ("silent", "late"):
             names = _list_stations(card, state)
             if names:

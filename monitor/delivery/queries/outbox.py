@@ -135,6 +135,7 @@ class OpenAlert:
             person do not count.
         escalated_to: The people in `notified_before` whom the escalation notified.
         returned_at: When the alert last stopped being put aside; None if it never was.
+        is_shadow: Whether the site was in shadow mode at that event, so that only people of the trial were notified.
     """
 
     alert_id: int
@@ -154,6 +155,7 @@ class OpenAlert:
     notified_before: Mapping[str, datetime] = field(default_factory=dict)
     escalated_to: frozenset[str] = frozenset()
     returned_at: datetime | None = None
+    is_shadow: bool = False
 
     @property
     def is_back(self) -> bool:
@@ -395,6 +397,12 @@ def mark_superseded(c: Connection, notification_id: int, by: int) -> bool:
     return _change_state(c, notification_id, DeliveryState.SUPERSEDED, None, superseded_by=by, next_attempt_at=None)
 
 
+def withdraw(c: Connection, notification_id: int, why: str) -> bool:
+    """Store that a waiting message is not sent and that no other message contains it, with the reason for people."""
+    values = {"superseded_by": notification_id, "next_attempt_at": None, **message_columns("last_error", why)}
+    return _change_state(c, notification_id, DeliveryState.SUPERSEDED, None, **values)
+
+
 def postpone(c: Connection, notification_id: int, until: datetime, why: str) -> bool:
     """Postpone a waiting message until an instant, and store the reason for people."""
     query = update(notification).where(notification.c.id == notification_id, notification.c.state.in_(WAITING))
@@ -520,8 +528,9 @@ def _load_notified(c: Connection, condition: ColumnElement[bool]) -> list[OpenAl
         .subquery()
     )
     query: Select[Any] = (
-        select(n, alert.c.key, alert.c.raised_at)
+        select(n, alert.c.key, alert.c.raised_at, alert_event.c.shadow)
         .join(alert, alert.c.id == n.c.alert_id)
+        .join(alert_event, alert_event.c.id == n.c.event_id)
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
         .order_by(n.c.id)
     )
@@ -550,6 +559,7 @@ def _load_notified(c: Connection, condition: ColumnElement[bool]) -> list[OpenAl
             notified_before=notified_before.get(number, {}),
             escalated_to=frozenset(escalated_to.get(number, ())),
             returned_at=returned.get(number),
+            is_shadow=rows[0].shadow,
         )
         for number, rows in groups.items()
     ]
@@ -639,9 +649,14 @@ def count_states(c: Connection) -> dict[str, int]:
 
 
 def load_alert_events(c: Connection, above: int) -> list[Row[Any]]:
-    """Load the changes of alerts with an id above `above`, in order, for the topic `<site>/alert`."""
+    """Load the changes of alerts with an id above `above`, in order, for the topic `<site>/alert`.
+
+    Changes in shadow mode are left out, because programs act on this topic.
+    """
     a, e = alert.c, alert_event.c
-    query = select(alert_event, a.site, a.ledger, a.exercise).where(e.alert_id == a.id, e.id > above)
+    query = select(alert_event, a.site, a.ledger, a.exercise).where(
+        e.alert_id == a.id, e.id > above, e.shadow.is_(False)
+    )
     return list(c.execute(query.order_by(e.id).limit(500)))
 
 

@@ -78,7 +78,7 @@ def compose(
     alert = require_alert(c, alert_id)
     events = load_alert_events(c, alert_id)
     outcome = find_outcome(c, alert_id)
-    messages = list_messages(alert, events, outcome)
+    messages = list_messages(alert, events, outcome, is_test=is_test)
     matching = [message for message in messages if message.number == number] if number else messages[-1:]
     if not matching:
         raise NotFoundError(f"alert {alert_id} has no message {number[:20]!r}")

@@ -231,6 +231,8 @@ def list_messages(
 ) -> list[ChainMessage]:
     """Return the messages of an alert: changes of its level, reminders, and its end as a false alarm.
 
+    Events in shadow mode of the site have no messages, except tests.
+
     Raises:
         RefusedError: The alert is no hazard alert, or has not reported a level.
     """
@@ -247,8 +249,13 @@ def list_messages(
             number=str(event.sequence),
         )
         for event in events
-        if event.from_level != event.to_level or is_reminder(event.reason)
+        if (is_test or not event.shadow) and (event.from_level != event.to_level or is_reminder(event.reason))
     ]
+    if not messages and any(event.shadow for event in events):
+        raise RefusedError(
+            f"alert {alert.id} was raised while its site was in shadow mode, so it has no CAP message; "
+            "`slopeward alerts cap` writes a message with the status Test if you add --test"
+        )
     if not messages:
         raise RefusedError(f"alert {alert.id} has not reported a level yet")
     if outcome is not None and outcome.kind in FALSE_ALARMS and messages[-1].level == 0:

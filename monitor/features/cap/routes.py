@@ -123,7 +123,8 @@ def _list_entries(c: Connection, sites: frozenset[str] | None, *, exercises: boo
             event.at,
             event.to_level,
             event.reason,
-            "Alert" if event.sequence == 1 else "Update",
+            # The first event after shadow mode has no level before either.
+            "Alert" if event.from_level is None else "Update",
         )
         for alert, event in load_level_changes(c, sites, limit=MAX_ENTRIES, exercises=exercises)
     ]

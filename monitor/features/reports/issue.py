@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from monitor.api.database import Database
-from monitor.api.delivery import MailNotifier, backoff_s, channel_settings
+from monitor.api.delivery import MailNotifier, backoff_s, channel_settings, find_declaration
 from monitor.api.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
 from monitor.api.queries.sites import SiteSummary, load_sites_summary
 from monitor.api.settings import ServiceConfig
-from monitor.api.sites import Site, split_channel
+from monitor.api.sites import Site, list_notified_people, split_channel
 from monitor.api.text import canonical_json, code_version, format_local, gettext, plain_to_messages, use_language
 from monitor.features.reports import queries
 from monitor.features.reports.facts import ReportFacts, find_changed, gather_facts, make_digest
@@ -80,10 +80,14 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
 
 
 def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[DueReport]:
-    """Return the newest report of each schedule and site. Schedules with equal reports share one, with all mails."""
+    """Return the newest report of each schedule and site. Schedules with equal reports share one, with all mails.
+
+    The report of a site in shadow mode is mailed only to the addresses of people of the trial.
+    """
     reports: dict[tuple[str, str, str, datetime], DueReport] = {}
     with db.read() as c:
         sites = load_sites_summary(c)
+        trial_channels = _load_trial_channels(c)
     for schedule in config.report:
         for site in sites:
             if not any(fnmatchcase(site.id, pattern) for pattern in schedule.sites):
@@ -96,9 +100,23 @@ def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[DueRepo
             key = (site.id, schedule.kind, language, period.to_at)
             due = reports.setdefault(key, DueReport(site, period, language))
             for channel in schedule.to:
+                if site.id in trial_channels and channel not in trial_channels[site.id]:
+                    continue
                 text = f"{site.id}\n{schedule.kind}\n{language}\n{period.to_at}\n{channel}\n{schedule.form}"
                 due.mails[channel, schedule.form] = hashlib.sha256(text.encode()).hexdigest()
     return list(reports.values())
+
+
+def _load_trial_channels(c: Connection) -> dict[str, set[str]]:
+    """Return the channels of the people of the trial by site, for the sites in shadow mode."""
+    channels_by_site: dict[str, set[str]] = {}
+    for site in load_sites_summary(c):
+        if site.shadow:
+            channels_by_site[site.id] = set()
+            declared = find_declaration(c, site.config_sha256)
+            for channels in list_notified_people(declared.recipients if declared else ()).values():
+                channels_by_site[site.id] |= channels
+    return channels_by_site
 
 
 def _issue(db: Database, due: DueReport, now: datetime, failures: list[str]) -> bool:
@@ -203,7 +221,16 @@ def check_issue(c: Connection, issue: IssuedReport) -> ReissueCheck:
 def _send(
     db: Database, config: ServiceConfig, mail: ReportMail, now: datetime, composed: dict[tuple[int, str], EmailMessage]
 ) -> None:
-    """Send a mail and record that it was sent. `composed` caches the messages by report and file format."""
+    """Send a mail and record that it was sent. `composed` caches the messages by report and file format.
+
+    Raises:
+        DeliveryError: The server did not take the mail, or it was queued before the site entered shadow mode.
+    """
+    with db.read() as c:
+        site = queries.find_site_of_report(c, mail.report_id)
+        trial_channels = _load_trial_channels(c)
+    if site in trial_channels and mail.channel not in trial_channels[site]:
+        raise DeliveryError(f"{site} is in shadow mode and notifies only the people of the trial", permanent=True)
     if (mail.report_id, mail.form) not in composed:
         with db.read() as c:
             issue = queries.load_issue(c, mail.report_id)

@@ -348,6 +348,11 @@ def load_issue(c: Connection, report_id: int) -> IssuedReport | None:
     return find_record(c, IssuedReport, select(issued_report).where(issued_report.c.id == report_id))
 
 
+def find_site_of_report(c: Connection, report_id: int) -> str | None:
+    """Return the site of an issued report, or None."""
+    return c.execute(select(issued_report.c.site).where(issued_report.c.id == report_id)).scalar()
+
+
 def load_issues(c: Connection, site: str | Iterable[str] | None, limit: int) -> list[IssuedReport]:
     """Return the issued reports of a site, of several sites or of all, without their facts. The newest is first."""
     r = issued_report.c

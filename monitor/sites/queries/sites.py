@@ -39,6 +39,7 @@ class SiteSummary:
     levels: tuple[str, ...]
     config_sha256: str
     active: bool
+    shadow: bool = False
 
 
 def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime) -> bool:
@@ -51,7 +52,7 @@ def save_site(c: Connection, site: Site, author: str, reason: str, now: datetime
         {"number": level.number, "name": level.name, "action": level.action, "auto_lower": level.auto_lower}
         for level in site.levels
     ]
-    values = {name: getattr(site, name) for name in ("id", "name", "latitude", "longitude", "timezone")}
+    values = {name: getattr(site, name) for name in ("id", "name", "latitude", "longitude", "timezone", "shadow")}
     values |= {"levels": levels, "config_sha256": site.version, "active": True}
     current = c.execute(
         select(site_table.c.config_sha256, site_table.c.active).where(site_table.c.id == site.id)

@@ -507,6 +507,7 @@ def collect_alert(
         "zones": {card.id: card.timezone for card in cards},
         "calls": find_first_calls(c, filter(None, declared), now),
         "action": action if is_hazard else "",
+        "in_shadow": bool(page["events"]) and page["events"][-1]["shadow"],
     }
     covered: dict[str, Any] = redactor.cover(values) if alert["site"] == SERVICE_ALERTS else values
     return covered
