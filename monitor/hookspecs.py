@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from monitor.alerts.acts.table import Act
     from monitor.alerts.queries.movement import NewestMovement
     from monitor.alerts.replay.failure_windows import WindowReplayFunctions
+    from monitor.alerts.replay.other_alarms import SystemAlarm
     from monitor.alerts.replay.scorecard import DetectorScore
     from monitor.api.scenes import SceneMethod
     from monitor.app.self_monitoring.commits import CommitMonitor
@@ -548,6 +549,14 @@ def detector_scores(connection: Connection, site: Site, from_at: datetime, to_at
     """Return the reports of each anomaly detector in a range of time, for the scorecard of a backtest.
 
     Called once by each backtest, in a read transaction.
+    """
+
+
+@hookspec
+def other_alarms(connection: Connection, site: Site, from_at: datetime, to_at: datetime) -> Sequence[SystemAlarm]:
+    """Return the alarms of another system that watches the same slope, in a range of time.
+
+    Called once by each backtest, in a read transaction. The backtest shows them beside its own alarms.
     """
 
 

@@ -51,6 +51,7 @@ FEATURES: Final = (
     "monitor.features.forecasts.plugin",
     "monitor.features.anomalies.plugin",
     "monitor.features.scenes.plugin",
+    "monitor.features.second_opinion.plugin",
     "monitor.features.reports.plugin",
     "monitor.features.cap.plugin",
     "monitor.features.telephony.plugin",

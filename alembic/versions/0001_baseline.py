@@ -851,6 +851,29 @@ def upgrade() -> None:
     )
     op.create_index("ix_offset_entry_series", "offset_entry", ["series_id", "at"], unique=False)
     op.create_table(
+        "other_alarm",
+        sa.Column("id", BigId, nullable=False),
+        sa.Column("site", sa.String(length=64), nullable=False),
+        sa.Column("at", Instant, nullable=False),
+        sa.Column("to_at", Instant, nullable=False),
+        sa.Column("station", sa.Text(), nullable=False, comment="as the other system names it; empty = none"),
+        sa.Column("level", sa.Text(), nullable=False, comment="as the other system names it; empty = unknown"),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column(
+            "outcome",
+            sa.String(length=32),
+            nullable=True,
+            comment="what people of the other system recorded; null = nothing",
+        ),
+        sa.Column("received_at", Instant, nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("digest"),
+        comment="alarms of another system that watches the same slope; no decision reads them",
+    )
+    op.create_index("ix_other_alarm_site", "other_alarm", ["site", "at"], unique=False)
+    op.create_table(
         "outage",
         sa.Column("id", BigId, nullable=False),
         sa.Column("cause", sa.Text(), nullable=False),

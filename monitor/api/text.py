@@ -53,6 +53,7 @@ from monitor.text.instants import (
 )
 from monitor.text.local_time import (
     format_local,  # format an instant in local time, to the minute
+    read_zone,  # return the name of a time zone; raises ValueError if there is none
     use_zone,  # context manager: set the time zone in use
 )
 from monitor.text.message import (
@@ -99,6 +100,7 @@ from monitor.text.zones import (
     format_minute,  # format minutes after midnight as `HH:MM`
     local_day,  # return the date of an instant in a time zone
     read_minute,  # parse `HH:MM` into minutes after midnight; raises ValueError
+    read_typed_time,  # parse a time of a zone or with an offset; raises ValueError for a time that is ambiguous
     to_instant,  # return the instant of a local time, given as minutes after midnight
 )
 
@@ -162,6 +164,8 @@ __all__ = [
     "read_message",
     "read_minute",
     "read_reason",
+    "read_typed_time",
+    "read_zone",
     "reason_text",
     "reasons",
     "record_to_json",

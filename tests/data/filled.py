@@ -669,6 +669,7 @@ site_proposal site=north-bench sha256=$one base_sha256=$zero source=[site] autho
 duty_handover site=north-bench team=geologists since_at=-1d at=-6h outgoing=cy notes='new crack above bench 3'
     open_items='{"level": 2, "alerts": []}' signed_at=-6h+4m incoming=bo remark='seen on foot'
 drill site=north-bench started_at=-9d ended_at=-9d+6h by=bo scenario=collapse state=done outcome='{"peak_level": 3}'
+other_alarm site=north-bench at=-2h to_at=-1h station=P1 level=2 text='limit exceeded' received_at=-10m by=bo digest=x
 """
     insert_rows(c, NOW, rows)
 

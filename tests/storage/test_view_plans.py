@@ -107,6 +107,7 @@ def test_sqlite_reads_rows_of_a_station_by_an_index(sqlite_url, view, index):
         ("reports", "ix_report_site"),
         ("site_events", "ix_site_event_site"),
         ("drills", "ix_drill_site"),
+        ("other_alarms", "ix_other_alarm_site"),
         ("siren_orders", "ix_siren_order_site"),
         ("message_replies", "ix_reply_alert"),
         ("scene_outlines", "ix_scene_outline"),

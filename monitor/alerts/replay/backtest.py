@@ -125,6 +125,8 @@ def run_backtest(
         alerts = load_past_alerts(connection, site.id, from_at, to_at)
         scored = hooks().detector_scores(connection=connection, site=site, from_at=from_at, to_at=to_at)
         detectors = tuple(detector for of_feature in scored for detector in of_feature)
+        imported = hooks().other_alarms(connection=connection, site=site, from_at=from_at, to_at=to_at)
+        others = tuple(alarm for of_feature in imported for alarm in of_feature)
     events = tuple(sorted((*labels, *list_labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
     task = _Task(from_at, to_at, events, tuple(alerts), terms)
     configs = [("A", site)] if other is None else [("A", site), ("B", other)]
@@ -158,6 +160,7 @@ def run_backtest(
         tuple(run for run, _ in results),
         detectors,
         () if terms.as_then else _describe_unproven(db, [site] if other is None else [site, other], to_at),
+        others,
     )
 
 

@@ -23,6 +23,7 @@ from monitor.alerts.replay.matrix import (
     list_alarm_days,
     score_event,
 )
+from monitor.alerts.replay.other_alarms import Episode, SystemAlarm, group_alarms
 from monitor.alerts.replay.queries import AlertWithOutcome
 from monitor.alerts.replay.window_table import WindowTable
 from monitor.decision.changes import AlertCategory, AlertChange
@@ -515,6 +516,13 @@ class Run:
         """The hazard alerts."""
         return tuple(a for a in self.alerts if a.ledger == "hazard")
 
+    def list_alarms(self) -> list[SystemAlarm]:
+        """Return the hazard alerts, numbered in their order, for a comparison with another system."""
+        return [
+            SystemAlarm(trace.turns[0].at, trace.over_at, number, self.level_names[trace.peak_level], "", "")
+            for number, trace in enumerate(self.hazards, start=1)
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
@@ -555,6 +563,7 @@ class Scorecard:
     Attributes:
         known: Which times of knowledge were used, and for how many rows.
         unproven: Criteria that counted here and are advice in the service, one line each.
+        other_alarms: Alarms of another system that watches the same slope, oldest first.
     """
 
     site: str
@@ -568,6 +577,11 @@ class Scorecard:
     runs: tuple[Run, ...]
     detectors: tuple[DetectorScore, ...] = ()
     unproven: tuple[Message, ...] = ()
+    other_alarms: tuple[SystemAlarm, ...] = ()
+
+    def list_episodes(self, run: Run) -> list[Episode]:
+        """Return the alarms of a run beside those of the other system; empty if none of that system are stored."""
+        return group_alarms(run.list_alarms(), self.other_alarms) if self.other_alarms else []
 
     def to_json(self) -> dict[str, Any]:
         """Return the scorecard as JSON values."""
@@ -584,6 +598,7 @@ class Scorecard:
             "differences": list(self.differences()),
             "detectors": [d.to_json() for d in self.detectors],
             "unproven": list(self.unproven),
+            "other_system": {run.name: [e.to_json() for e in self.list_episodes(run)] for run in self.runs},
         }
 
     def differences(self) -> tuple[Message, ...]:

@@ -34,6 +34,7 @@ from monitor.alerts.queries import (
     timeline,  # module: level, observability, movement stage and failure windows over time
 )
 from monitor.alerts.queries.alerts import (
+    OUTCOMES,  # outcomes of an alert that people can record
     UNKNOWN_ALERT,  # text: "there is no alert {n}"
     Alert,  # an alert in its current state
     AlertEvent,  # one state or level change of an alert
@@ -136,6 +137,13 @@ from monitor.alerts.replay.matrix import (
     name_class,  # return the label of a class in the matrix of a replay
     read_labels,  # Read a CSV `from,to,class[,level][,name]`, oldest first
 )
+from monitor.alerts.replay.other_alarms import (
+    DEFAULT_WINDOW_S,  # alarms of two systems with a smaller gap belong to one episode, seconds
+    Episode,  # alarms of Slopeward and of another system that belong together
+    SystemAlarm,  # an alarm of Slopeward or of another system
+    count_false,  # return how many episodes people recorded as false alarms, and about how many they recorded
+    group_alarms,  # group the alarms of two systems into episodes
+)
 from monitor.alerts.replay.queries import (
     # return the first epoch of a site and the instant from which its newest one was known; None without readings
     find_span,
@@ -161,6 +169,7 @@ from monitor.sites.queries.in_force import (
 
 __all__ = [
     "ADVICE_LIMIT",
+    "DEFAULT_WINDOW_S",
     "EVENT",
     "EXIT_ALREADY_DONE",
     "FALSE",
@@ -168,6 +177,7 @@ __all__ = [
     "LARGEST_ID",
     "LONGEST_TIMELINE",
     "MODES",
+    "OUTCOMES",
     "UNJUDGED",
     "UNKNOWN",
     "UNKNOWN_ALERT",
@@ -179,6 +189,7 @@ __all__ = [
     "BacktestOptions",
     "ChangeContext",
     "DetectorScore",
+    "Episode",
     "ForecastGain",
     "History",
     "LevelSegment",
@@ -201,12 +212,14 @@ __all__ = [
     "StationStates",
     "StoredEffect",
     "StoredLevel",
+    "SystemAlarm",
     "TwoPersonAct",
     "VisibilityRule",
     "add_decision",
     "apply_changes",
     "change_control",
     "close_alert",
+    "count_false",
     "find_alert",
     "find_alert_of_event",
     "find_common_silence",
@@ -221,6 +234,7 @@ __all__ = [
     "find_station_days",
     "format_json",
     "freeze_evidence",
+    "group_alarms",
     "load_alert_events",
     "load_alerts",
     "load_answers",

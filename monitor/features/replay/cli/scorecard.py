@@ -6,7 +6,17 @@ from typing import Final
 from rich.console import Console
 from rich.table import Column, Table
 
-from monitor.api.queries.alerts import EVENT, FALSE, UNJUDGED, WAITING, ForecastGain, Run, Scorecard, name_class
+from monitor.api.queries.alerts import (
+    EVENT,
+    FALSE,
+    UNJUDGED,
+    WAITING,
+    ForecastGain,
+    Run,
+    Scorecard,
+    SystemAlarm,
+    name_class,
+)
 from monitor.api.text import format_iso, from_epoch_s
 
 # Title, header and rows of a table.
@@ -30,6 +40,8 @@ def print_scorecard(card: Scorecard, console: Console) -> None:
         if len(card.runs) > 1:
             console.rule(f"{run.name}: configuration {run.config_version[:12]}")
         _print_run(run, console)
+        if card.other_alarms:
+            console.print(_make_table(*_make_other_system(card, run)))
     if card.detectors:
         head = ("detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor")
         rows = [["-" if v is None else v for v in d.to_json().values()] for d in card.detectors]
@@ -108,6 +120,24 @@ def _make_table(title: str, head: Sequence[str], rows: Iterable[Iterable[object]
     for row in rows:
         table.add_row(*map(str, row))
     return table
+
+
+def _make_other_system(card: Scorecard, run: Run) -> _Table:
+    """Make the table of alarms beside those of the other system. One row is an episode of either system."""
+    rows = []
+    for episode in card.list_episodes(run):
+        lead = "-" if episode.lead_s is None else format_lead(episode.lead_s)
+        rows.append((_describe_alarms(episode.own), _describe_alarms(episode.other), lead))
+    return "alarms of both systems (lead: Slopeward earlier)", ("Slopeward", "other system", "lead"), rows[-MAX_ROWS:]
+
+
+def _describe_alarms(alarms: Sequence[SystemAlarm]) -> str:
+    if not alarms:
+        return "-"
+    first = alarms[0]
+    facts = " ".join(fact for fact in (first.level, first.station, first.text) if fact)
+    more = f" and {len(alarms) - 1} more" if len(alarms) > 1 else ""
+    return f"{first.at:%Y-%m-%d %H:%M} {facts}{more}"
 
 
 def _make_levels(run: Run) -> _Table:

@@ -1,0 +1,1 @@
+"""Compare Slopeward with a system that an office already has: its alarms, and a report after a trial."""
