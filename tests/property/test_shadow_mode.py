@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from monitor.alerts.acts.loosening import find_loosening
-from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_changes, load_alerts
+from monitor.alerts.queries.alerts import ChangeContext, acknowledge, apply_changes, find_alert, load_alerts
 from monitor.alerts.records import AlertState
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.delivery import digest
@@ -127,7 +127,9 @@ class Story:
     def acknowledge(self):
         with self.db.write() as c:
             for alert in load_alerts(c, self.site_id, open_only=True):
-                if self.rng.random() < 0.5 and alert.state == AlertState.UNACKNOWLEDGED:
+                # The acknowledgement of an alarm that nobody confirmed an alert includes that alert.
+                state = find_alert(c, alert.id).state
+                if self.rng.random() < 0.5 and state == AlertState.UNACKNOWLEDGED:
                     acknowledge(c, alert.id, Actor("Ada", "person", "page"), "seen", self.now)
 
     def send_digests(self):

@@ -89,13 +89,22 @@ def test_faults_of_the_service_are_sent_to_all_recipients():
 
 def test_beginning_shadow_mode_needs_two_people_and_ending_it_does_not():
     shadow, live = read(), read(shadow=False)
-    assert [str(line) for line in find_loosening(live, shadow)] == ["site: shadow changes from False to True"]
+    (line,) = find_loosening(live, shadow)
+    assert str(line).startswith("shadow mode begins")
     assert find_loosening(shadow, live) == ()
     off_trial = replace(
         shadow,
         recipients_outside_shadow=(replace(shadow.all_recipients[0], trial=False), *shadow.all_recipients[1:]),
     )
     assert len(find_loosening(shadow, off_trial)) == 1
+
+
+def test_shadow_mode_of_a_site_that_notifies_nobody_needs_no_second_person():
+    live, shadow = read(shadow=False), read()
+    only_log = replace(live.recipients[0], channels=("log:desk",))
+    new = replace(shadow, recipients=(only_log,), recipients_outside_shadow=(only_log,))
+    assert find_loosening(replace(live, recipients=(only_log,)), new) == ()
+    assert find_loosening(replace(live, recipients=()), shadow) == ()
 
 
 def test_trial_at_a_member_who_is_notified_only_through_a_team_is_reported():

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from monitor.decision.alert_texts import CRITERION_NAMED, RULE_NAMED
 from monitor.decision.changes import AlertCategory
+from monitor.sites.channels import find_channel_traits
 from monitor.sites.fusion import Clause, Fusion, list_leaves
 from monitor.sites.records import Criterion, Recipient, Site, Station, rename_stations
+from monitor.sites.shadow import list_notified_people
 from monitor.sites.witnesses import find_groups
 from monitor.text.message import LABELLED_TEXT, Message, Template, Term
 
@@ -47,6 +49,9 @@ _RECIPIENT_GONE: Final = Template("loosening.recipient_gone", "recipient {name} 
 _HIGH_LEVELS: Final = Template("loosening.high_levels", "{name} is no longer notified of every high level")
 _ORDER: Final = Template("loosening.order", "the order of recipients differs, and escalation follows it")
 _NO_MEMBER: Final = Template("loosening.no_member", "{name} is no longer a member")
+_SHADOW: Final = Template(
+    "loosening.shadow", "shadow mode begins: only recipients with trial = true are notified, and no siren sounds"
+)
 _FEWER: Final = Template("loosening.fewer_channels", "{name} is reached by fewer channels")
 # Returns whether a change from an old to a new value is known to be stricter or neutral.
 IsSafe = Callable[[Any, Any], bool]
@@ -78,8 +83,6 @@ SITE: Final[Mapping[str, IsSafe]] = {
     **dict.fromkeys(("name", "timezone", "version", "source", "teams"), _is_always_safe),
     **dict.fromkeys(("quantities", "total_stations"), _covers),
     "decoders": lambda old, new: tuple(new[: len(old)]) == tuple(old),
-    # Shadow mode withholds messages, so that its end is safe and its begin is not.
-    "shadow": lambda old, new: bool(old and not new),
 }
 STATION: Final[Mapping[str, IsSafe]] = {
     **dict.fromkeys(
@@ -149,7 +152,16 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
     high = max(1, old.top_level - 1)
     differences = [*strangers, *_compare_levels(old, new, high)]
     # These parts are compared below.
-    parts = {"levels", "stations", "criteria", "fusion", "recipients", "recipients_outside_shadow", "movement"}
+    parts = {
+        "levels",
+        "stations",
+        "criteria",
+        "fusion",
+        "recipients",
+        "movement",
+        "shadow",
+        "recipients_outside_shadow",
+    }
     differences += _compare_fields(_SITE(), old, new, SITE, skip={*parts, *ADVISED})
     for plan in ADVISED:
         if getattr(old, plan) != getattr(new, plan) and any(
@@ -161,7 +173,16 @@ def find_loosening(old: Site, new: Site) -> tuple[Message, ...]:
     differences += _compare_stations(old, new)
     differences += _compare_criteria(old, new, high)
     differences += _compare_recipients(old.all_recipients, new.all_recipients, high)
+    if new.shadow and not old.shadow and _notifies_beyond_log(old):
+        differences.append(_SHADOW())
     return tuple(differences)
+
+
+def _notifies_beyond_log(site: Site) -> bool:
+    """Return whether a site has a recipient that is notified by another channel than the log of the service."""
+    channels = [channel for person in list_notified_people(site.all_recipients).values() for channel in person]
+    traits = [find_channel_traits(channel) for channel in channels]
+    return any(channel.reaches_person or channel.orders or channel.of_broker for channel in traits)
 
 
 def _compare_fields(
