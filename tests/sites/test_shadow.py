@@ -118,8 +118,8 @@ def test_check_lists_who_is_notified_and_who_is_not(tmp_path, capsys):
     (tmp_path / "slopeward.toml").write_text(f'[paths]\nsites = "{tmp_path}"\n')
     run_command(["check", "--config", str(tmp_path / "slopeward.toml")])
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "shadow mode" in line)
-    assert "notified Ada (email:ada@example.org, log:desk)" in line
-    assert "not notified Ada (cap:FEED, mqtt:alarms/north, siren:valley/horn), Bo (email:bo@example.org)" in line
+    assert "only Ada (email:ada@example.org, log:desk) are notified" in line
+    assert "withheld from Ada (cap:FEED, mqtt:alarms/north, siren:valley/horn), Bo (email:bo@example.org)" in line
 
 
 def test_shadow_is_true_or_false():

@@ -517,11 +517,29 @@ class Run:
         return tuple(a for a in self.alerts if a.ledger == "hazard")
 
     def list_alarms(self) -> list[SystemAlarm]:
-        """Return the hazard alerts, numbered in their order, for a comparison with another system."""
+        """Return the times of alarm, the oldest first, for a comparison with another system.
+
+        An alarm lasts while a level above the lowest is in force and a criterion with a vote requests one. Nobody
+        lowers the highest levels in a replay, so the time at a level would not show when the motion ended. A rise
+        without such a request, such as that of a jump, is an alarm without a duration.
+        """
+        voting = {score.criterion for score in self.criteria if score.role != "advice"}
+        requests = [span for name in voting for span in self.words.get(name, ()) if span.level > 0]
+        alarms = _join_overlaps([span for span in self.levels if span.level > 0], requests)
+        for trace in self.hazards:
+            at_s = epoch_s(trace.turns[0].at)
+            if not any(alarm.from_s <= at_s <= alarm.to_s for alarm in alarms):
+                alarms.append(Span(at_s, at_s, trace.turns[0].level))
+        alarms.sort(key=lambda alarm: alarm.from_s)
         return [
-            SystemAlarm(trace.turns[0].at, trace.over_at, number, self.level_names[trace.peak_level], "", "")
-            for number, trace in enumerate(self.hazards, start=1)
+            SystemAlarm(from_epoch_s(a.from_s), from_epoch_s(a.to_s), number, self.level_names[a.level])
+            for number, a in enumerate(alarms, start=1)
         ]
+
+    def find_level_name(self, at: datetime) -> str:
+        """Return the name of the level at an instant; empty outside of the replay."""
+        at_s = epoch_s(at)
+        return next((self.level_names[s.level] for s in self.levels if s.from_s <= at_s < s.to_s), "")
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -554,6 +572,28 @@ class Run:
             "level_leads": [lead.to_json(self.level_names) for lead in self.leads],
             "failure_windows": self.windows.to_json(),
         }
+
+
+def _join_overlaps(levels: Sequence[Span], requests: Sequence[Span]) -> list[Span]:
+    """Return the times in which spans of both lists overlap, joined where they touch, with the highest level.
+
+    >>> _join_overlaps([Span(10.0, 99.0, 3)], [Span(0.0, 20.0, 1), Span(20.0, 30.0, 2), Span(50.0, 60.0, 1)])
+    [Span(from_s=10.0, to_s=30.0, level=2), Span(from_s=50.0, to_s=60.0, level=1)]
+    """
+    overlaps = [
+        Span(max(level.from_s, request.from_s), min(level.to_s, request.to_s), min(level.level, request.level))
+        for level in levels
+        for request in requests
+        if level.from_s < request.to_s and request.from_s < level.to_s
+    ]
+    joined: list[Span] = []
+    for overlap in sorted(overlaps, key=lambda span: span.from_s):
+        if joined and overlap.from_s <= joined[-1].to_s:
+            last = joined[-1]
+            joined[-1] = Span(last.from_s, max(last.to_s, overlap.to_s), max(last.level, overlap.level))
+        else:
+            joined.append(overlap)
+    return joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -598,7 +638,13 @@ class Scorecard:
             "differences": list(self.differences()),
             "detectors": [d.to_json() for d in self.detectors],
             "unproven": list(self.unproven),
-            "other_system": {run.name: [e.to_json() for e in self.list_episodes(run)] for run in self.runs},
+            "other_system": {
+                run.name: [
+                    episode.to_json() | {"own_level": run.find_level_name(episode.from_at)}
+                    for episode in self.list_episodes(run)
+                ]
+                for run in self.runs
+            },
         }
 
     def differences(self) -> tuple[Message, ...]:

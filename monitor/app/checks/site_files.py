@@ -33,7 +33,7 @@ from monitor.sites.watched import number_declared_series
 from monitor.sites.witnesses import find_voting_series
 from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.text.instants import epoch_s
-from monitor.text.message import Duration, MessageList, NameList, Template, Term
+from monitor.text.message import Duration, MessageList, NameList, Template, Term, join
 from monitor.text.vocabulary import LEVELS
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "no stored proof that these models may vote ({names}): {problem}")
@@ -56,7 +56,14 @@ _NO_ORIGIN: Final = Template(
 )()
 _MEND: Final = Template("check.sites.mend", "correct the site file")()
 SET_VARIABLE_REMEDY: Final = Template("check.environment.set", "set it in the environment of the service")()
-_NOBODY: Final = Template("check.shadow.nobody", "nobody")()
+_SHADOW: Final = Template(
+    "check.shadow.nobody", "shadow mode: nobody is notified, and neither CAP feed nor MQTT topics contain the site"
+)
+_SHADOW_TRIAL: Final = Template(
+    "check.shadow.trial",
+    "shadow mode: only {names} are notified, and neither CAP feed nor MQTT topics contain the site",
+)
+_SHADOW_WITHHELD: Final = Template("check.shadow.withheld", "withheld from {names}")
 _NEITHER: Final = Template("check.unsigned.neither", "author and no reason")()
 _NO_PLACE: Final = Template(
     "check.unmapped.no_place", "cannot be read, because the station has neither position nor outline; add one of them"
@@ -426,14 +433,15 @@ def _find_unmapped(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _describe_shadow(files: SiteFolder) -> Iterator[SubjectState]:
-    """Name who gets messages of a site in shadow mode, by which channels, and who gets none."""
+    """Name who gets messages of a site in shadow mode, by which channels, and which channels get none."""
     for site in files.sites:
         if site.shadow:
-            notified = list_notified_people(site.recipients)
-            withheld = list_withheld_channels(site)
-            yield make_state(
-                site.id, notified=_name_channels(notified) or _NOBODY, withheld=_name_channels(withheld) or _NOBODY
-            )
+            notified = _name_channels(list_notified_people(site.recipients))
+            text = _SHADOW() if notified is None else _SHADOW_TRIAL(names=notified)
+            withheld = _name_channels(list_withheld_channels(site))
+            if withheld is not None:
+                text = join([text, _SHADOW_WITHHELD(names=withheld)], "; ")
+            yield make_state(site.id, text=text)
 
 
 def _name_channels(channels: Mapping[str, Collection[str]]) -> NameList | None:
@@ -701,8 +709,7 @@ CHECKS: Final = (
         "channels.shadow",
         SiteFolder,
         WARN,
-        "shadow mode: notified {notified}; not notified {withheld}, no siren, no CAP message or feed, no MQTT state, "
-        "no mailed report to others",
+        "{text}",
         _describe_shadow,
         "when the trial is over, delete shadow = true from [site]; all recipients are then notified of open alerts",
     ),

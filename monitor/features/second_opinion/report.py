@@ -5,7 +5,7 @@ The report states its definitions, and never invents a result: an alarm is false
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import median
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from monitor.features.second_opinion import queries
 
 # A shorter time without an evaluation is not mentioned.
 _NEGLIGIBLE_S: Final = 60.0
+_LONG_ALARM: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,7 @@ def _list_definitions(report: SecondOpinion) -> list[str]:
         """An episode is a false alarm only if a person recorded that, as the outcome of the alert or in the imported
         table. The outcome of any alarm counts for its whole episode. If an alert rises several times, its outcome
         counts for the rise before it was recorded. Without an outcome, the episode is not recorded.""",
+        _describe_long_alarms(report),
         _describe_watch(report),
         _describe_import(report),
     ]
@@ -258,6 +260,20 @@ def _list_definitions(report: SecondOpinion) -> list[str]:
 def _define_other_alarm(levels: Sequence[str]) -> str:
     which = f"with the level {', '.join(levels)}" if levels else "whatever its level"
     return f"An alarm of the other system is a row of the imported table, {which}."
+
+
+def _describe_long_alarms(report: SecondOpinion) -> str:
+    """Return a warning about alarms of Slopeward that lasted long, because later alarms belong to their episodes."""
+    numbers = []
+    for episode in report.episodes:
+        for alarm in episode.own:
+            end = alarm.to_at or report.options.to_at
+            if end - alarm.at >= _LONG_ALARM:
+                numbers.append(str(alarm.number))
+    if not numbers:
+        return ""
+    return f"""Alarms of Slopeward that lasted a week or longer: alert {", ".join(numbers)}. Later alarms of the other
+        system belong to their episodes. The highest levels stay until a person lowers them, also in a trial."""
 
 
 def _describe_watch(report: SecondOpinion) -> str:

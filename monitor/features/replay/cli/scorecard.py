@@ -127,7 +127,10 @@ def _make_other_system(card: Scorecard, run: Run) -> _Table:
     rows = []
     for episode in card.list_episodes(run):
         lead = "-" if episode.lead_s is None else format_lead(episode.lead_s)
-        rows.append((_describe_alarms(episode.own), _describe_alarms(episode.other), lead))
+        own = _describe_alarms(episode.own)
+        if not episode.own:
+            own = f"no rise, level {run.find_level_name(episode.from_at)}"
+        rows.append((own, _describe_alarms(episode.other), lead))
     return "alarms of both systems (lead: Slopeward earlier)", ("Slopeward", "other system", "lead"), rows[-MAX_ROWS:]
 
 
