@@ -1,10 +1,12 @@
 """The command lines of the pages do what the pages say, in order, each page in a copy of one small watch."""
 
+import contextlib
 import io
 import json
 import re
 import shlex
 import shutil
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from glob import glob
@@ -263,6 +265,23 @@ def make_points() -> None:
     write_netcdf(Path("masked/stack.nc"), displacement, {"layover_mask": (layover, {}), "los_angle": (layover, {})})
 
 
+def make_trial() -> None:
+    """Write the database of another system, the source of the page that reads it, and the alarms of the page."""
+    page = (REPOSITORY / "docs/how-to/second-opinion.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    put("alarms.csv", next(block for language, block in blocks if language == "csv"))
+    source = next(block for language, block in blocks if language == "toml")
+    source = re.sub(r'url = ".*"', 'url = "sqlite:///office.db"', source)
+    source = re.sub(r"^(?:secret|private) = .*\n", "", source, flags=re.MULTILINE)
+    service = Path("configs/slopeward.toml")
+    service.write_text(f"{service.read_text()}\n{source}")
+    with contextlib.closing(sqlite3.connect("office.db")) as database:
+        database.execute("CREATE TABLE readings (id INTEGER PRIMARY KEY, ts TEXT, point TEXT, kind TEXT, reading REAL)")
+        rows = [(f"2026-03-{1 + k // 24:02} {k % 24:02}:00:00", "E1", "crack", 12 + k / 100) for k in range(72)]
+        database.executemany("INSERT INTO readings (ts, point, kind, reading) VALUES (?, ?, ?, ?)", rows)
+        database.commit()
+
+
 def make_study() -> None:
     from packages.earth.tests.data import landscape
 
@@ -291,6 +310,7 @@ MAKERS = {
     "change.md": make_scenes,
     "scenes.md": make_scenes,
     "scorecard.md": make_readings,
+    "second-opinion.md": make_trial,
     "susceptibility.md": make_study,
 }
 EXTRAS = {"cap.md": "signxml"}
@@ -340,6 +360,7 @@ LONG_PAGES = {
     "import-points-and-grids.md",
     "point-clouds.md",
     "scorecard.md",
+    "second-opinion.md",
 }
 
 
