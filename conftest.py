@@ -22,6 +22,7 @@ from tests.fixtures.waiting import REPOSITORY, skip_missing
 
 pytest_plugins = [
     "tests.fixtures.postgresql",
+    "tests.fixtures.mariadb",
     "tests.fixtures.mosquitto",
     "tests.fixtures.databases",
     "tests.fixtures.processes",

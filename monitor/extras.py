@@ -23,6 +23,7 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
     ),
     "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
     "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),
+    "pymysql": ("PyMySQL is not installed; a source that reads MySQL or MariaDB needs it", "sources"),
     "signxml": ("signxml is not installed; signed CAP messages need it", "cap"),
     "lxml": ("lxml is not installed; signed CAP messages need it", "cap"),
     "pillow_heif": ("pillow-heif is not installed; photos of iPhones (HEIC) need it", "photos"),
@@ -30,7 +31,7 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "h5netcdf": ("h5netcdf is not installed; netCDF-4 files need it", "grids"),
     "xarray": ("xarray is not installed; netCDF and HDF5 files need it", "grids"),
     "pyarrow": ("pyarrow is not installed; Parquet files need it", "parquet"),
-    "psycopg": ("psycopg is not installed; a database in PostgreSQL needs it", "postgresql"),
+    "psycopg": ("psycopg is not installed; PostgreSQL needs it", "postgresql"),
     "amqtt": ("amqtt is not installed; a demonstration without Mosquitto needs it", "demo"),
     "distributed": ("Dask is not installed; compute.dask needs it", "dask"),
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the servers that tests start (Mosquitto, PostgreSQL, Chromium, sshd, gammu-smsd, pdftotext), only what is missing, from Debian packages;
+# Installs the servers that tests start (Mosquitto, PostgreSQL, Chromium, sshd, gammu-smsd, pdftotext; MariaDB for tests marked soak, if it is named), only what is missing, from Debian packages;
 # with names as arguments only those. Ends with 1 where a program is not found after it was installed. Without root or sudo it says what to
 # install and goes on: on a laptop those tests are skipped, with CI set they fail; a demonstration takes a broker that forgets.
 set -euo pipefail
@@ -9,6 +9,7 @@ wanted=("$@")
 has_mosquitto() { command -v mosquitto || [ -x /usr/sbin/mosquitto ]; }
 has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb'; }
 has_openssh-server() { [ -x /usr/sbin/sshd ]; }
+has_mariadb-server() { [ -x /usr/sbin/mariadbd ]; }
 has_gammu-smsd() { command -v gammu-smsd; }
 has_poppler-utils() { command -v pdftotext; }
 has_chromium() { command -v chromium || command -v google-chrome; }

@@ -30,7 +30,9 @@ from monitor.settings.service import (
 )
 from monitor.settings.sources import (
     FOLDER_KIND,  # kind of a source that is a folder, `folder`
-    SourceSection,  # table [[source]] of the service file: files fetched from one server
+    ROW_KINDS,  # kinds of sources that read rows of a table instead of files
+    SQL_KIND,  # kind of a source that reads a table of a database, `sql`
+    SourceSection,  # table [[source]] of the service file: files or rows read from one server
 )
 from monitor.settings.vault import (
     open_vault,  # return the vault that encrypts secrets in the database
@@ -38,6 +40,8 @@ from monitor.settings.vault import (
 
 __all__ = [
     "FOLDER_KIND",
+    "ROW_KINDS",
+    "SQL_KIND",
     "VARIABLE_PREFIX",
     "ComputeSection",
     "Duration",

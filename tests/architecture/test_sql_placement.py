@@ -11,6 +11,7 @@ MENTIONS_SQL = re.compile("sqlalchemy|tables|views|execute|exec_driver_sql")
 ALLOWED_IMPORTS = {
     "sqlalchemy.Connection",
     "sqlalchemy.engine.make_url",
+    "sqlalchemy.exc.ArgumentError",
     "sqlalchemy.exc.IntegrityError",
     "sqlalchemy.exc.SQLAlchemyError",
 }
@@ -53,10 +54,15 @@ def find_sql(source):
     return uses
 
 
+OTHER_DATABASES = Path("monitor/features/sources/sql.py")
+"""Reads tables of databases that do not belong to Slopeward."""
+
+
 def may_hold_sql(path):
     """Return whether a module is one of those for SQL: `queries.py`, `queries/*.py`, `tables.py`, `views.py`."""
     is_storage = path.parts[:2] == ("monitor", "storage")
-    return is_storage or "queries" in path.with_suffix("").parts or path.stem.endswith(("tables", "views"))
+    is_place_for_sql = "queries" in path.with_suffix("").parts or path.stem.endswith(("tables", "views"))
+    return path == OTHER_DATABASES or is_storage or is_place_for_sql
 
 
 def test_only_modules_for_sql_build_and_execute_statements():

@@ -294,6 +294,20 @@ def make_heights() -> None:
     shutil.copy("post/dem.tif", ".")
 
 
+def make_office() -> None:
+    """Write the database of another system, and the source that reads it."""
+    with contextlib.closing(sqlite3.connect("office.db")) as database:
+        database.execute("CREATE TABLE readings (id INTEGER PRIMARY KEY, ts TEXT, point TEXT, kind TEXT, reading REAL)")
+        rows = [(f"2026-03-{1 + k // 24:02} {k % 24:02}:00:00", "E1", "crack", 12 + k / 100) for k in range(72)]
+        database.executemany("INSERT INTO readings (ts, point, kind, reading) VALUES (?, ?, ?, ?)", rows)
+        database.commit()
+    columns = {"time": "ts", "station": "point", "quantity": "kind", "value": "reading"}
+    facts = {"name": "office", "kind": "sql", "site": "north-bench", "url": "sqlite:///office.db", "table": "readings"}
+    facts |= {"columns": columns, "position": "id", "zone": "UTC", "series": {"crack": "crack_opening_mm"}}
+    service = Path("configs/slopeward.toml")
+    service.write_text(service.read_text() + table("[[source]]", **facts))
+
+
 MAKERS = {
     "connect-total-stations.md": make_prisms,
     "backtest.md": make_readings,
@@ -306,6 +320,7 @@ MAKERS = {
     "map.md": make_heights,
     "point-clouds.md": make_clouds,
     "radar.md": make_radar,
+    "read-databases.md": make_office,
     "rain-thresholds.md": make_rain,
     "change.md": make_scenes,
     "scenes.md": make_scenes,

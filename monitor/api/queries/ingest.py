@@ -5,6 +5,7 @@ from monitor.ingest.calculations import (
     WaitingValues,  # what a site still has to compute: since when, and the slowest series
 )
 from monitor.ingest.decoders.decoder import (
+    SeriesTarget,  # station, quantity and unit of a name that a device or a table uses
     read_series,  # return what each name of a device means, from the site file's binding
 )
 from monitor.ingest.decoders.sensorthings import (
@@ -46,6 +47,8 @@ from monitor.ingest.files.rtklib import (
 from monitor.ingest.files.sandboxed_conversion import (
     ConvertedFile,  # a file converted in a sandboxed worker, whose lines can be read repeatedly
     open_converted,  # context manager: convert a file in a sandboxed worker; raises ConfigError
+    open_plain,  # context manager: open the lines that `write_lines` wrote, checked one by one; raises ConfigError
+    write_lines,  # write lines of readings as JSON, in a worker
 )
 from monitor.ingest.files.temporary import (
     open_empty_database,  # Yield a temporary SQLite database that contains the site file and nothing else
@@ -99,6 +102,7 @@ __all__ = [
     "GapCandidate",
     "PointsFile",
     "RejectedMessage",
+    "SeriesTarget",
     "StationPlace",
     "StoredSites",
     "WaitingValues",
@@ -121,6 +125,7 @@ __all__ = [
     "open_converted",
     "open_empty_database",
     "open_imported_files",
+    "open_plain",
     "open_readings",
     "read_next_link",
     "read_points",
@@ -130,4 +135,5 @@ __all__ = [
     "record_units",
     "renew_known_flags",
     "store_rows",
+    "write_lines",
 ]

@@ -21,9 +21,9 @@ from monitor.api.cli import (
 from monitor.api.errors import NotFoundError, RefusedError
 from monitor.api.settings import FOLDER_KIND, SourceSection
 from monitor.api.text import format_instants
-from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.poll import poll_source
 from monitor.features.sources.queries import PollState, load_files, load_polls
+from monitor.features.sources.section import describe_address
 from monitor.features.sources.store import SourceTarget
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -54,7 +54,7 @@ def list_(site: SiteFilter = None) -> None:
             "name": name,
             "site": site_id,
             "kind": section.kind if section else state.kind if state else "",
-            "url": "" if section is None else hide_query(section.address),
+            "url": "" if section is None else describe_address(section),
             "configured": section is not None,
             "files": file_counts.get(name, 0),
             "polled": state and format_instants(state.polled_at),
@@ -100,6 +100,8 @@ def poll(
         "revisions": summary.revisions,
         "rejected": summary.rejected,
         "scenes": summary.scenes,
+        "has_more": summary.has_more,
+        "notes": summary.notes,
         "errors": summary.errors,
     }
     if summary.errors and not (summary.new or summary.same):
@@ -120,7 +122,7 @@ def _find_site(section: SourceSection | None, state: PollState | None) -> str:
 
 
 def _describe(name: str, site_id: str, section: SourceSection | None, state: PollState | None) -> str:
-    address = "watched folder" if section is None else hide_query(section.address)
+    address = "watched folder" if section is None else describe_address(section)
     line = f"{name}  {site_id}  {address}: "
     if state is None:
         return line + "never polled"

@@ -1,4 +1,4 @@
-"""The worker task that downloads new files from a server."""
+"""The worker task that downloads new files or rows from a server."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -26,6 +26,10 @@ def _import_fetcher(kind: str) -> Callable[[PollRequest], Iterator[FetchedFile]]
         from monitor.features.sources.sensorthings import fetch_observations
 
         return fetch_observations
+    if kind == "sql":
+        from monitor.features.sources.sql import fetch_rows
+
+        return fetch_rows
     from monitor.features.sources.stac import fetch_items
 
     return fetch_items

@@ -7,6 +7,7 @@ from typing import Final
 
 from monitor.api.errors import RefusedError, SlopewardError
 from monitor.api.extras import explain_missing
+from monitor.features.sources.row_query import RowQuery
 
 # States of a fetched file. SKIPPED is an item of a catalogue that never needs to be downloaded.
 NEW: Final = "new"
@@ -57,7 +58,7 @@ class PollRequest:
     """Request of the worker task that downloads files from a server.
 
     Attributes:
-        kind: `http`, `sftp`, `stac` or `sensorthings`.
+        kind: `http`, `sftp`, `stac`, `sensorthings` or `sql`.
         wanted: Files to download; for a STAC catalogue only its address.
         folder: Folder for complete files.
         hosts: Hosts that may be contacted.
@@ -69,6 +70,7 @@ class PollRequest:
         known_items: Items of a catalogue that are stored.
         since: First day of items or observations, in ISO format; empty for all.
         reserve_bytes: Space that must stay free on the disk of `folder`.
+        rows: Table to read, for a database.
     """
 
     kind: str
@@ -83,6 +85,7 @@ class PollRequest:
     known_items: tuple[str, ...] = ()
     since: str = ""
     reserve_bytes: int = 0
+    rows: RowQuery | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,12 @@ class FetchedFile:
         name: Name of the wanted file, or address of the item.
         state: `NEW`, `SAME`, `FAILED` or `SKIPPED`.
         reason: Why it failed.
-        etag: `ETag` header; for an item the name of its folder.
+        etag: `ETag` header; for an item the name of its folder; for rows whether more of them follow.
         modified: See `WantedFile`; for an item its id.
-        acquired_at: Time of an item.
-        files: Band and file of an item; for SensorThings the pages, with an empty band.
+        acquired_at: Time of an item; for rows the newest time of a reading.
+        files: Band and file of an item; for SensorThings the pages, with an empty band; for rows the position after
+            each file, and the file.
+        notes: What was not read, and is no error.
     """
 
     name: str
@@ -106,6 +111,7 @@ class FetchedFile:
     modified: str = ""
     acquired_at: str = ""
     files: tuple[tuple[str, str], ...] = ()
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

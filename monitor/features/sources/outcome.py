@@ -31,6 +31,8 @@ class PollSummary:
         scenes: Names of new scenes.
         errors: Messages, and texts of servers.
         unfinished: Files whose last line has no end yet.
+        notes: What was not read, and is no error.
+        has_more: Whether a limit ended the poll before the newest row of a table.
     """
 
     source: str
@@ -42,6 +44,8 @@ class PollSummary:
     scenes: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    has_more: bool = False
 
     def add(self, result: FileResult) -> None:
         """Add the result of a file."""
@@ -59,8 +63,11 @@ class PollSummary:
             parts.append(f"{self.rejected} rows rejected")
         if self.scenes:
             parts.append(f"scenes {', '.join(self.scenes)}")
-        unfinished = [f"{name}: the last line has no end yet, the next poll reads it" for name in self.unfinished]
-        return f"{self.source}: {', '.join(parts)}" + "".join(f"; {line}" for line in (*unfinished, *self.errors))
+        lines = [f"{name}: the last line has no end yet, the next poll reads it" for name in self.unfinished]
+        if self.has_more:
+            lines.append("newer rows follow with the next poll")
+        lines += [*self.notes, *self.errors]
+        return f"{self.source}: {', '.join(parts)}" + "".join(f"; {line}" for line in lines)
 
 
 def update_state(
@@ -95,7 +102,8 @@ def update_state(
             rows_all=0,
         )
     failures = before.failures + 1 if summary.errors else 0
-    pause_s = choose_pause_s(every_s, failures)
+    # A source that has not reached the newest row is polled again at once.
+    pause_s = 0.0 if summary.has_more else choose_pause_s(every_s, failures)
     return replace(
         before,
         site=site,

@@ -1,4 +1,4 @@
-"""Import files from HTTP, SFTP, STAC and SensorThings servers and from watched folders."""
+"""Import files from HTTP, SFTP, STAC and SensorThings servers and watched folders, and rows from databases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def register_commands() -> Mapping[str, Command]:
     return {
         "ingest sources": Command(
             _load_commands,
-            "List the servers that files are downloaded from; download now",
+            "List the servers and databases that readings come from; read them now",
             after="ingest",
             rules={"ingest sources poll": "serves"},
         )

@@ -1,4 +1,7 @@
-"""Poll sources: download new files in a worker, store them, and record the outcome. Contains the job of a site."""
+"""Poll sources: download new files or rows in a worker, store them, and record the outcome.
+
+Contains the job of a site.
+"""
 
 import fcntl
 import os
@@ -7,7 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,12 +20,11 @@ from monitor.api.errors import JobError, RefusedError, SlopewardError, StoreBusy
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import PAYLOAD_LIMIT
 from monitor.api.queries.ingest import Clock, RejectedMessage, find_newest
-from monitor.api.settings import FOLDER_KIND, ServiceConfig, SourceSection
+from monitor.api.settings import FOLDER_KIND, ROW_KINDS, ServiceConfig, SourceSection
 from monitor.api.sites import Site
 from monitor.api.text import FUTURE_TOLERANCE, LABELLED_TEXT, Message, Template, format_iso
 from monitor.api.worker import SandboxLimits, compute
 from monitor.features.sources import store
-from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.download import DOWNLOAD
 from monitor.features.sources.fetching import FAILED, NEW, SKIPPED, FetchedFile, PollRequest, require_disk_space
 from monitor.features.sources.folder import SERIES, scan_folder
@@ -37,7 +39,17 @@ from monitor.features.sources.queries import (
     save_poll,
     truncate,
 )
-from monitor.features.sources.section import MIB, choose_reader, make_binding, make_options, make_request
+from monitor.features.sources.rows import MORE, ROWS
+from monitor.features.sources.section import (
+    MIB,
+    choose_reader,
+    describe_address,
+    find_database_file,
+    make_binding,
+    make_fingerprint,
+    make_options,
+    make_request,
+)
 from monitor.features.sources.store import SourceTarget
 
 DOWNLOADS: Final = "sources"  # folder below paths.state for files that are being downloaded
@@ -51,6 +63,7 @@ _OTHER_FOLDER: Final = Template("source.answer.folder", "the worker returned a f
 _NO_FILE: Final = Template("source.answer.none", "the worker returned a file that does not exist or is not valid")
 _BUSY: Final = Template("source.busy", "another process polls source {name} at this moment: try again later")
 _PAGE_NAME: Final = re.compile(r"[0-9]{3,}-[0-9]{5,}\.json")
+_PIECE_NAME: Final = re.compile(r"[0-9]{5,}\.jsonl")
 
 
 class _ReadingRules(NamedTuple):
@@ -74,7 +87,7 @@ def poll_source(
         StoreBusyError: The database is unavailable. The next poll stores what is missing.
     """
     summary = PollSummary(source.name)
-    with _lock_download_folder(Path(target.config.paths.state) / DOWNLOADS, source.name) as folder:
+    with lock_download_folder(Path(target.config.paths.state) / DOWNLOADS, source.name) as folder:
         file_states = _load_valid_states(source, target)
         try:
             _poll(source, target, environ, summary, file_states, folder, may_shrink=may_shrink)
@@ -99,6 +112,9 @@ def _load_valid_states(source: SourceSection, target: SourceTarget) -> dict[str,
             else state
             for name, state in states.items()
         }
+    if source.kind in ROW_KINDS:
+        fingerprint = make_fingerprint(source)
+        states = {name: state for name, state in states.items() if state.sha256 == fingerprint}
     if source.kind == "sensorthings":
         # A newest time in the future would exclude every new observation, so such a Datastream is read from the start.
         latest = format_iso(target.clock() + FUTURE_TOLERANCE)
@@ -116,12 +132,13 @@ def _poll(
     *,
     may_shrink: bool,
 ) -> None:
-    reader = "" if source.kind in {"stac", "sensorthings"} else choose_reader(source)
+    reader = "" if source.kind in {"stac", "sensorthings", *ROW_KINDS} else choose_reader(source)
     rules = _ReadingRules(reader, make_options(source, target.site), may_shrink or source.rolling)
     reserve_bytes = target.config.limits.reserve_mb * MIB
-    request = replace(make_request(source, file_states, folder, environ), reserve_bytes=reserve_bytes)
+    request = make_request(source, file_states, folder, environ, target.clock())
+    request = replace(request, reserve_bytes=reserve_bytes, since=request.since or _find_since(source, target))
     require_disk_space(request)
-    for fetched in _download(source, request, summary.errors):
+    for fetched in download_files(source, request, summary.errors):
         before = file_states.get(fetched.name)
         if fetched.state == FAILED:
             summary.errors.append(truncate(fetched.reason))
@@ -130,6 +147,8 @@ def _poll(
             _save_item(summary, fetched, target)
         elif fetched.state != NEW:
             summary.same += 1
+        elif source.kind in ROW_KINDS:
+            _store_pieces(summary, fetched, source, folder, target)
         elif source.kind == "stac":
             _store_scene(summary, fetched, folder, target)
         elif source.kind == "sensorthings":
@@ -138,13 +157,29 @@ def _poll(
             _store_file(summary, fetched, folder / fetched.name, before, rules, target)
 
 
-def _download(source: SourceSection, request: PollRequest, errors: list[str]) -> list[FetchedFile]:
+def _find_since(source: SourceSection, target: SourceTarget) -> str:
+    """Return the day at which a source of rows begins again after one of its keys changed; empty otherwise.
+
+    The stored position has no meaning then. Without this day, rows of an outage longer than the overlap would be left
+    out.
+    """
+    state = target.db.run_read(load_files, source.name).get(ROWS)
+    if source.kind not in ROW_KINDS or state is None or state.sha256 == make_fingerprint(source):
+        return ""
+    return f"{state.taken_at - timedelta(seconds=source.overlap_s):%Y-%m-%d}"
+
+
+def download_files(source: SourceSection, request: PollRequest, errors: list[str]) -> list[FetchedFile]:
     """Download in a worker and return the files. If the worker was killed at its limit, return the complete files.
 
     Raises:
         RefusedError: The download failed, or the worker returned a file that was not requested.
     """
     reads = [path for path in (request.login.key_file, request.ca_file) if path]
+    database_file = find_database_file(source)
+    if database_file is not None:
+        # The folder, because SQLite also reads the files of transactions beside the database.
+        reads.append(str(database_file.parent))
     limits = SandboxLimits(
         file_bytes=request.max_file_bytes + MIB, reads=tuple(reads), writes=(request.folder,), can_use_network=True
     )
@@ -153,7 +188,7 @@ def _download(source: SourceSection, request: PollRequest, errors: list[str]) ->
     except JobError as error:
         # A file has its final name only when it is complete.
         complete = [wanted.name for wanted in request.wanted if (Path(request.folder) / wanted.name).is_file()]
-        if source.kind in {"stac", "sensorthings"} or not complete:
+        if source.kind in {"stac", "sensorthings", *ROW_KINDS} or not complete:
             raise RefusedError(error.problem) from None
         errors.append(truncate(_LATER(n=len(complete), total=len(request.wanted), problem=error.problem)))
         return [FetchedFile(name, NEW) for name in complete]
@@ -167,6 +202,7 @@ def _download(source: SourceSection, request: PollRequest, errors: list[str]) ->
             reason=_make_storable(file.reason),
             etag=_make_storable(file.etag),
             modified=_make_storable(file.modified),
+            notes=_make_storable(file.notes),
         )
         for file in files
     ]
@@ -274,6 +310,57 @@ def store_pages(
     summary.same += not has_stored
 
 
+def _has_brought_none(source: SourceSection, target: SourceTarget) -> bool:
+    """Return whether no poll of a source has stored a value."""
+    state = target.db.run_read(find_poll, source.name)
+    return state is None or state.rows_all == 0
+
+
+def is_piece(folder: Path, name: str) -> bool:
+    """Return whether a worker wrote a file of rows with this name."""
+    path = folder / name
+    return bool(_PIECE_NAME.fullmatch(name)) and not path.is_symlink() and path.is_file()
+
+
+def _store_pieces(
+    summary: PollSummary, fetched: FetchedFile, source: SourceSection, folder: Path, target: SourceTarget
+) -> None:
+    """Store the rows of a database piece by piece, and the position after each piece, so that a poll can be resumed.
+
+    Raises:
+        RefusedError: The worker returned an invalid file, or no row could be read.
+        StoreBusyError: The database is unavailable. The next poll begins after the last piece that was stored.
+    """
+    fingerprint = make_fingerprint(source)
+    has_stored = False
+    valid = 0
+    for number, (position, name) in enumerate(fetched.files):
+        path = folder / name
+        if not is_piece(folder, name):
+            raise RefusedError(LABELLED_TEXT(name=fetched.name, text=_NO_FILE()))
+        result = store.store_rows(path, target)
+        summary.rows += result.stored
+        summary.revisions += result.revisions
+        summary.rejected += result.rejected
+        valid += result.valid
+        has_stored = has_stored or bool(result.stored)
+        has_more = bool(fetched.etag) or number + 1 < len(fetched.files)
+        if position:
+            state = FileState(ROWS, MORE if has_more else "", position, 0, fingerprint, target.clock())
+            target.db.run_write(save_file, summary.source, state)
+        path.unlink()
+    summary.new += has_stored
+    summary.same += not has_stored
+    summary.has_more = bool(fetched.etag) and not fetched.reason
+    if fetched.notes:
+        # While a source has not brought any reading, names that it does not read are probably a mistake in `series`.
+        has_brought_none = not valid and _has_brought_none(source, target)
+        lines = summary.errors if has_brought_none else summary.notes
+        lines.append(truncate(fetched.notes))
+    if fetched.reason:
+        summary.errors.append(truncate(fetched.reason))
+
+
 def _store_scene(summary: PollSummary, fetched: FetchedFile, folder: Path, target: SourceTarget) -> None:
     try:
         if not fetched.etag.startswith("item-") or "/" in fetched.etag:
@@ -301,13 +388,13 @@ def _save_outcome(summary: PollSummary, source: SourceSection, target: SourceTar
     now = target.clock()
     with target.db.write() as c:
         before = find_poll(c, source.name)
-        address = hide_query(source.address)
+        address = describe_address(source)
         state = update_state(before, summary, target.site.id, source.kind, now, source.every_s, address)
         save_poll(c, state)
 
 
 @contextmanager
-def _lock_download_folder(root: Path, name: str) -> Iterator[Path]:
+def lock_download_folder(root: Path, name: str) -> Iterator[Path]:
     """Lock the download folder of a source against other processes, and yield it empty.
 
     Raises:

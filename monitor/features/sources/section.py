@@ -1,20 +1,29 @@
-"""Derive from a `[[source]]` table what to request from the server, and how its files are read."""
+"""Derive from a `[[source]]` table what to request from the server, and how its files or rows are read."""
 
+import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.engine import make_url
 
 from monitor.api.errors import ConfigError, MissingSettingError
 from monitor.api.extras import describe_missing, is_installed
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import load_mapping
 from monitor.api.queries.ingest import LONG, WIDE, add_places, list_readers, read_series
-from monitor.api.settings import SourceSection, find_secret
+from monitor.api.settings import ROW_KINDS, SQL_KIND, SourceSection, find_secret
 from monitor.api.sites import Binding, Site
+from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.fetching import PollRequest, ServerCredentials, WantedFile
 from monitor.features.sources.queries import FileState
+from monitor.features.sources.row_query import RowColumns, RowQuery
+from monitor.features.sources.rows import MORE, ROWS
+from monitor.features.sources.sql import find_package
 
 # Kinds that are known addresses of files on an HTTP server.
 PROTOCOLS: Final = {"nevada": "http", "egms": "http"}
@@ -31,6 +40,8 @@ def _list_files(source: SourceSection) -> list[tuple[str, str]]:
     base = source.address.rstrip("/")
     if source.kind == "stac":
         return [("catalogue", source.address)]
+    if source.kind in ROW_KINDS:
+        return [(ROWS, source.address)]
     if source.kind == "sensorthings":
         # Numeric ids are written as they are, others in quotes.
         return [
@@ -46,10 +57,78 @@ def _list_files(source: SourceSection) -> list[tuple[str, str]]:
     return [(Path(urlsplit(source.address).path).name or source.name, source.address)]
 
 
+def describe_address(source: SourceSection) -> str:
+    """Return the address of a source for people and for the database, without login and query."""
+    if source.kind != SQL_KIND:
+        return hide_query(source.address)
+    url = make_url(source.address)
+    server = f"{url.host or ''}:{url.port}" if url.port else url.host or ""
+    return hide_query(f"{url.drivername}://{server}/{url.database or ''}")
+
+
+def find_database_file(source: SourceSection) -> Path | None:
+    """Return the file of a source that reads a SQLite file; None for another source."""
+    if source.kind != SQL_KIND:
+        return None
+    url = make_url(source.address)
+    return Path(url.database or "").absolute() if url.get_backend_name() == "sqlite" else None
+
+
+def _find_host(source: SourceSection) -> str:
+    if source.kind == SQL_KIND:
+        return make_url(source.address).host or ""
+    return urlsplit(source.address).hostname or ""
+
+
+def make_fingerprint(source: SourceSection) -> str:
+    """Return a checksum of the keys that determine which rows a source reads, and as what.
+
+    If one of them changes, a stored position has no meaning any more.
+    """
+    keys = ("url", "table", "query", "columns", "series", "station", "quantity", "position", "zone")
+    text = source.model_dump_json(include={*keys, "time_format", "since"})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_row_query(source: SourceSection, state: FileState | None, now: datetime) -> RowQuery:
+    """Return what to read from a table of a database.
+
+    Args:
+        state: Position that was reached; None to begin.
+    """
+    return RowQuery(
+        address=describe_address(source),
+        columns=RowColumns(**source.columns),
+        position=source.position or source.columns["time"],
+        now=now,
+        table=source.table,
+        query=source.query,
+        series=tuple(read_series(make_binding(source)).items()),
+        station=source.station,
+        quantity=source.quantity,
+        unindexed=source.unindexed,
+        zone=None if source.zone is None else ZoneInfo(source.zone),
+        time_format=source.time_format,
+        overlap_s=source.overlap_s,
+        overlap_rows=source.overlap_rows,
+        max_rows=source.most_rows,
+        limit_s=source.limit_s,
+        is_resumed=state is not None and state.etag == MORE,
+        stored="" if state is None else state.modified,
+    )
+
+
 def make_request(
-    source: SourceSection, file_states: Mapping[str, FileState], folder: Path, environ: Mapping[str, str]
+    source: SourceSection,
+    file_states: Mapping[str, FileState],
+    folder: Path,
+    environ: Mapping[str, str],
+    now: datetime | None = None,
 ) -> PollRequest:
     """Return the request of the worker that downloads.
+
+    Args:
+        now: Present, for a source that reads rows.
 
     Raises:
         MissingSettingError: The environment variable of the secret is not set.
@@ -69,7 +148,7 @@ def make_request(
         kind=PROTOCOLS.get(source.kind, source.kind),
         wanted=tuple(wanted),
         folder=str(folder),
-        hosts=(urlsplit(source.address).hostname or "", *source.hosts),
+        hosts=(_find_host(source), *source.hosts),
         allow_private=source.private,
         max_file_bytes=int(source.most_mb * MIB),
         login=ServerCredentials(
@@ -83,6 +162,7 @@ def make_request(
         assets=tuple(source.assets.items()),
         known_items=tuple(file_states) if source.kind == "stac" else (),
         since=source.since,
+        rows=make_row_query(source, file_states.get(ROWS), now) if source.kind in ROW_KINDS and now else None,
     )
 
 
@@ -94,7 +174,7 @@ def _require_secret(source: SourceSection, environ: Mapping[str, str]) -> str:
 
 
 def make_binding(source: SourceSection) -> Binding:
-    """Return the decoder of SensorThings observations. Its topic consists of source and Datastream."""
+    """Return the series of a source. Their topic consists of the source and, for SensorThings, the Datastream."""
     return Binding(f"{source.name}/+", "sensorthings", series=tuple(source.series.items()))
 
 
@@ -135,10 +215,10 @@ def find_faults(
     for source in sources:
         if source.site not in sites:
             yield ConfigError(f"source {source.name}: site {source.site!r} is not configured")
-        package = REQUIRED_PACKAGES.get(source.kind)
-        if package is not None and not is_installed(package):
+        package = find_package(source.address) if source.kind == SQL_KIND else REQUIRED_PACKAGES.get(source.kind)
+        if package and not is_installed(package):
             yield ConfigError(f"source {source.name}: {describe_missing(package)}")
-        for path in (source.key_file, source.ca_file):
+        for path in (source.key_file, source.ca_file, find_database_file(source)):
             if path and not os.access(path, os.R_OK):
                 yield ConfigError(f"source {source.name}: {path} cannot be read")
         try:
@@ -146,7 +226,7 @@ def find_faults(
         except MissingSettingError as error:
             yield error
         try:
-            if source.kind == "sensorthings":
+            if source.kind == "sensorthings" or source.kind in ROW_KINDS:
                 read_series(make_binding(source))
             elif source.kind != "stac":
                 choose_reader(source)

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from monitor.api.queries.ingest import (
     delete_superseded_rows,
     list_readers,
     open_converted,
+    open_plain,
     read_points,
     record_file,
 )
@@ -167,6 +169,35 @@ def store_file(path: Path, reader: str, options: ImportOptions, target: SourceTa
     record_file(target.db, Actor(target.actor_name, "service"), result, target.clock())
     if not result.valid and result.rejected:
         raise RefusedError(LABELLED_TEXT(name=path.name, text=_NOTHING(reason=result.first_reason)))
+    return result
+
+
+def store_rows(path: Path, target: SourceTarget) -> FileResult:
+    """Store readings that a worker read from a database, as `write_lines` wrote them.
+
+    Units are not compared with those of stored readings, as for messages of instruments: a sudden motion must not stop
+    the readings of a site. `slopeward import` compares them.
+
+    Raises:
+        ConfigError, UnitDoubtError: The file cannot be read or stored, in one line.
+        RefusedError: No row is valid.
+        StoreBusyError: The database is unavailable. A part may be stored; reading the rows again is safe.
+    """
+    result = FileImport(
+        path,
+        Pipeline(target.db, {target.site.id: target.site}, target.clock, target.config.limits),
+        target.site,
+        target.clock,
+        accept_units=True,
+        accept_times=True,
+        accept_ranges=True,
+        by=target.actor_name,
+        name=target.actor_name,
+        open_lines=partial(open_plain, path),
+        has_message_per_row=True,
+    ).run()
+    if not result.valid and result.rejected:
+        raise RefusedError(_NOTHING(reason=result.first_reason))
     return result
 
 

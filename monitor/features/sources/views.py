@@ -9,7 +9,7 @@ sources = Table(
     view_metadata,
     Column("source", Text, comment="name of the source, or `inbox/SITE` for a watched folder"),
     Column("site", Text, comment="site of its files"),
-    Column("kind", Text, comment="`http`, `sftp`, `stac`, `sensorthings`, `nevada`, `egms`, `folder`"),
+    Column("kind", Text, comment="`http`, `sftp`, `stac`, `sensorthings`, `sql`, `nevada`, `egms`, `folder`"),
     Column("address", Text, comment="address without login and query"),
     Column("polled_at", Text, comment="time of the latest poll", info={"unit": "time"}),
     Column(
@@ -33,7 +33,7 @@ sources = Table(
     ),
     Column("values_new", Integer, comment="values that the latest poll stored"),
     Column("values_all", BigInteger, comment="values that all polls stored"),
-    comment=("Each source of files and each watched folder, with the time and the outcome of its latest poll."),
+    comment=("Each source of files or rows and each watched folder, with the time and the outcome of its latest poll."),
     info={"question": "What could not be read, or came late?"},
 )
 

@@ -165,6 +165,8 @@ class FileImport:
         name: The name of the file for people; "" for its path.
         open_lines: Opens the lines of the file; None: the reader of `form` or of `mapping` opens them.
         before_storing: Called once, when nothing of the file is doubtful.
+        has_message_per_row: Whether each rejected row is a message of its own in the quarantine. A row that is read
+            again is then counted, also if the rows around it differ.
     """
 
     path: Path
@@ -183,6 +185,7 @@ class FileImport:
     name: str = ""
     open_lines: OpenLines | None = None
     before_storing: Callable[[], None] = lambda: None
+    has_message_per_row: bool = False
 
     def run(self) -> FileResult:
         """Import the file.
@@ -304,8 +307,13 @@ class FileImport:
                 bad.setdefault(site.id if site else str(row.get("site", "")), []).append((row, error))
         rejected: list[tuple[RejectedMessage, int]] = []
         for site_id, rows in bad.items():
-            counts = Counter(error.code for _, error in rows)
-            for group in join_bad_rows(rows):
+            if self.has_message_per_row:
+                faults = [fault for row in rows for fault in join_bad_rows([row])]
+                counts = Counter({fault.code: 1 for fault in faults})
+            else:
+                faults = list(join_bad_rows(rows))
+                counts = Counter(error.code for _, error in rows)
+            for group in faults:
                 message = RejectedMessage(
                     received_at, FILE_TOPIC + site_id, group.payload, group.code, group.reason, source
                 )
