@@ -30,6 +30,7 @@ from monitor.settings.service import (
 )
 from monitor.settings.sources import (
     FOLDER_KIND,  # kind of a source that is a folder, `folder`
+    INFLUXDB_KIND,  # kind of a source that reads an InfluxDB server, `influxdb`
     ROW_KINDS,  # kinds of sources that read rows of a table instead of files
     SQL_KIND,  # kind of a source that reads a table of a database, `sql`
     SourceSection,  # table [[source]] of the service file: files or rows read from one server
@@ -40,6 +41,7 @@ from monitor.settings.vault import (
 
 __all__ = [
     "FOLDER_KIND",
+    "INFLUXDB_KIND",
     "ROW_KINDS",
     "SQL_KIND",
     "VARIABLE_PREFIX",

@@ -8,11 +8,12 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from monitor.sections import Duration, Section, Zone
 
-Kind = Literal["http", "sftp", "stac", "sensorthings", "sql", "nevada", "egms", "folder"]
+Kind = Literal["http", "sftp", "stac", "sensorthings", "sql", "influxdb", "nevada", "egms", "folder"]
 FOLDER_KIND: Final = "folder"
 SQL_KIND: Final = "sql"
+INFLUXDB_KIND: Final = "influxdb"
 # Kinds that read rows of a table in the order of a position, instead of files.
-ROW_KINDS: Final = frozenset({SQL_KIND})
+ROW_KINDS: Final = frozenset({SQL_KIND, INFLUXDB_KIND})
 # What a column of a table of readings contains. The keys of `columns`.
 COLUMN_ROLES: Final = ("time", "station", "quantity", "value", "sigma")
 # Addresses of public archives, so that a table needs to name only stations or products.
@@ -76,6 +77,7 @@ class SourceSection(Section):
     assets: dict[str, str] = Field(default_factory=dict)
     series: dict[str, str] = Field(default_factory=dict)
     since: str = Field(default="", pattern=r"^(\d{4}-\d\d-\d\d)?$")
+    database: str = Field(default="", max_length=200)
     table: str = Field(default="", max_length=200)
     query: str = Field(default="", max_length=20_000)
     columns: dict[str, str] = Field(default_factory=dict)
@@ -159,7 +161,7 @@ class SourceSection(Section):
         if self.kind in ROW_KINDS:
             self._check_rows()
         elif self.table or self.query or self.columns:
-            raise ValueError('table, query and columns: these keys belong to kind "sql"')
+            raise ValueError('table, query and columns: these keys belong to kind "sql" or "influxdb"')
         if self.kind == SQL_KIND:
             return self
         schemes = SCHEMES.get(self.kind, ("http", "https"))
@@ -210,9 +212,17 @@ class SourceSection(Section):
             )
         if self.format or self.mapping or self.files:
             raise ValueError("format, mapping and files: these keys belong to kinds that read files")
-        if self.most_rows <= self.overlap_rows:
+        if self.kind == INFLUXDB_KIND:
+            if not self.database:
+                raise ValueError("database: this key is required: the name of the bucket or database")
+            if self.query or self.position or self.columns["time"] != "time":
+                raise ValueError(
+                    "query, position and columns.time: an InfluxDB source reads a measurement in the order of its "
+                    'time, so columns.time is "time"'
+                )
+        elif self.most_rows <= self.overlap_rows:
             raise ValueError("most_rows: expected more than overlap_rows, so that a poll reaches new rows")
-        if self.zone not in {None, "UTC"} and self.overlap_s < MIN_LOCAL_OVERLAP_S:
+        elif self.zone not in {None, "UTC"} and self.overlap_s < MIN_LOCAL_OVERLAP_S:
             raise ValueError("overlap: expected at least 2h, because a zone repeats an hour when summer time ends")
 
     @property

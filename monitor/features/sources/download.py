@@ -30,6 +30,10 @@ def _import_fetcher(kind: str) -> Callable[[PollRequest], Iterator[FetchedFile]]
         from monitor.features.sources.sql import fetch_rows
 
         return fetch_rows
+    if kind == "influxdb":
+        from monitor.features.sources.influxdb import fetch_points
+
+        return fetch_points
     from monitor.features.sources.stac import fetch_items
 
     return fetch_items

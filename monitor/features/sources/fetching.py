@@ -44,6 +44,7 @@ class ServerCredentials:
         parameter: Parameter of the address that holds the secret instead of a header.
         key_file: Private key for SFTP. The secret is its passphrase.
         host_key: Public key of an SFTP server.
+        scheme: Authentication scheme of HTTP for a secret without a user name.
     """
 
     username: str = ""
@@ -51,6 +52,7 @@ class ServerCredentials:
     parameter: str = ""
     key_file: str = ""
     host_key: str = ""
+    scheme: str = "Bearer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class PollRequest:
     """Request of the worker task that downloads files from a server.
 
     Attributes:
-        kind: `http`, `sftp`, `stac`, `sensorthings` or `sql`.
+        kind: `http`, `sftp`, `stac`, `sensorthings`, `sql` or `influxdb`.
         wanted: Files to download; for a STAC catalogue only its address.
         folder: Folder for complete files.
         hosts: Hosts that may be contacted.

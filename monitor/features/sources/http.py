@@ -29,6 +29,8 @@ MAX_REDIRECTS: Final = 5
 CHUNK_BYTES: Final = 1 << 16
 SCHEMES: Final = ("https", "http")
 NOT_MODIFIED: Final = 304
+MAX_REASON_BYTES: Final = 4096
+MAX_REASON_LENGTH: Final = 200
 NOTHING_CHANGED: Final = "the server reports that nothing changed (304), but no version of the file is stored"
 HEADERS: Final = {"User-Agent": "slopeward", "Accept": "*/*", "Accept-Encoding": "identity"}
 
@@ -38,10 +40,14 @@ class GuardedClient:
 
     It resolves the name of the host itself and connects to the numeric address that was checked, so that a second
     resolution cannot return another address. The certificate is verified against the name.
+
+    Args:
+        shows_reasons: Whether errors contain the reason that the server gives as JSON.
     """
 
-    def __init__(self, request: PollRequest) -> None:
+    def __init__(self, request: PollRequest, *, shows_reasons: bool = False) -> None:
         self._request = request
+        self._shows_reasons = shows_reasons
         context = ssl.create_default_context(cafile=request.ca_file or None)
         self._client = httpx.Client(
             verify=context, timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, headers=HEADERS
@@ -66,7 +72,8 @@ class GuardedClient:
                     url = follow_link(url, response.headers["location"])
                     continue
                 if response.status_code not in {200, NOT_MODIFIED}:
-                    raise RefusedError(f"{hide_query(url)}: the server answered {response.status_code}")
+                    reason = _read_reason(response) if self._shows_reasons else ""
+                    raise RefusedError(f"{hide_query(url)}: the server answered {response.status_code}{reason}")
                 yield response
                 return
         raise RefusedError(f"{hide_query(url)}: more than {MAX_REDIRECTS} redirects")
@@ -87,7 +94,7 @@ class GuardedClient:
                 basic = base64.b64encode(f"{login.username}:{login.secret}".encode()).decode()
                 request_headers["Authorization"] = f"Basic {basic}"
             else:
-                request_headers["Authorization"] = f"Bearer {login.secret}"
+                request_headers["Authorization"] = f"{login.scheme} {login.secret}"
         locations = [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address in addresses]
         targets = [parts._replace(netloc=location, query=query, fragment="").geturl() for location in locations]
         response = self._connect(url, targets, request_headers, host)
@@ -206,6 +213,19 @@ def _fetch_file(client: GuardedClient, request: PollRequest, wanted: WantedFile,
         modified = response.headers.get("last-modified", "")[:300]
     part.rename(Path(request.folder) / wanted.name)
     return FetchedFile(wanted.name, NEW, etag=etag, modified=modified)
+
+
+def _read_reason(response: httpx.Response) -> str:
+    """Return the reason for an error that a server gives as JSON, in brackets; empty if it gives none."""
+    beginning = next(response.iter_raw(MAX_REASON_BYTES), b"")
+    try:
+        document = json.loads(beginning)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(document, dict):
+        return ""
+    reason = document.get("error") or document.get("message")
+    return f" ({' '.join(reason.split())[:MAX_REASON_LENGTH]})" if isinstance(reason, str) else ""
 
 
 def _describe_error(error: Exception) -> str:

@@ -43,6 +43,7 @@ class RowQuery:
         address: Address for messages, without login.
         table: Name of the table; empty if `query` is given.
         query: A SELECT whose result is read like a table.
+        database: Database or bucket, for servers whose address does not contain it.
         columns: Names of the columns.
         series: Station and quantity of each name in the table. All rows are read if it is empty.
         station: Station of rows if no column contains it.
@@ -67,6 +68,7 @@ class RowQuery:
     now: datetime
     table: str = ""
     query: str = ""
+    database: str = ""
     series: tuple[tuple[str, SeriesTarget], ...] = ()
     station: str = ""
     quantity: str = ""

@@ -3,7 +3,7 @@
 Each page is requested by `position >= START ORDER BY position LIMIT n`, so that a server with an index never reads the
 whole table. The comparison includes the last row of the page before, because several rows may have the same position.
 
-The functions of this module run in the worker that reads from the server. `sql` is a kind of server.
+The functions of this module run in the worker that reads from the server. `sql` and `influxdb` are the servers.
 """
 
 import math

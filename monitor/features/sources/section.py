@@ -16,7 +16,7 @@ from monitor.api.extras import describe_missing, is_installed
 from monitor.api.files import ImportOptions
 from monitor.api.ingest import load_mapping
 from monitor.api.queries.ingest import LONG, WIDE, add_places, list_readers, read_series
-from monitor.api.settings import ROW_KINDS, SQL_KIND, SourceSection, find_secret
+from monitor.api.settings import INFLUXDB_KIND, ROW_KINDS, SQL_KIND, SourceSection, find_secret
 from monitor.api.sites import Binding, Site
 from monitor.features.sources.addresses import hide_query
 from monitor.features.sources.fetching import PollRequest, ServerCredentials, WantedFile
@@ -85,7 +85,7 @@ def make_fingerprint(source: SourceSection) -> str:
 
     If one of them changes, a stored position has no meaning any more.
     """
-    keys = ("url", "table", "query", "columns", "series", "station", "quantity", "position", "zone")
+    keys = ("url", "database", "table", "query", "columns", "series", "station", "quantity", "position", "zone")
     text = source.model_dump_json(include={*keys, "time_format", "since"})
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -96,6 +96,8 @@ def make_row_query(source: SourceSection, state: FileState | None, now: datetime
     Args:
         state: Position that was reached; None to begin.
     """
+    # InfluxDB returns times in UTC.
+    zone = source.zone or ("UTC" if source.kind == INFLUXDB_KIND else None)
     return RowQuery(
         address=describe_address(source),
         columns=RowColumns(**source.columns),
@@ -103,11 +105,12 @@ def make_row_query(source: SourceSection, state: FileState | None, now: datetime
         now=now,
         table=source.table,
         query=source.query,
+        database=source.database,
         series=tuple(read_series(make_binding(source)).items()),
         station=source.station,
         quantity=source.quantity,
         unindexed=source.unindexed,
-        zone=None if source.zone is None else ZoneInfo(source.zone),
+        zone=None if zone is None else ZoneInfo(zone),
         time_format=source.time_format,
         overlap_s=source.overlap_s,
         overlap_rows=source.overlap_rows,
@@ -157,6 +160,8 @@ def make_request(
             parameter=source.parameter or SECRET_PARAMETERS.get(source.kind, ""),
             key_file=str(Path(source.key_file).absolute()) if source.key_file else "",
             host_key=source.host_key,
+            # The only scheme that InfluxDB 2 and 3 both accept for a token.
+            scheme="Token" if source.kind == INFLUXDB_KIND else "Bearer",
         ),
         ca_file=source.ca_file,
         assets=tuple(source.assets.items()),

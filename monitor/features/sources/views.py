@@ -9,7 +9,9 @@ sources = Table(
     view_metadata,
     Column("source", Text, comment="name of the source, or `inbox/SITE` for a watched folder"),
     Column("site", Text, comment="site of its files"),
-    Column("kind", Text, comment="`http`, `sftp`, `stac`, `sensorthings`, `sql`, `nevada`, `egms`, `folder`"),
+    Column(
+        "kind", Text, comment="`http`, `sftp`, `stac`, `sensorthings`, `sql`, `influxdb`, `nevada`, `egms`, `folder`"
+    ),
     Column("address", Text, comment="address without login and query"),
     Column("polled_at", Text, comment="time of the latest poll", info={"unit": "time"}),
     Column(
