@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         SceneTrainingData,
         ServicePart,
         SiteFileSections,
+        SourcePast,
         StatusSection,
         SuspectedFault,
     )
@@ -263,6 +264,23 @@ def import_unknown_table(
         bounds: bounds of levels for the new site file, as the option `--bound` gives them.
         by: name of the person, from the option `--by`.
         dry_run: write nothing.
+    """
+
+
+@hookspec(firstresult=True)
+def read_source_past(
+    config: ServiceConfig, source: str, since: str, on_progress: Callable[[float], None]
+) -> SourcePast:
+    """Read the past of a source of the service file into a file (`slopeward import --from SOURCE --since DAY`).
+
+    Without a plugin, the command refuses the option. An error is raised, also one of a third-party plugin. A call after
+    an interruption continues where the first one ended.
+
+    Args:
+        config: the service file.
+        source: name of the source.
+        since: first day, in ISO format.
+        on_progress: called with the share of the past that was read.
     """
 
 

@@ -51,6 +51,7 @@ _RAISING: Final = frozenset(
         "compute_cluster",
         "draw_scene_prior",
         "import_unknown_table",
+        "read_source_past",
         "wait_for_turn",
         "write_scene_cracks",
     }

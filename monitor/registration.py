@@ -198,6 +198,17 @@ class StatusSection(NamedTuple):
     lines: Sequence[str]  # the same for people, in the time zones that the hook is given
 
 
+class SourcePast(NamedTuple):
+    """The past of a source, read into a file for `slopeward import --from`."""
+
+    path: Path  # file in the neutral long form
+    site: str  # the site of the source
+    notes: Sequence[str]  # what was not read, one line each
+    # Called as finish(db, clock) after the file was imported. Removes the file, and lets the next poll begin at its
+    # end.
+    finish: Callable[[Any, Callable[[], datetime]], None]
+
+
 class Migrations(NamedTuple):
     """The alembic branch of a plugin that has tables of its own."""
 

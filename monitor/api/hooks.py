@@ -21,6 +21,7 @@ from monitor.registration import (
     SceneTrainingData,  # scenes of a site from which a network can be trained
     ServicePart,  # a part of the core process
     SiteFileSections,  # sections added to site files
+    SourcePast,  # the past of a source, read into a file
     StatusSection,  # what `slopeward status` shows about a subject
     SuspectedFault,  # a suspected fault of an instrument
 )
@@ -39,6 +40,7 @@ __all__ = [
     "SceneTrainingData",
     "ServicePart",
     "SiteFileSections",
+    "SourcePast",
     "StatusSection",
     "SuspectedFault",
     "hookimpl",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monitor.api.hooks import Command, Job, StatusSection, hookimpl
+from monitor.api.hooks import Command, Job, SourcePast, StatusSection, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -74,6 +74,16 @@ def register_views(sqlite: bool) -> Iterable[PublicView]:
     from monitor.features.sources import views
 
     return pair_views(sqlite, views.select_views)
+
+
+@hookimpl
+def read_source_past(
+    config: ServiceConfig, source: str, since: str, on_progress: Callable[[float], None]
+) -> SourcePast:
+    """Read the rows of a database source since a day into a file."""
+    from monitor.features.sources.past import read_past
+
+    return read_past(config, source, since, on_progress)
 
 
 @hookimpl

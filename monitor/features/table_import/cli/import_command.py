@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -28,6 +28,8 @@ from monitor.api.database import Database, load_current_revision, require_curren
 from monitor.api.decision import WarningSummary
 from monitor.api.decoders import Pipeline
 from monitor.api.errors import ConfigError, UnitDoubtError
+from monitor.api.hooks import SourcePast
+from monitor.api.plugins import hooks
 from monitor.api.queries.ingest import FileResult, add_places, find_doubted
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import QUANTITIES, Site, scan_sites
@@ -62,7 +64,14 @@ _MAPPINGS: Final = "mappings"
 
 @app.command(name="import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(help="Files, or folders of files")],
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files, or folders of files")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="SOURCE", help="Instead of files: a database source of the service file"),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DAY", help="First day to read from SOURCE, such as 2025-01-01")
+    ] = None,
     site_id: Annotated[
         str | None,
         typer.Option(
@@ -93,12 +102,21 @@ def import_(
     are not stored twice, and the answers are stored with the mappings in `mappings/SITE`, beside the folder of the site
     files. For GNSS solutions, InSAR points and grids, and for scripts, use `slopeward ingest`.
 
+    With `--from`, the past of a database source is read first, in pages. If it is interrupted, the same command
+    continues.
+
     Exit 0 all stored, 3 some rows or files could not be stored, 4 nothing valid, 1 a known error.
 
     Example: slopeward import readings.csv
     Example: slopeward import piezometers/ --site north-bench --answer zone=UTC --answer place=46.2,8.9 --yes
+    Example: slopeward import --from geomos --since 2025-01-01
     """
     service = read_service()
+    past = _read_past(service, paths, source, since)
+    if past is not None:
+        paths = [past.path]
+        site_id = site_id or past.site
+    assert paths is not None
     site_id, site = _choose_site(paths, site_id, service.paths.sites)
     mappings = service.paths.sites.parent / _MAPPINGS / site_id
     remembered = load_answers(mappings)
@@ -141,6 +159,8 @@ def import_(
         if draft.text is not None:
             written.append(write_new(path, draft.text) if site is None else replace_file(path, draft.text))
         in_force, decision = evaluate_now(db, draft.site, _now())
+        if past is not None:
+            past.finish(db, _now)
     if options().as_json:
         print_json(_describe_import(found, draft, warnings, results) | {"level": in_force.levels[decision.level].name})
     else:
@@ -152,6 +172,38 @@ def import_(
     explain_unjudged(draft, set_bounds, path)
     _print_next(draft, path)
     _exit_by(results, found)
+
+
+def _read_past(
+    service: ServiceConfig, paths: Sequence[Path] | None, source: str | None, since: str | None
+) -> SourcePast | None:
+    """Read the past of a source into a file; None if files are imported.
+
+    Raises:
+        BadParameter: Neither files nor a source are given, or both, or a source without a valid day.
+        ConfigError: The source cannot be read.
+    """
+    if source is None:
+        if not paths:
+            raise typer.BadParameter("expected files or folders, or --from SOURCE --since DAY")
+        if since is not None:
+            raise typer.BadParameter("--since: only with --from SOURCE; files are imported completely")
+        return None
+    if paths:
+        raise typer.BadParameter("--from: expected either files or a source")
+    try:
+        day = date.fromisoformat(since or "")
+    except ValueError:
+        raise typer.BadParameter(f"--since: expected a day such as 2025-01-01, got {since!r}") from None
+    show_progress = make_progress_printer()
+    past: SourcePast | None = hooks().read_source_past(
+        config=service, source=source, since=day.isoformat(), on_progress=partial(show_progress, f"reading {source}")
+    )
+    if past is None:
+        raise ConfigError("--from: no feature that reads sources is installed")
+    for note in past.notes:
+        print_note(note)
+    return past
 
 
 def _choose_site(paths: Sequence[Path], site_id: str | None, folder: Path) -> tuple[str, Site | None]:
