@@ -219,7 +219,8 @@ class Attribution:
 def integrate(answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines: Sequence[Tensor]) -> Attribution:
     """Return integrated gradients by Gauss-Legendre integration (Sundararajan et al. 2017).
 
-    The number of nodes increases until the sum of the parts is within 1 % of the difference.
+    The number of nodes increases until the sum of the parts is within 1 % of the difference. The parts of a forecast
+    without gradients, such as that of a random forest, are 0.
 
     Args:
         answer: Output (K,) for batches (K, ...) of every input.
@@ -241,14 +242,18 @@ def integrate(answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines
             (start.unsqueeze(0) + positions.reshape(-1, *[1] * gap.ndim) * gap).requires_grad_()
             for start, gap in zip(baselines, gaps, strict=True)
         ]
-        gradients = torch.autograd.grad(answer(*points).sum(), points, allow_unused=True)
+        total = answer(*points).sum()
+        # Trees have no gradient, and neither has a network whose output is constant.
+        gradients: Sequence[Tensor | None] = [None] * len(points)
+        if total.requires_grad:
+            gradients = torch.autograd.grad(total, points, allow_unused=True)
         parts = [
             torch.zeros_like(gap) if gradient is None else gap * torch.tensordot(weights, gradient, dims=1)
             for gap, gradient in zip(gaps, gradients, strict=True)
         ]
         absolute_error = abs(float(sum(part.sum() for part in parts)) - difference)
         error = absolute_error / abs(difference) if abs(difference) > NOTHING else absolute_error
-        if error < COMPLETENESS:
+        if error < COMPLETENESS or not total.requires_grad:
             break
     return Attribution(tuple(part.numpy() for part in parts), difference, error, error < COMPLETENESS)
 

@@ -62,6 +62,16 @@ def test_integrated_gradients_of_known_functions():
     assert jump.completeness_error > record.COMPLETENESS
 
 
+def test_a_forecast_without_gradients_has_no_parts():
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    start = torch.zeros(2, dtype=torch.float64)
+    constant = record.integrate(lambda v: torch.ones(len(v), dtype=torch.float64), [x], [start])
+    assert constant.complete
+    tree = record.integrate(lambda v: (v[:, 0] > 0.5).double(), [x], [start])
+    assert (tree.difference, tree.complete) == (1.0, False)
+    assert not tree.parts[0].any()
+
+
 @pytest.mark.soak
 def test_gradients_add_up_by_group_and_by_row(forecaster, explanation):
     assert record.list_groups(forecaster) == ("recent motion", "earlier motion", "neighbours", "rain", "water")

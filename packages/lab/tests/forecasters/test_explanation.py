@@ -1,7 +1,13 @@
-"""The maps of attention and of learned graphs that explain a forecast."""
+"""Explanations of forecasts: maps of attention and of learned graphs, importance and gradients."""
 
 import pytest
 
+from forecasting.data.series import DAY_S
+from forecasting.data.splits import split
+from forecasting.explanation.record import explain
+from forecasting.neural.learner import Settings
+from forecasting.neural.training import train_network
+from tests.data.slopes import rain_driven
 from tests.forecasting.explanation.test_explanation import list_maps
 
 
@@ -16,3 +22,16 @@ from tests.forecasting.explanation.test_explanation import list_maps
 )
 def test_every_map_says_that_it_is_no_cause(model, maps):
     assert list_maps(model) == maps
+
+
+@pytest.mark.parametrize("model", ["random-forest", "vmd-gru", "multi-source"])
+def test_networks_of_each_kind_are_explained(model):
+    panel = rain_driven()
+    parts = split(panel.values.shape[0])
+    settings = Settings(epochs=1, window=14, hidden=8, stride=4)
+    forecaster = train_network(model, panel, parts, (DAY_S,), settings).forecaster
+    explanation = explain(forecaster, panel, parts)
+    importance = explanation["calibration"]["permutation_mm"]["86400"]
+    assert importance.keys() >= {"recent motion", "earlier motion", "rain"}
+    gradients = explanation["forecast"]["stations"]["A"]["86400"]["gradients"]
+    assert gradients["by_group_mm"].keys() == importance.keys()
