@@ -1,4 +1,4 @@
-"""Research models, training by recipes, learning from outlines, explanations, boxes, and cracks in pictures.
+"""Research models, training by recipes, learning from outlines, search of settings, explanations, boxes, and cracks.
 
 Models are registered with the libraries by entry points of their own; see `pyproject.toml` of this package.
 """

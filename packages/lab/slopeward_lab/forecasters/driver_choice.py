@@ -8,7 +8,7 @@ distances to the nearest neighbours (Kraskov et al. 2004, doi:10.1103/PhysRevE.6
   upper bound, so that a fixed threshold has no meaning. A driver is compared with copies of itself instead, which are
   shifted in time.
 * MIC is the maximum over many grids, and is therefore positive for independent series of finite length. The estimate
-  by neighbours is 0 on average.
+  by neighbours is near 0.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,8 @@ FEWEST_PAIRS: Final = 60
 MOST_PAIRS: Final = 600
 """Rows that are used, evenly taken from all. The estimate takes a few milliseconds for so many."""
 AHEAD: Final = frozenset({"outlook", "season"})
-"""Kinds of drivers about the time after the issue time. The past cannot judge them, so they are always read."""
+"""Kinds of drivers about the time after the issue time. They are always read, because the movement before it does not
+depend on them."""
 
 
 def choose_drivers(values: Floats, drivers: DriverRows, *, lag: int) -> tuple[str, ...]:

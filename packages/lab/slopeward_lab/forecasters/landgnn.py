@@ -19,11 +19,11 @@ class LandGnn(SiteNetwork):
 
     * Head k attends to the past of the stations within k edges; head 0 attends to the past of the station alone. Keys
       and values of a head are the means over the stations in its reach.
-    * Only the newest token asks, because the forecast is made from it.
+    * Only the newest token is a query, because the forecast is made from it.
     * A token is four rows, and positions in time are learned.
     * The paper forecasts one step with a squared error; here the last layer is that of all networks.
 
-    A station without any reading in its window sends nothing to the others.
+    A station without any reading in its window does not affect the others.
     """
 
     reach: Tensor  # 1 if a station is in the reach of another, shape (heads, S, S)

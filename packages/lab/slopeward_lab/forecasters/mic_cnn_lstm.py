@@ -14,12 +14,12 @@ from slopeward_lab.forecasters.recurrent import RowAttention
 class MicCnnLstm(SiteNetwork):
     """Convolution over stations, LSTM over rows, attention over both, (B, S, W, F) -> (B, S, H, 5).
 
-    Attention over stations states which station counts in a row, attention over rows which row counts for a station.
+    Attention over stations weights the stations in each row, and attention over rows the rows of each station.
     The network reads only drivers that have mutual information with the movement
     (`slopeward_lab.forecasters.driver_choice`); the paper, on the landslide of Outang, chooses them by the maximal
     information coefficient. The paper orders the stations by their numbers and forecasts one step of each. Here they
     are ordered along the line of `conv-lstm`, and the LSTM reads the pattern of the station itself beside that of the
-    whole slope. A station without any reading in its window sends zeros, and no attention is paid to it.
+    whole slope. The weight of a station without any reading in its window is 0.
     """
 
     order: Tensor

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = int | float
 METHODS: Final = ("grid", "random", "bayes")
-MOST_TRIALS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from forecasting.errors import NotEnoughDataError
 from forecasting.neural.learner import Settings
 from forecasting.neural.network import Shape
 from forecasting.neural.training import train_network
+from forecasting.neural.tuning import fine_tune
 from forecasting.registry import load
 from slopeward_lab.forecasters.regressors import SHARES, _choose_share
 from tests.data.slopes import rain_driven
@@ -98,6 +99,18 @@ def test_the_share_of_a_useless_prediction_is_0():
 def test_the_quantiles_of_exact_predictions_do_not_coincide():
     _, fan = _choose_share(np.ones(50), np.ones(50))
     assert (np.diff(fan) > 0).all()
+
+
+def test_a_regression_that_starts_from_a_checkpoint_is_fitted_again_with_replayed_records():
+    panel = rain_driven()
+    settings = Settings(window=14, hidden=16)
+    early = panel.head(300)
+    forecaster = train_network("linear-regression", early, split(300), (DAY_S,), settings).forecaster
+    before = forecaster.network.coefficients.clone()
+    training = fine_tune(forecaster, panel, split(panel.values.shape[0]), settings, replay=[(early, split(300))])
+    assert training.stopped == "fitted"
+    assert not torch.equal(training.forecaster.network.coefficients, before)
+    torch.testing.assert_close(forecaster.network.coefficients, before)
 
 
 @pytest.mark.parametrize("model", REGRESSORS)
