@@ -101,6 +101,13 @@ def test_the_quantiles_of_exact_predictions_do_not_coincide():
     assert (np.diff(fan) > 0).all()
 
 
+def test_an_unused_regression_has_the_gradient_0():
+    network = load("random-forest")(Shape(4, 10, 2, 8, 0.0))
+    rows = torch.randn(3, 2, 10, 4, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network(rows).sum(), rows)
+    assert not gradient.any()
+
+
 def test_a_regression_that_starts_from_a_checkpoint_is_fitted_again_with_replayed_records():
     panel = rain_driven()
     settings = Settings(window=14, hidden=16)
