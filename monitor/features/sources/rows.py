@@ -114,6 +114,7 @@ def _list_pages(
     A position in the future is not stored, because the next poll would skip all rows before it.
     """
     positions = Positions(query)
+    known_rows: list[Row] = []
     while True:
         page = server.read_page(start, min(PAGE_ROWS, query.max_rows))
         if not page:
@@ -125,7 +126,7 @@ def _list_pages(
             progress.reached = reached
         is_full = len(page) == min(PAGE_ROWS, query.max_rows)
         progress.has_more = False
-        yield page
+        yield [row for row in page if row not in known_rows]
         if not is_full:
             return
         if to_position(page[0][query.position], query.position) == newest:
@@ -137,6 +138,8 @@ def _list_pages(
             progress.has_more = True
             return
         start = newest
+        # The next page begins with these rows again.
+        known_rows = [row for row in page if to_position(row[query.position], query.position) == newest]
 
 
 def _find_last_past(page: Sequence[Row], positions: Positions) -> Position | None:

@@ -64,10 +64,12 @@ def count_values():
         return ask(database, lambda c: c.execute(select(func.count()).select_from(observation)).scalar())
 
 
-def test_past_becomes_readings_and_a_site_file_with_bounds(office, capsys):
+def test_past_becomes_readings_and_a_site_file_with_bounds(office, capsys, monkeypatch):
+    monkeypatch.setattr(rows, "PAGE_ROWS", 100)
     assert run_command(IMPORT) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["site"], printed["files"][0]["stored"]) == ("new-slope", 2 * HOURS)
+    assert printed["files"][0]["known_before"] == 0, "pages overlap, and their rows are written once"
     site = load_site("configs/sites/new-slope.toml")
     assert [station.id for station in site.stations] == ["P1", "P2"]
     assert site.criteria
