@@ -176,7 +176,7 @@ class WatchedMachine(Machine):
         return self.gap.take([self.row(catching_up=catching_up)])
 
     def row(self, *, catching_up: bool = False) -> dict[str, Any]:
-        facts = {"site": "s", "level_name": "red", "observability": "full", "catching_up": catching_up}
+        facts = {"site": "s", "level_name": "red", "observability": "full", "catching_up": catching_up, "shadow": False}
         return facts | {"evaluated_at": format_iso(self.clock())}
 
 
@@ -193,6 +193,9 @@ def test_suspension_and_stop_of_the_service_are_reported_with_their_period() -> 
     assert gap is not None
     line = "no site was evaluated from 2026-03-01 06:00:31 UTC to 2026-03-01 07:00:31 UTC: s now red"
     assert gap.describe([watch.row()]) == line
+    in_shadow = watch.row() | {"site": "t", "shadow": True}
+    assert gap.describe([watch.row(), in_shadow]) == line, "others get no level of a site in shadow mode"
+    assert gap.describe([in_shadow]) == line.partition(": ")[0]
     assert "suspended" in gap.cause
     watch.run(200)
     assert watch.take() is None, "once"
