@@ -88,8 +88,8 @@ class Child(Protocol):
     def start(self) -> None:
         """Start the process; raises SlopewardError or OSError if it cannot be started."""
 
-    def is_alive(self) -> bool:
-        """Return whether the process runs and works."""
+    def poll(self) -> bool:
+        """Update the state of the process, and return whether it runs and works."""
 
     def stop(self) -> None:
         """End the process and wait for its end. Does nothing if it does not run."""
@@ -234,7 +234,7 @@ class PythonChild:
         if self._process is not None:
             self._process.kill()
 
-    def is_alive(self) -> bool:
+    def poll(self) -> bool:
         """Read the heartbeats that have arrived, and return whether the process runs.
 
         A process whose heartbeat is overdue is killed and counts as ended.
@@ -349,7 +349,7 @@ class BrokerChild:
         self._broker.start()
         self._probed_s = time.monotonic()
 
-    def is_alive(self) -> bool:
+    def poll(self) -> bool:
         """Return whether the broker runs and, every `PROBE_BROKER_EVERY_S`, whether it accepts connections."""
         if time.monotonic() - self._probed_s < PROBE_BROKER_EVERY_S:
             return self._broker.pid is not None
@@ -478,7 +478,7 @@ class ProcessRestarter:
             if now_s >= self._next_start_s:
                 self._start(now_s)
             return
-        if self.child.is_alive():
+        if self.child.poll():
             if self._has_been_steady(now_s) and self.outcome != Outcome(0):
                 self.outcome = Outcome(0)
                 log.info("%s has run for %g s", self.child.name, STEADY_S)

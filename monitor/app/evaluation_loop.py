@@ -65,7 +65,8 @@ class EvaluationLoop:
     2. Without data a site is due after the tick, or earlier if its stage of movement or its last evaluation requires it
        (a dwell, an expiry).
     3. While waiting readings are being stored, for at most five minutes, evaluations are `draining`: levels rise, none
-       falls.
+       falls. The page and the SQL views call this `catching_up`. `is_behind` makes the evaluations of one site draining
+       while a feature processes its readings; this has no limit.
     4. If the evaluation of a site raises an error, the site is tried again at its tick. The other sites go on.
 
     Args:

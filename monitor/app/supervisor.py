@@ -233,7 +233,7 @@ class Supervisor:
 
     def _extend_start(self, now_s: float) -> None:
         """Ask systemd for more time during the start, because the upgrade of a large database takes minutes."""
-        is_starting = not self._is_ready and self.core.is_alive() and not self.core.trouble
+        is_starting = not self._is_ready and self.core.pid is not None and not self.core.trouble
         if is_starting and now_s >= self._next_extension_s:
             self._next_extension_s = now_s + EXTEND_START_EVERY_S
             heartbeats.notify_systemd(f"EXTEND_TIMEOUT_USEC={EXTEND_START_BY_S * 1_000_000}")

@@ -785,7 +785,7 @@ def test_systemd_is_notified_and_its_watchdog_at_half_its_limit(monkeypatch):
 
 def test_systemd_waits_for_the_core_while_it_upgrades_the_database(monkeypatch):
     supervisor = Supervisor(parse_service("", "x"), None, with_web=False)
-    supervisor.core = SimpleNamespace(is_alive=lambda: True, trouble="")
+    supervisor.core = SimpleNamespace(pid=7, trouble="")
     sent = []
     monkeypatch.setattr(heartbeats, "notify_systemd", sent.append)
     for now_s in (0.0, 5.0, 10.0):
@@ -806,7 +806,7 @@ class FakeProcess:
         self.starts += 1
         self.is_running = True
 
-    def is_alive(self):
+    def poll(self):
         return self.is_running
 
     def stop(self):
@@ -967,9 +967,9 @@ def test_core_whose_first_heartbeat_is_overdue_is_killed(monkeypatch):
     core = PythonChild("core", "m", (), stop_s=1.0, sends_heartbeats=True, environment={})
     core.start()
     now[0] = 170.0
-    assert core.is_alive()
+    assert core.poll()
     now[0] = 181.0
-    assert not core.is_alive()
+    assert not core.poll()
     assert killed == ["core"]
     core.stop()
 

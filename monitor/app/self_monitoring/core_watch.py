@@ -101,7 +101,7 @@ class CoreWatch:
             now_s,
             has_decided=decides_elsewhere or self._core.is_deciding or self._core.is_standby,
         )
-        is_beating = now_s - last_beat_s <= LONGEST_WITHOUT_HEARTBEAT_S and self._core.is_alive()
+        is_beating = now_s - last_beat_s <= LONGEST_WITHOUT_HEARTBEAT_S and self._core.pid is not None
         self.unwatched.update(now_s, last_beat_s, is_deciding=is_beating and self._core.is_deciding)
         if self._core.is_standby:
             # The active service watches and reports.
