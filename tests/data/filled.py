@@ -189,7 +189,7 @@ def _fill_observations(c: Connection) -> dict[tuple[str, datetime], float]:
     say("north-bench", "P1", "pore_pressure", "kPa", at + timedelta(hours=1), 24000.0, flags=("out_of_range",))
     say("north-bench", "G1", "displacement_east", "mm", at, 999.0, solution="final", sigma=0.6)
     why = {"window": {"seconds": 604800.0, "form": "unit"}}
-    slip = [None] * 6 + ["no second reading within 7d", "profile.no_rate", canonical_json(why)]
+    slip = [None] * 6 + ["only one reading within 7d", "profile.no_rate", canonical_json(why)]
     profile = {"rows": [[1.5, 0.25, *[None] * 6], [2.0, 0.0, *[None] * 6]], "slip": [slip]}
     say("lake-slope", "X1", "depth_count", "1", NOW - days(2), 2.0, extra=canonical_json(profile))
     storing.add_observations(c, rows, NOW)

@@ -20,20 +20,20 @@ from monitor.api.queries.readings import (
 from monitor.api.readings import HARMLESS, Reading
 from monitor.api.sites import Site
 from monitor.api.text import Span
-from monitor.features.profiles.declare import Profile, list_names
+from monitor.features.profiles.declare import Profile, list_quantities
 from monitor.features.profiles.queries import find_epoch
 
 BIT: Final = timedelta(microseconds=1)
-# A computer whose clock was ahead has stamped receptions in the future; those readings count as well.
+# Readings received up to this time in the future count too: the clock of the computer may have been ahead.
 AHEAD: Final = timedelta(days=1)
-# A survey of which depths are missing is computed this long after its instant: they may still arrive.
+# Missing depths of a survey may still arrive. It is computed this long after its instant.
 WAIT_FOR_DEPTHS: Final = timedelta(minutes=10)
 FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
 Readings = Mapping[str, Sequence[Reading]]  # by quantity, by rising instant
 
 
 class SurveyValues(NamedTuple):
-    """What was read at all depths at about one instant, by quantity; NaN where the reading is unusable."""
+    """Readings of all depths at about one instant, by quantity; NaN if a reading is unusable."""
 
     at: datetime
     values: Mapping[str, float]
@@ -60,12 +60,14 @@ class Borehole(NamedTuple):
         A survey has the instant of the first of them that it contains. The depth at the fixed end is missing where
         silt fills the bottom of a casing, or where its sensor is lost.
         """
-        return [self.profile.name(self.profile.faces[0], place) for place in self.profile.outwards]
+        return [
+            self.profile.name_quantity(self.profile.faces[0], place) for place in self.profile.places_from_fixed_end
+        ]
 
     def list_ids(self) -> list[int]:
         """Return the ids of the series of all depths, without those that were never read."""
         station = self.profile.station
-        keys = ((self.site.id, station, name) for name in list_names(self.profile))
+        keys = ((self.site.id, station, name) for name in list_quantities(self.profile))
         return [self.ids[key][0] for key in keys if key in self.ids]
 
     def find_epoch(self, since: datetime, until: datetime, *, last: bool = False) -> datetime | None:
@@ -100,11 +102,11 @@ class Borehole(NamedTuple):
         return {name: each for (_, name), each in rows.items()}
 
     def load_stamps(self, span: Span, known_at: datetime) -> list[StretchFingerprint]:
-        """Return stamps of a span, ends included, that differ as soon as anything else is known of its readings."""
+        """Return fingerprints of the readings in a span, ends included. A change of the readings changes them."""
         return load_fingerprints(self.c, [(number, span[0] - BIT, span[1]) for number in self.list_ids()], known_at)
 
     def load_zero(self, known_at: datetime) -> SurveyValues | None:
-        """Return the zero reading; None where it has not been read yet."""
+        """Return the zero reading; None if there is no survey yet."""
         at = self.find_zero_epoch(known_at)
         if at is None:
             return None
@@ -114,7 +116,7 @@ class Borehole(NamedTuple):
     def load_around(self, at: datetime, known_at: datetime) -> Readings:
         """Return the readings of all depths that may belong to a survey."""
         within = timedelta(seconds=self.profile.within_s)
-        return self.load(list_names(self.profile), at - within, at + within, known_at)
+        return self.load(list_quantities(self.profile), at - within, at + within, known_at)
 
 
 def group_surveys(hole: Borehole, readings: Readings) -> list[SurveyValues]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from monitor.features.profiles.window import SurveyWindow
 
 log: Final = logging.getLogger(__name__)
-# After this time of one piece no further survey is begun. It bounds how long the newest readings wait behind the past.
+# After this time no further survey of a piece is started, so that the newest readings never wait longer.
 PIECE_S: Final = 0.25
 
 
@@ -49,7 +49,7 @@ class _SupersededError(Exception):
 
 @dataclass(slots=True)
 class _BoreholeState:
-    """What the calculator knows of one borehole. Times that end in `_s` are those of the monotonic clock."""
+    """State of one borehole. Times that end in `_s` are those of the monotonic clock."""
 
     site: Site
     profile: Profile
@@ -85,7 +85,7 @@ class _BoreholeState:
             self.present_since_s = now_s
 
     def list_done(self, waiting: Sequence[Span], deferred: Iterable[datetime]) -> list[str]:
-        """Return the ids of notes of whose spans nothing waits any more."""
+        """Return the ids of notes whose spans are computed completely."""
         still = [*waiting, *((at, at) for at in deferred)]
         return [
             note_id
@@ -95,7 +95,7 @@ class _BoreholeState:
 
 
 class ProfileCalculator:
-    """Compute what the notes of all boreholes ask for. Used by one thread at a time.
+    """Compute the profiles that the notes of all boreholes name. Use an instance in one thread at a time.
 
     Args:
         is_only: whether this is the service, which computes all the time. Another process, such as an import without a
@@ -169,7 +169,7 @@ class ProfileCalculator:
         state.served_s = time.monotonic()
         if not rows:
             return nothing
-        # The past is evaluated with lower priority: years of it must not have the site evaluated without a pause.
+        # Past surveys do not count as votes. Otherwise a long import would evaluate the site without a pause.
         prepared = PreparedSite(state.site)
         has_votes = has_present and any(can_change_level(prepared, row.station, row.quantity) for row in rows)
         sites = frozenset({state.site.id})
@@ -211,7 +211,7 @@ class ProfileCalculator:
                 return compute_piece(hole, state.window, span, self._clock(), deadline_s)
         except (SlopewardError, SQLAlchemyError):
             raise
-        except Exception:  # a borehole that fails must not keep the others waiting
+        except Exception:  # an error in one borehole must not delay the others
             log.exception("the profiles of %s are not computed from %s to %s", state.name, *span)
             return Piece()
 
@@ -255,7 +255,7 @@ class ProfileCalculator:
 
 
 def _store_values(c: Connection, site: Site, rows: Sequence[Observation], now: datetime) -> None:
-    """Store values as received now, and let other plugins note what follows from them."""
+    """Store values as received now, and call the hook `readings_stored` of other plugins."""
     ids: SeriesIds = {}
     stored = [replace(row, received_at=now) for row in rows]
     added = add_observations(c, stored, now, ids, sites={site.id: site})
@@ -269,9 +269,9 @@ def _store_values(c: Connection, site: Site, rows: Sequence[Observation], now: d
 
 
 def compute_pending(db: Database, sites: Mapping[str, Site], clock: Callable[[], datetime]) -> None:
-    """Compute everything that waits; for imports and replays without a running service.
+    """Compute all noted profiles. For imports and replays without a running service.
 
-    A survey of which depths are missing that may still arrive stays noted.
+    The note of a survey stays if depths are missing that may still arrive.
     """
     calculator = ProfileCalculator(db, sites, clock, is_only=False)
     while True:

@@ -8,17 +8,17 @@ from monitor.api.checks import WARN, Check, SubjectState, make_state
 from monitor.api.database import Database
 from monitor.api.sites import Site
 from monitor.api.text import Duration, Figure, NameList
-from monitor.features.profiles.declare import DEPTHS, Profile, list_profiles
+from monitor.features.profiles.declare import DEPTH_COUNT, Profile, list_profiles
 from monitor.features.profiles.queries import find_newest_count, list_refused_reasons
 
-# Refused messages are looked for as far back as this many intervals, so that one wrong message is forgotten again.
+# Refused messages of this many intervals are reported, so that the report of one wrong message ends by itself.
 INTERVALS: Final = 3
 # Profiles that wait longer than this are late. A large import may need longer; the notice then says so.
 LATE_S: Final = 120.0
 
 
 class ProfileStatus(NamedTuple):
-    """What is missing of the newest survey of one profile.
+    """Missing depths of the newest survey of one profile, and refused messages.
 
     Attributes:
         site: Site id.
@@ -40,7 +40,7 @@ class ProfileStatuses(NamedTuple):
 
 
 class WaitingProfiles(NamedTuple):
-    """By site for how many seconds its longest waiting profile waits, and the borehole."""
+    """For each site the borehole that has waited longest for its profile, and its waiting time in seconds."""
 
     sites: Mapping[str, Site]
     list_waits_s: Callable[[], Mapping[str, tuple[float, str]]]
@@ -51,12 +51,12 @@ def read_profiles(db: Database, sites: Mapping[str, Site], now: datetime) -> Pro
     statuses: list[ProfileStatus] = []
     for site in sites.values():
         for profile in list_profiles(site):
-            spec = site.series(profile.station, DEPTHS)
+            spec = site.series(profile.station, DEPTH_COUNT)
             if spec is None:
                 continue
             since = now - timedelta(seconds=INTERVALS * spec.interval_s)
             with db.read() as c:
-                count = find_newest_count(c, site.id, profile.station, DEPTHS)
+                count = find_newest_count(c, site.id, profile.station, DEPTH_COUNT)
                 refused = list_refused_reasons(c, site.id, profile.station, since)
             statuses.append(ProfileStatus(site.id, profile, count, refused))
     return ProfileStatuses(statuses)

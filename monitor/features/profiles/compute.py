@@ -1,4 +1,4 @@
-"""Compute the profiles of a borehole from stored readings, in bounded pieces, and find those that have changed."""
+"""Compute the profiles of a borehole from stored readings in bounded pieces, and return the changed values."""
 
 import time
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Final
 from monitor.api.readings import INCOMPLETE, Observation, Reading
 from monitor.api.text import Span
 from monitor.features.profiles.borehole import AHEAD, BIT, WAIT_FOR_DEPTHS, Borehole
-from monitor.features.profiles.declare import MADE, DerivedValue
+from monitor.features.profiles.declare import CALCULATED_UNITS, DerivedValue
 from monitor.features.profiles.reduction import list_parts
 from monitor.features.profiles.window import SurveyWindow, cut_window
 
@@ -21,7 +21,7 @@ StoredValues = Mapping[tuple[str, datetime], Reading]  # by quantity and instant
 
 @dataclass(slots=True)
 class Piece:
-    """The result of one piece of work."""
+    """Result of one piece of the computation."""
 
     changes: list[Observation] = field(default_factory=list)  # values that differ from what is stored
     left: Span | None = None  # the older part of the span, which still has to be computed
@@ -78,14 +78,14 @@ def compute_piece(hole: Borehole, window: SurveyWindow, span: Span, now: datetim
 
 
 def _withdraw(piece: Piece, stored: StoredValues, hole: Borehole, now: datetime) -> None:
-    """Flag stored values that no survey gives any more as unusable."""
+    """Flag stored values as unusable that no survey gives any more."""
     for (quantity, at), row in stored.items():
         _add_change(piece, hole, DerivedValue(quantity, None), at, row, now)
 
 
 def _load_stored(hole: Borehole, span: Span, known_at: datetime) -> StoredValues:
     """Return the stored values of a span, by quantity and instant."""
-    rows = hole.load(MADE, *span, known_at)
+    rows = hole.load(CALCULATED_UNITS, *span, known_at)
     return {(quantity, row.observed_at): row for quantity, of_quantity in rows.items() for row in of_quantity}
 
 
@@ -97,7 +97,7 @@ def _add_change(
     The store takes what an instant had before for a duplicate: a later value is a last digit higher each time. A value
     that can no longer be computed stays, flagged as unusable.
     """
-    facts = (hole.site.id, hole.profile.station, part.quantity, MADE[part.quantity], at, now)
+    facts = (hole.site.id, hole.profile.station, part.quantity, CALCULATED_UNITS[part.quantity], at, now)
     if stored is None:
         if part.value is not None:
             piece.changes.append(Observation(*facts, part.value, part.sigma, flags=part.flags, extra=part.extra))

@@ -1,7 +1,8 @@
-"""Files of readings by depth as the series of the profile that the site file declares.
+"""Read files with readings by depth into the series of the [[profile]] of their borehole.
 
-A survey has rows of depths below a head with its date; a table has rows of instants, and depths in the names of its
-columns. Whose a file is and what its readings are in, it says itself or a person does; what it leaves open is asked.
+A file contains surveys or a table. A survey has a head with its date, and a row for each depth. A table has a row for
+each instant, and the depths are in the names of its columns. Borehole and unit are stated in the file or by an option.
+If neither states them, the file is refused with a message that names the option.
 """
 
 import io
@@ -21,10 +22,10 @@ from monitor.api.queries.ingest import CheckedRow, find_by_name
 from monitor.api.settings import read_toml
 from monitor.api.sites import UNITS, convert
 from monitor.features.profiles import surveys
-from monitor.features.profiles.declare import NEAR_M, Profile, read_profiles
+from monitor.features.profiles.declare import SAME_DEPTH_M, Profile, read_profiles
 
-MOST_BYTES: Final = 16 << 20
-MOST_SEEN: Final = 100_000  # cells that say what the decimal mark is
+MAX_BYTES: Final = 16 << 20
+MAX_CELLS_FOR_DECIMAL_MARK: Final = 100_000  # first cells of a file that determine its decimal mark
 _COMMAS: Final = re.compile(r"[+-]?(\d*),(\d+)")
 
 
@@ -33,7 +34,7 @@ def open_profile(path: Path, options: ImportOptions) -> Iterator[Iterator[Readin
     """Open a file of readings by depth.
 
     Raises:
-        ConfigError: it is none, or leaves open whose it is, when it was read or what its readings are in; one line.
+        ConfigError: The file has no readings by depth, or its borehole, time or unit is unknown. One line.
     """
     try:
         read = _ProfileFile(path, options).read()
@@ -44,8 +45,8 @@ def open_profile(path: Path, options: ImportOptions) -> Iterator[Iterator[Readin
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ConfigError(f"at most {MOST_BYTES >> 20} MiB of readings by depth are read at a time: cut it")
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"files of readings by depth may have at most {MAX_BYTES >> 20} MiB: divide the file")
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}") from None
@@ -57,33 +58,45 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _find_decimal(cells: Iterable[str], mark: str) -> str:
-    """The decimal mark of cells; raises ConfigError where it is open."""
+    """Return the decimal mark of some cells.
+
+    Raises:
+        ConfigError: The comma may be a decimal mark or separate thousands.
+    """
     if mark == ",":
         return "."
     numbers = [cell for cell in cells if re.fullmatch(r"[+-]?\d*[.,]\d+", cell)]
-    has_points = any("." in one for one in numbers)
-    commas = [found for one in numbers if (found := _COMMAS.fullmatch(one)) is not None]
-    if commas and (has_points or all(len(one[2]) == 3 and one[1].strip("0") for one in commas)):
-        raise ConfigError(f"is the comma of {commas[0][0]} a decimal mark? write its numbers with a point")
+    has_points = any("." in number for number in numbers)
+    commas = [match for match in map(_COMMAS.fullmatch, numbers) if match is not None]
+    could_separate_thousands = all(len(match[2]) == 3 and match[1].strip("0") for match in commas)
+    if commas and (has_points or could_separate_thousands):
+        raise ConfigError(
+            f"the comma of {commas[0][0]} may be a decimal mark or separate thousands: write decimal points"
+        )
     return "," if commas else "."
 
 
 class _ProfileFile:
-    """A file on its way to the series of profiles."""
+    """One file while it is read."""
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
         self.options, self.name, lines = options, options.restore_name(path).name, _read_lines(path)
         mark, self.blocks = surveys.list_blocks(lines)
         if not self.blocks:
-            raise ConfigError("no column of depths; expected Depth, A0, A180, ..., or names such as A0_12.5 and a time")
+            raise ConfigError(
+                "no column of depths; expected Depth, A0, A180, ..., or a column of times and names such as A0_12.5"
+            )
         if not any(one.rows for one in self.blocks):
-            raise ConfigError("below the names of its columns stands no row: is the file whole?")
+            raise ConfigError("no row below the names of the columns: check whether the file is complete")
+        # Number of the last line if it does not end with a newline: the file may be incomplete.
         self.torn = len(lines) if not lines[-1].endswith("\n") else 0
         rows = [(one, cells) for one in self.blocks for _, cells in one.rows]
         dates = {one.head.get("date", "") for one in self.blocks} | {_join(cells, one.times) for one, cells in rows}
         stated = self.blocks[0].head.get("order", "") + "m/d" * (self.blocks[0].is_digit and bool(mark))
         self.order = surveys.find_order(sorted(dates), stated)
-        decimal = _find_decimal(islice(chain.from_iterable(cells for _, cells in rows), MOST_SEEN), mark)
+        decimal = _find_decimal(
+            islice(chain.from_iterable(cells for _, cells in rows), MAX_CELLS_FOR_DECIMAL_MARK), mark
+        )
         zone = read_toml(options.site_file, "site").get("site", {}).get("timezone", "UTC")
         self.table = TableMapping(TimeRule(("date",), zone=ZoneInfo(zone)), (), decimal=decimal)
         self.profiles = {one.station: one for one in read_profiles(options.site_file, "site file")}
@@ -91,12 +104,19 @@ class _ProfileFile:
         self.find_quantity = cache(self._find_quantity)
 
     def read(self) -> Iterator[ReadingLine]:
-        """Its rows; raises ConfigError where it leaves something open."""
+        """Return the rows of the file.
+
+        Raises:
+            ConfigError: See `open_profile`.
+        """
         for block in self.blocks:
             self._check(block)
-        # of surveys nothing is read where a row leaves something open; a table may be long, and none of its does
-        each = [self._read_block(one) if one.depth_at is None else [*self._read_block(one)] for one in self.blocks]
-        return chain.from_iterable(each)
+        # Surveys are read completely before the first row is returned, because each row can raise ConfigError. Rows of
+        # tables cannot, and tables may be long.
+        rows = [
+            self._read_block(block) if block.depth_at is None else [*self._read_block(block)] for block in self.blocks
+        ]
+        return chain.from_iterable(rows)
 
     def _read_block(self, block: surveys.SurveyBlock) -> Iterator[ReadingLine]:
         seen: set[str] = set()
@@ -104,10 +124,12 @@ class _ProfileFile:
             yield self._read_row(block, number, cells, seen)
 
     def _check(self, block: surveys.SurveyBlock) -> None:
-        """Raise ConfigError where a block is not whole, or does not go with the profile whose it is."""
+        """Raise ConfigError if a block is incomplete or does not fit its profile."""
         count = block.head.get("count", "")
         if count.isdigit() and int(count) != len(block.rows):
-            raise ConfigError(f"its head says {count} depths, and {len(block.rows)} are there: is the file whole?")
+            raise ConfigError(
+                f"the head states {count} depths, the file has {len(block.rows)}: check whether it is complete"
+            )
         holes = sorted({block.find_hole(cells) for _, cells in block.rows})
         known = [hole for hole in holes if len(holes) == 1 or self._find_named(hole)]
         if holes and not known:
@@ -120,16 +142,18 @@ class _ProfileFile:
         faces = [(one.face or profile.faces[0]).upper() for one in block.values.values()]
         named = [self.find_quantity(profile.station, *place) for place in block.list_places(self._read_depth)]
         columns = named if block.depth_at is None else faces
-        if twice := {name for name in columns if name and columns.count(name) > 1}:
-            raise ConfigError(f"{min(twice)} stands in two columns: which one is it?")
+        duplicates = {name for name in columns if name and columns.count(name) > 1}
+        if duplicates:
+            raise ConfigError(f"{min(duplicates)} has two columns: remove one")
         needed = [face.upper() for face in profile.faces]
-        if absent := [face for face in needed if face not in faces]:
-            raise ConfigError(f"no column of {absent[0]}: of {profile.station} are read {', '.join(needed)}")
+        absent = [face for face in needed if face not in faces]
+        if absent:
+            raise ConfigError(f"no column {absent[0]}: the profile of {profile.station} needs {', '.join(needed)}")
         if not any(named):
             depths = ", ".join(f"{one:g}" for one in profile.depths_m[:3])
             raise ConfigError(
-                f"none of its depths is one of {profile.station} ({depths}, ... m); where they are in feet, its "
-                "head must say Depth Units, feet"
+                f"no depth of the file is a depth of {profile.station} ({depths}, ... m); if they are in feet, add the "
+                "line Depth Units, feet to the head"
             )
 
     def _find_named(self, hole: str) -> str | None:
@@ -137,50 +161,57 @@ class _ProfileFile:
         return next((name for name in self.profiles if plain and name_station(name).lower() == plain), None)
 
     def _find_profile(self, hole: str) -> Profile:
-        """Whose readings a file has: as a person says it, its head, or its name."""
+        """Return the profile of the readings, from the option --station, the head or the name of the file."""
         if not self.profiles:
             raise ConfigError(
-                "readings by depth belong to a [[profile]] of the site file, and it has none; give --site"
+                "the site file has no [[profile]], which readings by depth need: add it, or give another --site"
             )
         named = self._find_named(hole) or self.options.station
         station = self.options.station or named or find_by_name(self.name, self.profiles)
         if station not in self.profiles or (named and named != station):
-            whose = f"its head names {hole!r}; " if hole else ""
-            raise ConfigError(f"{whose}whose readings are these? give --station ({', '.join(self.profiles)})")
+            stated = f"the head names {hole!r}; " if hole else ""
+            choices = ", ".join(self.profiles)
+            raise ConfigError(f"{stated}give --station with the borehole of these readings ({choices})")
         return self.profiles[station]
 
     def _find_unit(self, station: str, texts: frozenset[str], constant: str) -> str:
-        """What the readings of a file are in, fit for the series of the profile."""
+        """Return the unit of the readings of a file.
+
+        Args:
+            station: Borehole.
+            texts: Units in the file.
+            constant: Constant of the instrument in the head of the file; may be empty.
+        """
         profile, named = self.profiles[station], {surveys.read_unit(text) for text in texts}
         given = surveys.read_unit(self.options.unit) if self.options.unit else None
         names = {one.name for one in (*named, *([given] if given else ()))}
         if len(names) > 1 or len(named) > 1:
-            raise ConfigError(f"are its readings in {' or in '.join(sorted(names))}? the file and --unit must agree")
+            raise ConfigError(f"the unit is ambiguous: {' or '.join(sorted(names))}; the file and --unit must agree")
         if not (given or named or constant):
-            raise ConfigError("what are its readings in? give --unit digit, mm, m, in, deg or another unit")
+            raise ConfigError("the unit of the readings is unknown: give --unit digit, mm, m, in, deg or another unit")
         unit = given or next(iter(named), surveys.ReadingUnit(surveys.DIGIT))
         if profile.constant and unit.name in {surveys.DIGIT, profile.unit}:
             stated = unit.constant or (0.0 if given else float(constant or 0.0))
             if stated and stated != profile.constant:
                 raise ConfigError(
-                    f"its readings count to {stated:g} at 90 deg, and {station} to {profile.constant:g} in its "
-                    "[[profile]]; where that is right: --unit digit"
+                    f"the constant is {stated:g} in the file, and {profile.constant:g} in the [[profile]] of "
+                    f"{station}: correct it there, or give --unit digit if the [[profile]] is right"
                 )
             return profile.unit
         try:
             convert(1.0, unit.name, profile.unit if profile.constant else UNITS.get(profile.unit, (profile.unit,))[0])
         except ValueError:
             raise ConfigError(
-                f"its readings are in {unit.name}, and the profile of {station} is declared in {profile.unit}"
+                f"the readings are in {unit.name}, and the unit of the [[profile]] of {station} is {profile.unit}"
             ) from None
         return unit.name
 
     def _find_quantity(self, station: str, face: str, depth: float, depth_unit: str) -> str | None:
-        """The series of a depth; None where the profile does not have it."""
+        """Return the quantity of a reading; None if the profile does not have this depth."""
         profile, depth_m = self.profiles[station], depth * convert(1.0, surveys.read_unit(depth_unit).name, "m")
         near = min(range(len(profile.depths_m)), key=lambda i: abs(profile.depths_m[i] - depth_m))
-        is_there = abs(profile.depths_m[near] - depth_m) < NEAR_M
-        return profile.name(face or profile.faces[0], near) if is_there else None
+        is_there = abs(profile.depths_m[near] - depth_m) < SAME_DEPTH_M
+        return profile.name_quantity(face or profile.faces[0], near) if is_there else None
 
     def _read_depth(self, cell: str) -> float:
         return abs(float(str(self.table.clean(cell))))
@@ -189,12 +220,12 @@ class _ProfileFile:
         when = _join(cells, block.times) or " ".join(block.head.get(key, "") for key in ("date", "time")).strip()
         iso, line = surveys.write_iso(when, self.order), {"line": " ".join(cells)[:500]}
         if not (iso or block.times):
-            raise ConfigError(f"line {number}: nothing says when the survey was read: its head needs a line Date")
+            raise ConfigError(f"line {number}: the survey has no date: add a line Date to its head")
         try:
             at = self.table.time.read(iso or when)
             if len(cells) <= max(block.depth_at or 0, *block.values) or any(cells[len(block.names) :]):
                 raise PayloadError(
-                    "cell_count", f"line {number} has {len(cells)} cells, and {len(block.names)} columns have names"
+                    "cell_count", f"line {number} has {len(cells)} cells, the header has {len(block.names)} columns"
                 )
             if (hole := block.find_hole(cells)) and block.hole_at is not None and self._find_named(hole) is None:
                 raise PayloadError("no_station", f"line {number}: {hole!r} is no station with a [[profile]]")
@@ -204,12 +235,13 @@ class _ProfileFile:
                 key = " ".join((profile.station, iso, *found))
                 if key in seen:
                     raise ConfigError(
-                        f"line {number}: {cells[block.depth_at]} comes twice in the survey of {iso}: leave one out"
+                        f"line {number}: the survey of {iso} has the depth {cells[block.depth_at]} twice: remove one"
                     )
                 seen.add(key)
                 if number == self.torn and (len(seen) < len(profile.depths_m) or "" in found.values()):
                     raise PayloadError(
-                        "cell_count", f"the file ends within line {number}, and more is missing: is it whole?"
+                        "cell_count",
+                        f"the file ends within line {number} and lacks depths: check whether it is complete",
                     )
         except (PayloadError, ValueError) as error:
             fault = error if isinstance(error, PayloadError) else PayloadError("not_number", f"line {number}: {error}")
@@ -224,7 +256,7 @@ class _ProfileFile:
     def _find_values(
         self, block: surveys.SurveyBlock, cells: Sequence[str], profile: Profile
     ) -> tuple[dict[str, str], set[float]]:
-        """The cells of a row by their series, and depths that the profile does not have."""
+        """Return the cells of a row by quantity, and the depths that the profile does not have."""
         found: dict[str, str] = {}
         unknown: set[float] = set()
         for place, one in block.values.items():

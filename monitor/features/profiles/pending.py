@@ -1,4 +1,4 @@
-"""Note in ingest's transaction which surveys of boreholes have to be computed; nothing is computed there."""
+"""Note which surveys of boreholes have to be computed, in the transaction that stores their readings."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -33,13 +33,13 @@ def note_readings(
             spans.setdefault((row.site, row.station), []).append(_find_affected(profile, row.observed_at))
     pending = [
         PendingProfiles(site_id, station, span)
-        for (site_id, station), of_hole in spans.items()
-        for span in join_spans(set(of_hole))
+        for (site_id, station), borehole_spans in spans.items()
+        for span in join_spans(set(borehole_spans))
     ]
     add_pending(c, pending)
 
 
 def _find_affected(profile: Profile, at: datetime) -> Span:
-    """Return the span of surveys that change with a reading: its own, and those whose window contains it."""
+    """Return the span of the surveys that a reading changes: its own, and those whose window contains it."""
     within = timedelta(seconds=profile.within_s)
     return at - within, at + within + timedelta(seconds=profile.window_s)

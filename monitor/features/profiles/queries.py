@@ -30,7 +30,7 @@ class PendingProfiles:
     site: str
     station: str
     span: Span
-    id: str = ""  # random: an id that was used again would make an old row look like a new one
+    id: str = ""  # random, so that no id is used twice
 
 
 def add_pending(c: Connection, rows: Sequence[PendingProfiles]) -> None:
@@ -80,7 +80,7 @@ def find_epoch(
 
 
 def find_newest_count(c: Connection, site: str, station: str, quantity: str) -> int | None:
-    """Find how many depths the newest survey of a borehole has; None before its first one."""
+    """Return the number of depths in the newest survey of a borehole; None before its first one."""
     series_id = find_series_id(c, site, station, quantity)
     if series_id is None:
         return None
@@ -95,8 +95,8 @@ def find_newest_count(c: Connection, site: str, station: str, quantity: str) -> 
 def list_refused_reasons(c: Connection, site: str, station: str, since: datetime, *, limit: int = 3) -> list[str]:
     """List the newest different reasons for which values of a station are in the quarantine.
 
-    Topics of the station contain its readings only. Files and messages of other decoders contain several stations, so
-    those count whose reason says that the station has no such depth.
+    Topics of the station contain only its readings. Files and messages of other decoders may contain several stations:
+    they count if their reason states that this station has no such depth.
     """
     r = rejected_message.c
     topics = [f"{TOPIC_ROOT}/{site}/{station}/obs", f"{TOPIC_ROOT}/{site}/{station}/backfill/obs"]

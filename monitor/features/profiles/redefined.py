@@ -1,4 +1,7 @@
-"""Notice that a declaration, its zero reading or an offset has changed, and have all its profiles computed again."""
+"""Job that notes all profiles of a borehole after a change of its declaration, zero reading or offsets.
+
+The noted profiles are then computed again.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -37,7 +40,7 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
 
 
 def _digest(hole: Borehole, now: datetime) -> str:
-    """Return a digest of what past profiles follow from beside their readings."""
+    """Return a digest of everything except their readings from which past profiles are computed."""
     zero = hole.load_zero(now)
     around = {} if zero is None else hole.load_around(zero.at, now)
     readings = {name: [(row.value, row.flags) for row in rows] for name, rows in around.items()}

@@ -1,4 +1,4 @@
-"""Profiles on the page: displacement and rate by depth, the older the fainter, and the depth of slip."""
+"""Page with the depth profiles of a site: displacement and velocity by depth, and the depth of slip."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -14,12 +14,13 @@ from monitor.api.database import load_view
 from monitor.api.text import N_, gettext
 from monitor.api.web import read_site
 from monitor.api.web import render_page as render
-from monitor.features.profiles.declare import OF_STATE, Profile, list_profiles
+from monitor.features.profiles.declare import STATE_KINDS, Profile, list_profiles
 
 router = APIRouter(include_in_schema=False)
-CURVES: Final = 12  # that are drawn, spread over what is listed
-LISTED: Final = 400  # newest profiles
-NAMES: Final = {
+# The curves of a plot are chosen evenly from this many of the newest surveys of a profile.
+MAX_SURVEYS: Final = 400
+MAX_CURVES: Final = 12
+KIND_NAMES: Final = {
     "probe": N_("inclinometer probe"),
     "in_place": N_("in-place inclinometer"),
     "shape_array": N_("shape array"),
@@ -28,94 +29,171 @@ NAMES: Final = {
     "piezometer": N_("piezometers"),
     "thermistor": N_("thermistors"),
 }
-LEFT, TOP, WIDTH, HEIGHT = 44.0, 30.0, 300.0, 380.0  # of the field within a picture
-Row = Mapping[str, Any]  # of a view
-Tick = tuple[float, str]  # a line of the grid, in the picture, and its number
+# Area of the axes within the SVG image (`viewBox` in profiles.html), in its units.
+PLOT_LEFT: Final = 44.0
+PLOT_TOP: Final = 30.0
+PLOT_WIDTH: Final = 300.0
+PLOT_HEIGHT: Final = 380.0
+# The oldest curve of a plot still has about this opacity; the newest has 1.
+MIN_OPACITY: Final = 0.15
+ViewRow = Mapping[str, Any]
+
+
+class PlotSpec(NamedTuple):
+    """What a plot shows."""
+
+    title: str
+    unit: str
+    columns: tuple[str, ...]  # of the view `profile_history`: axis A, then axis B if the profile has it
+
+
+class Tick(NamedTuple):
+    """A line of the grid."""
+
+    position: float  # in the SVG image
+    label: str
+
+
+class Curve(NamedTuple):
+    """One survey along one axis of the instrument."""
+
+    path: str  # attribute `d` of the SVG path
+    opacity: float  # 1 for the newest survey
+    is_axis_b: bool
 
 
 class Plot(NamedTuple):
-    """A picture of profiles: values to the right, depth downwards."""
+    """A plot with the values on the horizontal axis, and the depth downwards."""
 
-    what: str
+    title: str
     unit: str
-    curves: list[tuple[str, float, bool]]  # a path, its shade (1: the newest), whether it is that along B
-    values: list[Tick]
-    depths: list[Tick]
-    band: list[float]  # of the depth of slip, if there is one
+    curves: list[Curve]
+    value_ticks: list[Tick]
+    depth_ticks: list[Tick]
+    slip_band: list[float]  # upper and lower end of the zone of slip in the SVG image; empty if there is none
 
 
 @router.get("/sites/{site}/profiles", response_class=HTMLResponse)
 def show_profiles(request: Request, site: str) -> HTMLResponse:
-    """Each profile of a site: pictures by depth, and where it slips."""
-    with read_site(request, site) as seen:
-        declared = seen.declared
-        shown = [] if declared is None else [_collect(seen.c, site, one) for one in list_profiles(declared)]
-    return render(request, "profiles.html", card=seen.card, profiles=shown)
+    """Show the plots and the depth of slip of each profile of a site."""
+    with read_site(request, site) as page:
+        profiles = [] if page.declared is None else list_profiles(page.declared)
+        shown = [_load_profile(page.c, site, profile) for profile in profiles]
+    return render(request, "profiles.html", card=page.card, profiles=shown)
 
 
-def _collect(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
-    query = {"site": site, "station": profile.station}
-    slips = load_view(c, "slip_depth", order_by=("-observed_at",), limit=LISTED, **query)
-    places = {i * (len(slips) - 1) // (CURVES - 1) for i in range(CURVES)} if slips else ()
-    chosen, order = sorted(slips[i]["observed_at"] for i in places), ("observed_at", "depth_m")
-    rows = load_view(c, "profile_history", order_by=order, observed_at=frozenset(chosen), **query) if chosen else ()
-    profiles = [[*each] for _, each in groupby(rows, itemgetter("observed_at"))]
-    ends = ("", "_b")[: profile.axes]
-    pairs: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        (N_("displacement"), "mm", tuple(f"displacement{end}_mm" for end in ends)),
-        (N_("velocity"), "mm/day", tuple(f"rate{end}_mm_per_day" for end in ends)),
-    )
-    if profile.kind in OF_STATE:
-        pairs = (
-            (N_("reading"), profile.unit, ("reading",)),
-            (N_("change since the zero reading"), profile.unit, ("reading_change",)),
+def _load_profile(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
+    """Return the template variables of one profile."""
+    borehole = {"site": site, "station": profile.station}
+    slips = load_view(c, "slip_depth", order_by=("-observed_at",), limit=MAX_SURVEYS, **borehole)
+    survey_instants = _choose_evenly([slip["observed_at"] for slip in slips])
+    rows: Sequence[ViewRow] = []
+    if survey_instants:
+        rows = load_view(
+            c,
+            "profile_history",
+            order_by=("observed_at", "depth_m"),
+            observed_at=frozenset(survey_instants),
+            **borehole,
         )
-    low_high = [slips[0][f"slip_depth_{end}_m"] for end in ("low", "high")] if slips else []
-    band = [one for one in low_high if one is not None]
-    plots = [draw_plot(profile, what, unit, profiles, names, band) for what, unit, names in pairs]
-    facts = {"name": gettext(NAMES[profile.kind]), "slip": slips[0] if slips else None}
-    return facts | {"profile": profile, "plots": plots, "count": len(chosen), "first": chosen[:1]}
+    surveys = [list(survey_rows) for _, survey_rows in groupby(rows, itemgetter("observed_at"))]
+    newest_slip = slips[0] if slips else None
+    slip_range_m: list[float] = []
+    if newest_slip is not None and newest_slip["slip_depth_low_m"] is not None:
+        slip_range_m = [newest_slip["slip_depth_low_m"], newest_slip["slip_depth_high_m"]]
+    return {
+        "name": gettext(KIND_NAMES[profile.kind]),
+        "slip": newest_slip,
+        "profile": profile,
+        "plots": [draw_plot(profile, spec, surveys, slip_range_m) for spec in _list_plots(profile)],
+        "survey_count": len(survey_instants),
+        "oldest_at": survey_instants[0] if survey_instants else None,
+    }
+
+
+def _choose_evenly(newest_first: Sequence[str]) -> list[str]:
+    """Return at most `MAX_CURVES` of some instants, evenly chosen, the oldest first."""
+    if not newest_first:
+        return []
+    positions = {k * (len(newest_first) - 1) // (MAX_CURVES - 1) for k in range(MAX_CURVES)}
+    return sorted(newest_first[position] for position in positions)
+
+
+def _list_plots(profile: Profile) -> list[PlotSpec]:
+    if profile.kind in STATE_KINDS:
+        return [
+            PlotSpec(N_("reading"), profile.unit, ("reading",)),
+            PlotSpec(N_("change since the zero reading"), profile.unit, ("reading_change",)),
+        ]
+    displacements = ("displacement_mm", "displacement_b_mm")
+    rates = ("rate_mm_per_day", "rate_b_mm_per_day")
+    return [
+        PlotSpec(N_("displacement"), "mm", displacements[: profile.axes]),
+        PlotSpec(N_("velocity"), "mm/day", rates[: profile.axes]),
+    ]
 
 
 def draw_plot(
-    profile: Profile,
-    what: str,
-    unit: str,
-    profiles: Sequence[Sequence[Row]],
-    names: Sequence[str],
-    band_m: Sequence[float],
+    profile: Profile, spec: PlotSpec, surveys: Sequence[Sequence[ViewRow]], slip_range_m: Sequence[float]
 ) -> Plot:
-    """The picture of columns of profiles, the oldest first."""
-    values = [row[name] for rows in profiles for row in rows for name in names if row[name] is not None]
+    """Return a plot of some surveys.
+
+    Args:
+        profile: The profile.
+        spec: What is drawn.
+        surveys: Rows of the view `profile_history` for each survey, ordered by depth. The oldest survey is first.
+        slip_range_m: Upper and lower end of the zone of slip; empty if there is none.
+    """
+    values = [row[column] for survey in surveys for row in survey for column in spec.columns if row[column] is not None]
     depths = choose_ticks(0.0, profile.depths_m[-1])
     ticks = choose_ticks(min(values, default=0.0), max(values, default=0.0))
 
-    def place_x(value: float) -> float:
-        return LEFT + round((value - ticks[0]) / (ticks[-1] - ticks[0]) * WIDTH, 1)
+    def find_x(value: float) -> float:
+        return PLOT_LEFT + round((value - ticks[0]) / (ticks[-1] - ticks[0]) * PLOT_WIDTH, 1)
 
-    def place_y(depth_m: float) -> float:
-        return TOP + round(depth_m / depths[-1] * HEIGHT, 1)
+    def find_y(depth_m: float) -> float:
+        return PLOT_TOP + round(depth_m / depths[-1] * PLOT_HEIGHT, 1)
 
-    curves: list[tuple[str, float, bool]] = []
-    for number, rows in enumerate(profiles, 1):
-        for name in names:
-            path, pen = "", "M"
-            for row in rows:
-                path += "" if row[name] is None else f"{pen}{place_x(row[name]):g} {place_y(row['depth_m']):g}"
-                pen = "M" if row[name] is None else "L"
-            curves += [(path, 0.15 + 0.85 * (number / len(profiles)) ** 2, name != names[0])] if path else []
-    across, down = [(place_x(one), f"{one:g}") for one in ticks], [(place_y(one), f"{one:g}") for one in depths]
-    return Plot(gettext(what), unit, curves, across, down, [place_y(one) for one in band_m])
+    def draw_path(survey: Sequence[ViewRow], column: str) -> str:
+        path = ""
+        command = "M"
+        for row in survey:
+            if row[column] is None:
+                # The curve has a gap at a depth without a value.
+                command = "M"
+                continue
+            path += f"{command}{find_x(row[column]):g} {find_y(row['depth_m']):g}"
+            command = "L"
+        return path
+
+    curves: list[Curve] = []
+    for number, survey in enumerate(surveys, 1):
+        opacity = MIN_OPACITY + (1.0 - MIN_OPACITY) * (number / len(surveys)) ** 2
+        for column in spec.columns:
+            path = draw_path(survey, column)
+            if path:
+                curves.append(Curve(path, opacity, is_axis_b=column != spec.columns[0]))
+    return Plot(
+        title=gettext(spec.title),
+        unit=spec.unit,
+        curves=curves,
+        value_ticks=[Tick(find_x(tick), f"{tick:g}") for tick in ticks],
+        depth_ticks=[Tick(find_y(depth_m), f"{depth_m:g}") for depth_m in depths],
+        slip_band=[find_y(depth_m) for depth_m in slip_range_m],
+    )
 
 
 def choose_ticks(low: float, high: float) -> list[float]:
-    """Round numbers, at most eight, of which the first and the last enclose two others.
+    """Return at most eight evenly spaced round numbers. The range from the first to the last contains `low` and `high`.
 
     >>> choose_ticks(0.0, 10.0), choose_ticks(-0.3, 8.9)
     ([0.0, 2.0, 4.0, 6.0, 8.0, 10.0], [-2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0])
     """
-    size = (high - low) or 1.0
-    power = 10.0 ** floor(log10(size / 4.0))
-    step = next(one * power for one in (1.0, 2.0, 5.0, 10.0) if size / (one * power) <= 6.0)
-    first, last = floor(low / step + 1e-9), -floor(-high / step + 1e-9)
-    return [round(i * step, 9) + 0.0 for i in range(first, max(last, first + 1) + 1)]
+    length = (high - low) or 1.0
+    power = 10.0 ** floor(log10(length / 4.0))
+    step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if length / (factor * power) <= 6.0)
+    # The margin keeps a limit that is a multiple of the step, except for rounding, from getting one more tick.
+    first = floor(low / step + 1e-9)
+    last = -floor(-high / step + 1e-9)
+    # Adding 0.0 turns -0.0 into 0.0.
+    return [round(k * step, 9) + 0.0 for k in range(first, max(last, first + 1) + 1)]

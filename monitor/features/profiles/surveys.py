@@ -1,8 +1,12 @@
-"""The text of files of readings by depth: heads, surveys, names of columns, dates and units as instruments write them.
+"""Parse the text of files with readings by depth: heads, names of columns, rows, dates and units.
 
-Forms that are published: GEOKON .gkn (csv_to_gkn.py in github.com/joelefrain/geo_sentry), RST and Soil Instruments
-(funciones_importar.py in github.com/cuervocampa/Inclidata; the INC parser in github.com/averriK/dbAudit), Slope
-Indicator .rpp (AdrDataHarvestCompleted in github.com/SadraMoh/IncliForms), Encardio-rite .di1 (manual of EAN-26, 6.3).
+Sources of the supported forms:
+
+* GEOKON .gkn: csv_to_gkn.py in github.com/joelefrain/geo_sentry.
+* RST and Soil Instruments: funciones_importar.py in github.com/cuervocampa/Inclidata, and the INC parser in
+  github.com/averriK/dbAudit.
+* Slope Indicator .rpp: AdrDataHarvestCompleted in github.com/SadraMoh/IncliForms.
+* Encardio-rite .di1: manual of EAN-26, section 6.3.
 """
 
 import csv
@@ -44,7 +48,8 @@ _KEYS: Final = tuple(
 )
 _PAIRED: Final = frozenset({"a0", "a180", "b0", "b180"})
 _OF_AXES: Final = _PAIRED | {"a", "b"}
-_LASTING: Final = ("hole", "unit", "depth unit", "constant")  # what one head says for the surveys after it as well
+# Entries of a head that hold for the following surveys of the file too.
+_LASTING: Final = ("hole", "unit", "depth unit", "constant")
 _WORDS: Final = {
     term: unit
     for unit, words in {
@@ -73,14 +78,17 @@ _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d*)?(?:[eE][+-]?\d+)?")
 
 
 class ReadingUnit(NamedTuple):
-    """What readings are in, and what they count at 90 deg where that is stated (else 0)."""
+    """Unit of readings, and the reading at 90 deg if it is stated, else 0."""
 
     name: str
     constant: float = 0.0
 
 
 class ValueColumn(NamedTuple):
-    """A column of values: its face ("" where the name has none), its depth where the name says it, and units."""
+    """A column of values, as its name describes it.
+
+    An empty string or None means that the name does not state it.
+    """
 
     face: str
     unit: str
@@ -90,57 +98,59 @@ class ValueColumn(NamedTuple):
 
 @dataclass
 class SurveyBlock:
-    """Rows below names of columns, with what a head says; `rows`: number of the line, and its cells."""
+    """Rows below the names of their columns, and the head above them."""
 
     head: dict[str, str]
-    values: dict[int, ValueColumn]  # by place of the column
+    values: dict[int, ValueColumn]  # by position of the column
     names: Sequence[str]
-    depth_at: int | None = None  # place of the column of depths; None where the names of the others have them
-    times: tuple[int, ...] = ()  # places of the columns that say when a row was read
-    hole_at: int | None = None  # and whose it is
-    is_digit: bool = False  # its form has no other readings
-    rows: list[tuple[int, list[str]]] = field(default_factory=list)
+    depth_at: int | None = None  # position of the column of depths; None for a table
+    times: tuple[int, ...] = ()  # positions of the columns of date and time
+    hole_at: int | None = None  # position of the column of boreholes
+    is_digit: bool = False  # files of this form always contain digits
+    rows: list[tuple[int, list[str]]] = field(default_factory=list)  # number of the line, and its cells
 
     @property
     def depth_unit(self) -> str:
-        """The unit of depths that names do not say."""
+        """Unit of depths whose column states none."""
         return self.head.get("depth unit", "m")
 
     def find_hole(self, cells: Sequence[str]) -> str:
-        """Whose a row is, as the file says it."""
+        """Return the borehole of a row as the file names it."""
         named = "" if self.hole_at is None or len(cells) <= self.hole_at else cells[self.hole_at]
         return named or self.head.get("hole", "")
 
     def describe_units(self) -> tuple[frozenset[str], str]:
-        """The units of readings as names of columns have them, else the head; and what they count at 90 deg."""
+        """Return the units in the names of the columns, else in the head, and the constant of the instrument."""
         texts = {one.unit for one in self.values.values()} - {""} or {self.head.get("unit", "")} - {""}
         return frozenset(texts or ({DIGIT} if self.is_digit else ())), self.head.get("constant", "")
 
     def list_places(self, read_depth: Callable[[str], float]) -> Iterator[tuple[str, float, str]]:
-        """Face, depth and unit of the depth of all that it has, those of one face where depths stand in rows."""
+        """Yield face, depth and unit of the depth for all columns of a table, or for one face of all survey rows."""
         for one in self.values.values():
             if one.depth is not None:
                 yield one.face, one.depth, one.depth_unit or self.depth_unit
         for _, cells in self.rows:
-            with suppress(ValueError, IndexError, TypeError, PayloadError):  # no depth, or no column of such
+            with suppress(ValueError, IndexError, TypeError, PayloadError):
                 yield next(iter(self.values.values())).face, read_depth(cells[self.depth_at]), self.depth_unit  # type: ignore[index]
 
 
 def split_cells(line: str, mark: str) -> list[str]:
-    """The cells of a line; one with a quote that nobody closes is one cell."""
+    """Return the cells of a line. A line with an unclosed quote is one cell."""
     with suppress(csv.Error):
         return [cell.strip() for cell in next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])]
     return [line]
 
 
 def _name_face(text: str) -> str:
-    """A face as series have it: a0 of "Face A+", b180 of "b_negative"."""
+    """Return the name of a face as in quantities: a0 for "Face A+", b180 for "b_negative"."""
     plain = re.sub(r"^face|[\s_°]", "", text.lower())
     return re.sub(r"(?:negative|-)$", "180", re.sub(r"(?:positive|\+)$", "0", plain))
 
 
 def begin_block(cells: Sequence[str], head: dict[str, str]) -> SurveyBlock | None:
-    """The block whose columns a line names: a depth and faces, or times and depths in the names; None without.
+    """Return the block whose columns a line names; None if the line does not name columns.
+
+    The columns of a survey are a depth and faces. Those of a table are times, and names that contain depths.
 
     >>> begin_block(["Time", "A_0.5", "12,5m A180 [digit]", "A0"], {}).values[2]
     ValueColumn(face='a180', unit='digit', depth=12.5, depth_unit='m')
@@ -172,7 +182,7 @@ def _begin_table(cells: Sequence[str], head: dict[str, str], hole_at: int | None
 
 
 def _find_names(lines: Sequence[str]) -> tuple[str, SurveyBlock | None]:
-    """What stands between the cells of a file, and its first block."""
+    """Return the delimiter of a file and its first block."""
     for line in lines[:HEAD_LINES]:
         for mark in filter(line.__contains__, ";\t, "):
             begun = begin_block(split_cells(line, mark), {})
@@ -182,20 +192,21 @@ def _find_names(lines: Sequence[str]) -> tuple[str, SurveyBlock | None]:
 
 
 def is_survey(text: str) -> bool:
-    """Whether a text that begins so has surveys, or is a table of depths by face; other tables have depths as well."""
+    """Return whether a text is a file with readings by depth. Other tables may have columns of depths too."""
     lines = text.splitlines()[:HEAD_LINES]
     _, begun = _find_names(lines)
     if begun is None:
         return any(_RPP.fullmatch(line) for line in lines)
     faces = {one.face for one in begun.values.values()}
-    if begun.depth_at is not None:  # depth and temperature beside a time are also those of water
+    if begun.depth_at is not None:
+        # A table of times, depths and temperatures may describe water.
         return faces <= _OF_AXES and bool(not begun.times or _PAIRED & faces)
     each = [one for one in begun.values.values() if one.face in _OF_AXES]
     return sum(bool(one.depth_unit or (one.depth or 0.0) % 1.0) for one in each) > 1
 
 
 def list_blocks(lines: Sequence[str]) -> tuple[str, list[SurveyBlock]]:
-    """What stands between the cells of a file ("": columns of fixed places), and its blocks in their order."""
+    """Return the delimiter of a file, empty for columns at fixed positions, and its blocks."""
     mark, first = _find_names(lines)
     if first is None:
         return "", _list_fixed(lines)
@@ -214,18 +225,18 @@ def list_blocks(lines: Sequence[str]) -> tuple[str, list[SurveyBlock]]:
             continue
         elif (begun := begin_block(cells, head)) is not None:
             if found and begun.depth_at is None:
-                raise ConfigError(f"line {number} begins another part, with other columns: cut the file there")
+                raise ConfigError(f"line {number} starts a second table with other columns: divide the file there")
             found.append(begun)
             head, is_open = {key: value for key, value in head.items() if key in _LASTING}, True
         elif is_row:
-            raise ConfigError(f"line {number}: readings below a line that is not understood: name their columns again")
+            raise ConfigError(f"line {number}: readings below an unknown line: repeat the names of the columns there")
         elif _add_head(head, cells, line):
             is_open = False
     return mark, found
 
 
 def _list_fixed(lines: Sequence[str]) -> list[SurveyBlock]:
-    """The blocks of .rpp, of which each row is two lines."""
+    """Return the blocks of a .rpp file, in which each row consists of two lines."""
     found: list[SurveyBlock] = []
     head: dict[str, str] = {}
     is_open = False
@@ -242,7 +253,7 @@ def _list_fixed(lines: Sequence[str]) -> list[SurveyBlock]:
 
 
 def _add_fixed(rows: list[tuple[int, list[str]]], number: int, fixed: re.Match[str]) -> None:
-    """One of the two lines that a depth has in .rpp: A0 and B0 behind the depth, A180 and B180 below."""
+    """Add one of the two lines of a depth in a .rpp file: depth, A0 and B0 first, then A180 and B180."""
     place = 1 if fixed[2] else 2
     row = rows.pop()[1] if rows and place == 2 and not rows[-1][1][place] else [fixed[1] or "", "", "", "", ""]
     row[place], row[place + 2] = fixed[3], fixed[4] or ""
@@ -250,7 +261,10 @@ def _add_fixed(rows: list[tuple[int, list[str]]], number: int, fixed: re.Match[s
 
 
 def _is_row(block: SurveyBlock, cells: Sequence[str]) -> bool:
-    """Whether cells are a row, be its depth no number; in a table all are from the first that begins with a time."""
+    """Return whether cells are a row of a block.
+
+    A row of a survey may have an invalid depth. In a table all lines after the first one with a time are rows.
+    """
     if block.depth_at is None:
         has_time = any(re.match(r"\d", cells[i]) for i in block.times if i < len(cells))
         return has_time or (bool(block.rows) and begin_block(cells, {}) is None)
@@ -259,7 +273,7 @@ def _is_row(block: SurveyBlock, cells: Sequence[str]) -> bool:
 
 
 def _add_units(block: SurveyBlock, cells: Sequence[str]) -> bool:
-    """Units in a line of their own below the names; whether they are such."""
+    """Set the units of a block from the line below the names; return whether the line contains units."""
     plain = {i: cell.strip("[]() ") for i, cell in enumerate(cells)}
     units = [read_unit(plain.get(i, "")) for i in block.values]
     if not all(unit.name in UNITS or unit.name == DIGIT for unit in units):
@@ -276,7 +290,7 @@ def _find_key(text: str) -> str:
 
 
 def _add_head(head: dict[str, str], cells: Sequence[str], line: str) -> bool:
-    """What a line of a head says; whether it says anything that is known."""
+    """Add a line to a head; return whether it is a known entry."""
     if names := head.pop("headings", ""):
         for name, cell in zip(names.split("\n"), cells[1:], strict=False):
             _set(head, name, [cell])
@@ -301,7 +315,7 @@ def _set(head: dict[str, str], name: str, values: Sequence[str]) -> bool:
 
 
 def read_unit(text: str) -> ReadingUnit:
-    """A unit as heads and people write it.
+    """Return the unit that a text in a head or an option names.
 
     >>> read_unit("25000*sin(a)"), read_unit("Meters").name, read_unit("digits").name
     (ReadingUnit(name='digit', constant=25000.0), 'm', 'digit')
@@ -315,22 +329,22 @@ def read_unit(text: str) -> ReadingUnit:
 
 
 def find_order(dates: Iterable[str], stated: str = "") -> str:
-    """Whether the day or the month stands first in dates with the year behind.
+    """Return whether `day` or `month` is first in dates that end with the year.
 
     Raises:
-        ConfigError: nothing says it.
+        ConfigError: Both orders are possible.
     """
     found = [one for date in dates if (one := _YEAR_LAST.search(date)) is not None]
     if not found or found[0][2] == "." or "d/m" in stated or any(int(one[1]) > 12 for one in found):
         return "day"
     if "m/d" in stated or any(int(one[3]) > 12 for one in found):
         return "month"
-    raise ConfigError(f"does the day or the month stand first in {found[0][0]}? write the year first, as 2026-03-31")
+    raise ConfigError(f"day or month may be first in {found[0][0]}: write the year first, such as 2026-03-31")
 
 
 @lru_cache(maxsize=4096)
 def write_iso(text: str, order: str) -> str:
-    """A date of a head, with its clock where it has one, as ISO 8601; "" where it is none.
+    """Return a date of a head, with its time if it has one, as ISO 8601; empty if it is no date.
 
     >>> write_iso("10/13/2025 1:44 PM", "month"), write_iso("20250828_103102", "day"), write_iso("9:05 1 Mar 2026", "")
     ('2025-10-13T13:44:00', '2025-08-28T10:31:02', '2026-03-01T09:05:00')

@@ -16,7 +16,7 @@ profile_latest = Table(
         "displacement_mm", Double, comment="along A, from the fixed end, since the zero reading", info={"unit": "mm"}
     ),
     Column("displacement_b_mm", Double, comment="the same along B", info={"unit": "mm"}),
-    Column("rate_mm_per_day", Double, comment="how fast `displacement_mm` changes", info={"unit": "mm/day"}),
+    Column("rate_mm_per_day", Double, comment="rate of `displacement_mm`", info={"unit": "mm/day"}),
     Column("rate_b_mm_per_day", Double, comment="the same along B", info={"unit": "mm/day"}),
     Column(
         "checksum_mm", Double, comment="of a probe: change of A0 + A180 since the zero reading", info={"unit": "mm"}
@@ -41,7 +41,7 @@ profile_history = Table(
         "displacement_mm", Double, comment="along A, from the fixed end, since the zero reading", info={"unit": "mm"}
     ),
     Column("displacement_b_mm", Double, comment="the same along B", info={"unit": "mm"}),
-    Column("rate_mm_per_day", Double, comment="how fast `displacement_mm` changes", info={"unit": "mm/day"}),
+    Column("rate_mm_per_day", Double, comment="rate of `displacement_mm`", info={"unit": "mm/day"}),
     Column("rate_b_mm_per_day", Double, comment="the same along B", info={"unit": "mm/day"}),
     Column(
         "checksum_mm", Double, comment="of a probe: change of A0 + A180 since the zero reading", info={"unit": "mm"}
@@ -64,18 +64,23 @@ slip_depth = Table(
     Column("station", Text, comment="station id"),
     Column("observed_at", Text, comment="epoch of the measurement", info={"unit": "time"}),
     Column("received_at", Text, comment="when it reached the service", info={"unit": "time"}),
-    Column("slip_depth_m", Double, comment="depth of slip, null where none is real", info={"unit": "m"}),
-    Column("slip_depth_low_m", Double, comment="it lies no higher", info={"unit": "m"}),
-    Column("slip_depth_high_m", Double, comment="and no deeper", info={"unit": "m"}),
-    Column("displacement_mm", Double, comment="across it, since the zero reading", info={"unit": "mm"}),
-    Column("rate_mm_per_day", Double, comment="across it; 0 where the largest step is noise", info={"unit": "mm/day"}),
+    Column("slip_depth_m", Double, comment="depth of slip, null if there is none", info={"unit": "m"}),
+    Column("slip_depth_low_m", Double, comment="upper end of the zone of slip", info={"unit": "m"}),
+    Column("slip_depth_high_m", Double, comment="lower end of the zone of slip", info={"unit": "m"}),
+    Column("displacement_mm", Double, comment="across the zone of slip, since the zero reading", info={"unit": "mm"}),
+    Column(
+        "rate_mm_per_day",
+        Double,
+        comment="across the zone of slip; 0 if the largest rate is within the noise",
+        info={"unit": "mm/day"},
+    ),
     Column(
         "rate_sigma_mm_per_day",
         Double,
-        comment="one standard deviation of a step, by all depths",
+        comment="standard deviation of a rate, estimated from all depths",
         info={"unit": "mm/day"},
     ),
-    Column("reason", Text, comment="why, in one sentence"),
+    Column("reason", Text, comment="why there is no depth of slip, or which depths are missing"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
     comment="The depth of slip of every profile, or why there is none.",

@@ -1,8 +1,8 @@
 """Hold the surveys of a borehole in memory, so that a window of many surveys is not read again for each of them.
 
-A rate over a week reads a thousand surveys of a hundred depths. Surveys are held in blocks of time of about
-`BLOCK_READINGS` readings. Stamps (number of rows, sum of revisions, later flags, offsets) show whether a block is still
-what the database contains. Only blocks that have changed are read again, and reading can go on in a later piece.
+The window of a rate may contain a thousand surveys of a hundred depths. Surveys are held in blocks of time of about
+`BLOCK_READINGS` readings. A fingerprint of each block (number of rows, sum of revisions, later flags, offsets) shows
+whether its rows in the database have changed. Only changed blocks are read again. A later piece can continue a read.
 """
 
 import time
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from monitor.api.queries.readings import StretchFingerprint
 from monitor.api.text import EPOCH, Span, epoch_s
 from monitor.features.profiles.borehole import Borehole, SurveyValues, group_surveys
-from monitor.features.profiles.declare import Profile, list_names
+from monitor.features.profiles.declare import Profile, list_quantities
 from monitor.features.profiles.reduction import Survey, read_survey, subtract_zero
 
 # Readings in one block: about a tenth of a second to read.
@@ -24,7 +24,7 @@ BLOCK_READINGS: Final = 5000
 
 
 class HeldSurvey(NamedTuple):
-    """One survey, less the zero reading."""
+    """The change of one survey since the zero reading."""
 
     at: datetime
     survey: Survey
@@ -44,14 +44,14 @@ class SurveyWindow:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        surveys = max(1, BLOCK_READINGS // len(list_names(profile)))
+        surveys = max(1, BLOCK_READINGS // len(list_quantities(profile)))
         self._length = timedelta(seconds=surveys * profile.interval_s)
         self._blocks: dict[int, _Block] = {}  # by the number of lengths since 1970
         self._zero_facts = ""
         self.zero: Survey | None = None
 
     def set_zero(self, zero: SurveyValues) -> None:
-        """Forget all surveys if the zero reading differs from the one that was subtracted from them."""
+        """Set the zero reading, and drop all surveys if it differs from the one that was subtracted from them."""
         facts = repr((zero.at, sorted(zero.values.items())))
         if facts != self._zero_facts:
             self._blocks.clear()
@@ -59,7 +59,7 @@ class SurveyWindow:
             self.zero = read_survey(self.profile, epoch_s(zero.at), zero.values)
 
     def find_begin(self, at: datetime) -> datetime:
-        """Return the begin of the block that contains an instant."""
+        """Return the start of the block that contains an instant."""
         return EPOCH + self._find_key(at) * self._length
 
     def load(self, hole: Borehole, span: Span, known_at: datetime, deadline_s: float) -> list[HeldSurvey] | None:
@@ -75,7 +75,7 @@ class SurveyWindow:
         """
         keys = range(self._find_key(span[0]), self._find_key(span[1]) + 1)
         stamps = {key: hole.load_stamps(self._find_span(key), known_at) for key in keys}
-        # Other blocks are of another time; memory stays bounded.
+        # Dropping all other blocks keeps the memory bounded.
         self._blocks = {
             key: self._blocks[key] for key in keys if key in self._blocks and self._blocks[key].stamps == stamps[key]
         }
@@ -102,7 +102,7 @@ class SurveyWindow:
     def _read_block(self, hole: Borehole, key: int, stamps: Sequence[StretchFingerprint], known_at: datetime) -> _Block:
         assert self.zero is not None
         since, until = self._find_span(key)
-        names = list_names(self.profile)
+        names = list_quantities(self.profile)
         readings = hole.load(names, since, until, known_at)
         surveys: list[HeldSurvey] = []
         for at, values in group_surveys(hole, readings):
@@ -114,7 +114,7 @@ class SurveyWindow:
 
 
 def cut_window(surveys: Sequence[HeldSurvey], place: int, window_s: float) -> list[Survey]:
-    """Return the surveys whose readings make the rate of the survey at a place, that survey last."""
+    """Return the surveys in the window of the rate of one survey, that survey last."""
     newest_s = surveys[place].survey.at_s
     begin = bisect_right(surveys, newest_s - window_s, 0, place, key=lambda one: one.survey.at_s)
     return [one.survey for one in surveys[begin : place + 1]]

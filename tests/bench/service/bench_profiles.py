@@ -19,7 +19,7 @@ from pathlib import Path
 
 from monitor.features.profiles import redefined
 from monitor.features.profiles.calculator import ProfileCalculator
-from monitor.features.profiles.declare import list_names, list_profiles
+from monitor.features.profiles.declare import list_profiles, list_quantities
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.readings.queries.storing import add_observations
@@ -62,7 +62,7 @@ class Bench:
         with self.db.write() as c:
             save_site(c, self.site, "bench", "bench", NOW)
         self.now = NOW
-        self.names = list_names(list_profiles(self.site)[0])
+        self.names = list_quantities(list_profiles(self.site)[0])
         self.rng = random.Random(1)
         self.sites = {"slope": self.site}
         self.pipeline = Pipeline(self.db, self.sites, lambda: self.now)

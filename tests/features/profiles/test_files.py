@@ -146,7 +146,7 @@ def test_a_survey_of_each_form_gives_the_numbers_that_were_drawn(name, drawn):
     (one, *_) = list_profiles(declare(profile))
     values = dict(zip(one.depths_m, drawn, strict=True))
     found, bad = read(write(AT, values), profile, name)
-    wanted = {one.name(f, i): v for i, row in enumerate(drawn) for f, v in zip(one.faces, row, strict=True)}
+    wanted = {one.name_quantity(f, i): v for i, row in enumerate(drawn) for f, v in zip(one.faces, row, strict=True)}
     scale = {"m": 1000.0, "in": 25.4}
     assert bad == []
     assert {q: v * scale.get(unit, 1.0) for (q, _), (v, unit) in found.items()} == pytest.approx(wanted)
@@ -164,7 +164,7 @@ def test_a_file_stores_what_json_stores_and_the_same_again_nothing(name):
     values[0.5][1] = -99 if profile["unit"] == "digit" else 7  # a count like any other
     Path(name).write_text(write(AT, values))
     numbers = {
-        one.name(f, i): {"value": v, "unit": profile["unit"]}
+        one.name_quantity(f, i): {"value": v, "unit": profile["unit"]}
         for i, row in enumerate(values.values())
         for f, v in zip(one.faces, row, strict=True)
     }
@@ -223,23 +223,31 @@ IN_MARCH = datetime(2026, 4, 3, 8, 30, tzinfo=ZONE)
 @tabulated(
     ("content", "said", "why"),
     [
-        (SURVEY.replace("Datum;24.03.2026\n", "").replace("Uhrzeit;08:30\n", ""), {}, "nothing says when"),
-        (SURVEY.replace("Einheit;25000 sin\n", ""), {}, "what are its readings in? give --unit"),
-        (SURVEY.replace("25000", "20000"), {}, "count to 20000 at 90 deg, and I1 to 25000"),
-        (SURVEY.replace("25000 sin", "mm"), {}, "in mm, and the profile of I1 is declared in digit"),
+        (SURVEY.replace("Datum;24.03.2026\n", "").replace("Uhrzeit;08:30\n", ""), {}, "the survey has no date"),
+        (SURVEY.replace("Einheit;25000 sin\n", ""), {}, "the unit of the readings is unknown: give --unit"),
+        (SURVEY.replace("25000", "20000"), {}, "the constant is 20000 in the file, and 25000 in the [[profile]] of I1"),
+        (SURVEY.replace("25000 sin", "mm"), {}, "in mm, and the unit of the [[profile]] of I1 is digit"),
         (SURVEY, {"unit": "deg"}, "and --unit must agree"),
-        (SURVEY.replace(";A180", ";C180"), {}, "no column of A180: of I1 are read A0, A180, B0, B180"),
-        (SURVEY.replace(";A180", ";A0"), {}, "A0 stands in two columns"),
-        (SURVEY.replace("\n1,0;", "\n0,5;"), {}, "0,5 comes twice in the survey of 2026-03-24T08:30:00"),
-        (SURVEY.replace("Bohrloch;I1", "Bohrloch;X9"), {}, "its head names 'X9'; whose readings are these?"),
-        (SURVEY, {"station": "I2"}, "whose readings are these?"),
-        (rst(AT, {2.0: GOOD[0.5], 4.0: GOOD[1.0]}, "digit"), {}, "where they are in feet"),
-        (gkn(AT, GOOD).replace("#READINGS:3", "#READINGS:57"), {}, "57 depths, and 3 are there: is the file whole?"),
-        (SURVEY.replace("24.03.2026", "03/04/2026"), {}, "does the day or the month stand first in 03/04/2026?"),
-        (SURVEY.replace(",5;", ".5;").replace("100;-90", "1,250;-2,500"), {}, "is the comma of 1,250 a decimal mark?"),
-        (SURVEY.replace("100;-90", "100.5;-90,5"), {}, "a decimal mark?"),
-        (wide(AT, GOOD).replace("A0_1.0", "A0_0.50"), {"station": "I1"}, "depth_a0_0m5 stands in two columns"),
-        ("Time,A_0.5,A_1.0\n2026-03-24,1,2\n", {"station": "I1", "unit": "digit"}, "no column of A0"),
+        (SURVEY.replace(";A180", ";C180"), {}, "no column A180: the profile of I1 needs A0, A180, B0, B180"),
+        (SURVEY.replace(";A180", ";A0"), {}, "A0 has two columns"),
+        (SURVEY.replace("\n1,0;", "\n0,5;"), {}, "the survey of 2026-03-24T08:30:00 has the depth 0,5 twice"),
+        (SURVEY.replace("Bohrloch;I1", "Bohrloch;X9"), {}, "the head names 'X9'; give --station"),
+        (SURVEY, {"station": "I2"}, "the head names 'I1'; give --station"),
+        (rst(AT, {2.0: GOOD[0.5], 4.0: GOOD[1.0]}, "digit"), {}, "if they are in feet"),
+        (
+            gkn(AT, GOOD).replace("#READINGS:3", "#READINGS:57"),
+            {},
+            "57 depths, the file has 3: check whether it is complete",
+        ),
+        (SURVEY.replace("24.03.2026", "03/04/2026"), {}, "day or month may be first in 03/04/2026"),
+        (
+            SURVEY.replace(",5;", ".5;").replace("100;-90", "1,250;-2,500"),
+            {},
+            "the comma of 1,250 may be a decimal mark",
+        ),
+        (SURVEY.replace("100;-90", "100.5;-90,5"), {}, "may be a decimal mark"),
+        (wide(AT, GOOD).replace("A0_1.0", "A0_0.50"), {"station": "I1"}, "depth_a0_0m5 has two columns"),
+        ("Time,A_0.5,A_1.0\n2026-03-24,1,2\n", {"station": "I1", "unit": "digit"}, "no column A0"),
         ("Date,Depth\n2026-03-24,1\n", {}, "no column of depths"),
     ],
 )
@@ -254,10 +262,10 @@ def test_what_a_file_leaves_open_is_asked_and_nothing_of_it_is_read(content, sai
     ("content", "count", "why"),
     [
         (SURVEY.replace("\n12,5;120;-70;9;9\n", "\n12,5;120;-70"), 8, "has 3 cells"),
-        (SURVEY.replace("\n12,5;120;-70;9;9\n", ""), 4, "and more is missing: is it whole?"),
+        (SURVEY.replace("\n12,5;120;-70;9;9\n", ""), 4, "and lacks depths: check whether it is complete"),
         (SURVEY.replace("\n1,0;", "\n1,7;").replace("\n0,5;", "\n0,7;"), 4, "I1 has no depth 1.7 in its [[profile]]"),
         (SURVEY.replace("\n1,0;", "\nx,0;"), 8, "could not convert"),
-        (rpp(AT, GOOD)[:-20], 8, "and more is missing"),
+        (rpp(AT, GOOD)[:-20], 8, "and lacks depths"),
         (SURVEY.replace("24.03.2026", "31.04.2026"), 0, "is not of the form"),
         (
             SURVEY.replace("24.03.2026", "29.03.2026").replace("08:30", "02:30"),
@@ -418,8 +426,11 @@ def test_files_as_software_and_people_write_them(content, profile, given, wanted
 @tabulated(
     ("content", "why"),
     [
-        ("Date;2026-03-24\nDepth;A0;A180\n0,5;1;-1\n1,0;1;-1\n1,0;2;-2\n", "line 5: 1,0 comes twice"),
-        ("Hole;Date;Depth;A0;A180\nI1;04/03/2026;0.5;1;-1\n", "does the day or the month stand first"),
+        (
+            "Date;2026-03-24\nDepth;A0;A180\n0,5;1;-1\n1,0;1;-1\n1,0;2;-2\n",
+            "line 5: the survey of 2026-03-24T00:00:00 has the depth 1,0 twice",
+        ),
+        ("Hole;Date;Depth;A0;A180\nI1;04/03/2026;0.5;1;-1\n", "day or month may be first"),
         ("Depth;2026-03-01;2026-03-15\n0,5;1,0;1,2\n", "no column of depths"),
         ("Date;2026-03-24\nElevation;A0;A180\n411,5;1;-1\n", "no column of depths"),
         ("Date;2026-03-24\nDepth;A0;A180\n0,5;1;-1\nDate;2026-03-25\n0,5;2;-2\n", "line 5: readings below a"),

@@ -127,7 +127,7 @@ def test_a_survey_with_missing_depths_is_computed_after_ten_minutes_also_after_a
     send_weeks(bench, range(2))
     drain(make_calculator(bench))
     values = survey(profile, random.Random(1))
-    del values[profile.name("a0", 9)]
+    del values[profile.name_quantity("a0", 9)]
     bench.send(14, compute=False, **values)
     calculator = make_calculator(bench)
     assert drain(calculator) == [NOTHING]
@@ -169,7 +169,9 @@ def test_a_borehole_that_fails_does_not_keep_another_waiting(
     bench = Bench(database, PROBE, STRING)
     string = list_profiles(bench.site)[1]
     send_weeks(bench, range(1))
-    bench.send(1, "I2", "degC", compute=False, **{string.name("temperature", place): 1.0 for place in range(3)})
+    bench.send(
+        1, "I2", "degC", compute=False, **{string.name_quantity("temperature", place): 1.0 for place in range(3)}
+    )
     list_parts = compute.list_parts
 
     def fail_on_probe(profile: Any, *given: Any) -> Any:
@@ -283,7 +285,7 @@ def test_surveys_that_are_held_in_memory_give_what_surveys_that_are_read_give(
                 c.exec_driver_sql(f"DELETE FROM {table}")
         bench = Bench(database, instrument)
         [profile] = list_profiles(bench.site)
-        names = [profile.name("a", place) for place in range(12)]
+        names = [profile.name_quantity("a", place) for place in range(12)]
         hours = [*range(30)]
         late = rng.sample(hours, 6)
         messages = [(hour, False) for hour in hours if hour not in late] + [(hour, False) for hour in late]

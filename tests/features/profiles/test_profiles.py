@@ -88,8 +88,8 @@ def survey(profile, rng, slip_mm=0.0, slip_at=5.0):
     faces = {}
     for place, depth in enumerate(profile.depths_m):
         tilt = 30.0 + (slip_mm if depth == slip_at else 0.0)
-        faces[profile.name("a0", place)] = tilt + rng.gauss(0.0, 0.05) + 1.0
-        faces[profile.name("a180", place)] = -tilt + rng.gauss(0.0, 0.05) + 1.0
+        faces[profile.name_quantity("a0", place)] = tilt + rng.gauss(0.0, 0.05) + 1.0
+        faces[profile.name_quantity("a180", place)] = -tilt + rng.gauss(0.0, 0.05) + 1.0
     return faces
 
 
@@ -100,9 +100,9 @@ def test_views_and_page_show_the_depth_of_slip(database):
     probe, string = list_profiles(bench.site)
     for week in range(4):
         bench.send(7 * week, **survey(probe, rng, 3.0 * week))
-        bench.send(7 * week, "I2", "degC", **{string.name("temperature", i): -1.0 - week for i in range(3)})
+        bench.send(7 * week, "I2", "degC", **{string.name_quantity("temperature", i): -1.0 - week for i in range(3)})
     first, *_, last = bench.read("slip_depth", station="I1")
-    assert (first["slip_depth_m"], first["reason"]) == (None, "no second reading within 588h")
+    assert (first["slip_depth_m"], first["reason"]) == (None, "only one reading within 588h")
     assert (last["slip_depth_m"], last["slip_depth_low_m"], last["slip_depth_high_m"]) == (5.25, 5.0, 5.5)
     assert last["rate_mm_per_day"] == pytest.approx(3 / 7, abs=0.01)
     assert 0.0 < last["rate_sigma_mm_per_day"] < 0.02
@@ -111,7 +111,7 @@ def test_views_and_page_show_the_depth_of_slip(database):
     assert rows[-1]["checksum_mm"] == pytest.approx(0.0, abs=0.3)
     assert len(bench.read("profile_history", station="I1")) == 80
     assert bench.read("profile_latest", station="I2", depth_m=2.0)[0]["reading_change"] == -3.0
-    assert "no displacement" in bench.read("slip_depth", station="I2")[-1]["reason"]
+    assert "does not measure displacement" in bench.read("slip_depth", station="I2")[-1]["reason"]
     assert find_groups(bench.site)["I1"] == "I1"
     tell(database, write_heartbeat, "core", {"state": "running", "version": "x", "degraded": []}, bench.now)
     with serving(database, bench.now) as client:
@@ -141,7 +141,7 @@ def test_late_corrected_and_missing_readings_compute_it_again(database):
     bench, rng = Bench(database, PROBE), random.Random(3)
     [profile] = list_profiles(bench.site)
     surveys = [survey(profile, rng, 2.0 * week) for week in range(3)]
-    late = {name: surveys[1].pop(name) for name in (profile.name("a0", 9), profile.name("a180", 9))}
+    late = {name: surveys[1].pop(name) for name in (profile.name_quantity("a0", 9), profile.name_quantity("a180", 9))}
     for week, one in enumerate(surveys):
         bench.send(7 * week, **one)
     assert [one.value for one in bench.load("depth_count")] == [20.0, 19.0, 20.0]
@@ -162,7 +162,7 @@ def test_late_corrected_and_missing_readings_compute_it_again(database):
 def test_surveys_that_are_alike_to_the_last_digit_are_at_rest(database):
     bench, rng = Bench(database, PROBE | {"axes": 2}), random.Random(5)
     [profile] = list_profiles(bench.site)
-    still = dict.fromkeys((profile.name(face, i) for face in ("b0", "b180") for i in range(20)), 1.0)
+    still = dict.fromkeys((profile.name_quantity(face, i) for face in ("b0", "b180") for i in range(20)), 1.0)
     first = survey(profile, rng)
     for week, one in enumerate((first, first, survey(profile, rng, 9.0))):
         bench.send(7 * week, **one, **still)
@@ -182,7 +182,7 @@ def test_another_zero_and_an_offset_compute_the_past_again(database):
     assert bench.renew() == "the past of 1 depth profiles is computed again"
     assert [round(one.value) for one in bench.load("displacement")] == [-4, -2, 0, 2]
     with database.write() as c:
-        number = find_series_id(c, "bench", "I1", profile.name("a0", 9))
+        number = find_series_id(c, "bench", "I1", profile.name_quantity("a0", 9))
         facts = {"size": 1.0, "kind": "rezero", "unit": "mm", "author": Actor("Ada", "person"), "reason": "a new probe"}
         add_offset(c, number, at=NOW + 20 * DAY, known_from=bench.now, now=bench.now, **facts)
     bench.now += DAY
@@ -218,9 +218,9 @@ def test_depths_that_are_read_again_soon_belong_to_the_survey_before(database, w
     bench, rng = Bench(database, PROBE), random.Random(6)
     [profile] = list_profiles(bench.site)
     first, second = survey(profile, rng), survey(profile, rng)
-    wrong = second | {profile.name("a0", 4): 99.0}
+    wrong = second | {profile.name_quantity("a0", 4): 99.0}
     places = [4, 19] if with_anchor else [4]
-    again = {name: second[name] for face in profile.faces for name in (profile.name(face, i) for i in places)}
+    again = {name: second[name] for face in profile.faces for name in (profile.name_quantity(face, i) for i in places)}
     bench.send(0, **first)
     bench.send(7, **wrong)
     bench.send(7.2, **again)
@@ -241,9 +241,9 @@ def test_depths_that_are_read_again_soon_belong_to_the_survey_before(database, w
 @tabulated(
     ("columns", "why"),
     [
-        ({"a0": "a180", "a180": "a0"}, "A reads as -A does in the zero reading"),
-        ({"a0": "b0", "b0": "a0", "a180": "b180", "b180": "a180"}, "A reads as B does in the zero reading"),
-        ({"b0": "b180", "b180": "b0"}, "B reads as -B does in the zero reading"),
+        ({"a0": "a180", "a180": "a0"}, "A equals -A of the zero reading"),
+        ({"a0": "b0", "b0": "a0", "a180": "b180", "b180": "a180"}, "A equals B of the zero reading"),
+        ({"b0": "b180", "b180": "b0"}, "B equals -B of the zero reading"),
         ({"a180": "b0", "b0": "a180"}, "checksums of A scatter by"),
         ({"a180": "a0"}, "checksums of A scatter by"),
     ],
@@ -259,7 +259,7 @@ def test_columns_that_are_exchanged_are_named_and_nothing_is_made_of_them(databa
             for i in range(20)
         }
         from_ = columns if week == 2 else {}
-        bench.send(7 * week, **{profile.name(f, i): faces[from_.get(f, f), i] for f, i in faces})
+        bench.send(7 * week, **{profile.name_quantity(f, i): faces[from_.get(f, f), i] for f, i in faces})
     reasons = [row["reason"] for row in bench.read("slip_depth")]
     assert [why in one for one in reasons] == [False, False, True, False, False]
     assert [(one.observed_at - NOW) / DAY for one in bench.load("displacement")] == [0.0, 7.0, 21.0, 28.0]
@@ -275,8 +275,8 @@ def test_columns_that_are_exchanged_are_named_and_nothing_is_made_of_them(databa
         ({"twist_deg": [[0.0, 1.0]]}, "twist_deg needs both"),
         ({"stable_m": [30.0, 40.0]}, "profile[0].stable_m: expected a range"),
         ({"depths_m": [2.0, 1.0]}, "profile[0].depths_m: expected 2 to 500 depths downwards"),
-        ({"last_m": 10.3}, "profile[0].last_m: by 0.5 m it would be 10.5"),
-        ({"window": "99999d"}, "reads more than 200000 readings"),
+        ({"last_m": 10.3}, "profile[0].last_m: expected 10.5, as every_m is 0.5 m"),
+        ({"window": "99999d"}, "contains more than 200000 readings"),
         ({"kind": "sonar"}, "profile[0].kind"),
         ({"depht": 1}, "unknown key"),
     ],
@@ -305,7 +305,7 @@ def test_survey_with_missing_depths_is_reported_and_moves_no_level(database):
     assert (level, list_wrong(bench, "missing")) == (1, [])
     for week in (4, 5, 6):
         values = survey(profile, rng, 28.0)  # it has come to rest, and the depth that slipped is not read any more
-        del values[profile.name("a0", 9)]
+        del values[profile.name_quantity("a0", 9)]
         bench.send(7 * week, **values)
         bench.now += timedelta(hours=1)
         bench.compute()
@@ -357,7 +357,7 @@ def test_survey_without_the_depth_at_the_fixed_end_shows_slip_elsewhere(database
     for week in range(5):
         values = survey(profile, rng, 6.0 * max(0, week - 2))
         if week > 2:
-            del values[profile.name(face, len(profile.depths_m) - 1)]
+            del values[profile.name_quantity(face, len(profile.depths_m) - 1)]
         bench.send(7 * week, **values)
         bench.now += timedelta(hours=1)
         bench.compute()

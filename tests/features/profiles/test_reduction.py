@@ -53,7 +53,7 @@ def draw(rng, *, slip_mm, count=60, length=0.5, noise_mm=0.1, bias_mm=0.05, plac
 
 
 def read_faces(profile, at_s, faces):
-    each = ((profile.name(face, i), mm) for face, column in faces.items() for i, mm in enumerate(column))
+    each = ((profile.name_quantity(face, i), mm) for face, column in faces.items() for i, mm in enumerate(column))
     return read_survey(profile, at_s, {name: math.nan if mm is None else mm for name, mm in each})
 
 
@@ -135,7 +135,7 @@ def test_a_profile_at_rest_shows_no_slip(count, digit_mm):
         found.append(find_slip(profile, reduce(profile, write_digits(surveys, digit_mm))))
     assert sum(one.depth_m is not None for one in found) <= 2
     assert all(one.rate_mm_per_day == 0.0 and one.sigma_mm_per_day > 0.0 for one in found if one.depth_m is None)
-    assert "lies within its noise" in next(one.reason for one in found if one.depth_m is None)
+    assert "is within the noise" in next(one.reason for one in found if one.depth_m is None)
 
 
 def test_slip_of_a_published_profile_lies_where_its_report_has_it():
@@ -240,7 +240,7 @@ def test_a_face_that_was_read_wrong_is_no_slip():
     surveys[-1][1]["a0"][5] += 8.0
     found = find_slip(profile, reduce(profile, surveys))
     assert found == Slip(None, None, None, None, None, None, found.reason)
-    assert found.reason == "the checksum at 3.25 m changed by 7.8 mm: read it again"
+    assert found.reason == "the checksum at 3.25 m changed by 7.8 mm: read this depth again"
 
 
 def test_one_depth_alone_that_moves_on_is_no_last_digit():
