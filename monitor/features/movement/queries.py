@@ -266,7 +266,7 @@ def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: dateti
     return dict(sorted(ribbon.items()))
 
 
-def list_assessed(c: Connection, site: str) -> set[str]:
+def list_assessed_stations(c: Connection, site: str) -> set[str]:
     """Return the stations whose movement has been assessed."""
     s = series.c
     query = select(s.station).where(s.site == site, select(movement.c.id).where(movement.c.series_id == s.id).exists())

@@ -76,10 +76,10 @@ class Plot(NamedTuple):
 @router.get("/sites/{site}/profiles", response_class=HTMLResponse)
 def show_profiles(request: Request, site: str) -> HTMLResponse:
     """Show the plots and the depth of slip of each profile of a site."""
-    with read_site(request, site) as page:
-        profiles = [] if page.declared is None else list_profiles(page.declared)
-        shown = [_load_profile(page.c, site, profile) for profile in profiles]
-    return render(request, "profiles.html", card=page.card, profiles=shown)
+    with read_site(request, site) as snapshot:
+        profiles = [] if snapshot.declared is None else list_profiles(snapshot.declared)
+        shown = [_load_profile(snapshot.c, site, profile) for profile in profiles]
+    return render(request, "profiles.html", card=snapshot.card, profiles=shown)
 
 
 def _load_profile(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
