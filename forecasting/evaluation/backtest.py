@@ -1,8 +1,12 @@
-"""Compare models on one record by rolling origin: expanding training, an embargo, tests that never overlap."""
+"""Compare forecasting models on one record with a rolling origin.
+
+The training block grows from fold to fold. An embargo separates it from the calibration block and the test, and the
+tests of the folds do not overlap.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,13 +19,14 @@ from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.distribution import find_stages
-from forecasting.evaluation.scoring import Answer, Trial, format_horizon, rows_of, scale_of
+from forecasting.evaluation.scoring import ModelForecasts, Trial, compute_scale, compute_target_times, format_horizon
 from forecasting.metrics import mae
 from forecasting.registry import COMBINED, PRETRAINED, load
 from forecasting.serving.training import drop_horizons
 
-ALWAYS = (PERSISTENCE, LINE, COMBINED)
-"""Models that are part of every comparison."""
+# Models that are part of every comparison.
+ALWAYS_COMPARED: Final = (PERSISTENCE, LINE, COMBINED)
+MEDIAN: Final = 2  # position in the quantiles of a forecast
 Progress = Callable[[str], None]
 
 
@@ -36,31 +41,33 @@ def run_trials(
     training: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
 ) -> Iterator[Trial]:
-    """Yield what every model forecasts, fold by fold and horizon by horizon.
+    """Yield the forecasts of all models, fold by fold and horizon by horizon.
 
     The networks among `models` are experts of the combined forecast, as in the service.
 
     Args:
         panel: The record.
-        models: Names of networks; `persistence`, `line` and `combined` are always included.
+        models: Names of networks. The models in `ALWAYS_COMPARED` need not be named.
         horizons_s: Horizons in seconds.
-        folds: Number of tests.
+        folds: Number of folds.
         seed: Seed of every network.
-        last: Score this many of the last rows, divided among the folds, instead of a share of the record.
-        training: Further arguments of `forecasting.neural.learner.Settings`.
-        on_progress: Called with one line before each longer step.
+        last: Number of rows at the end of the record that the tests consist of; by default a share of the record.
+        training: Arguments of `forecasting.neural.learner.Settings`, except the seed.
+        on_progress: Called with a line of text before each longer step.
 
     Raises:
-        UnknownModelError: A name is neither a network nor one of `ALWAYS`.
+        UnknownModelError: A name is neither a network nor one of `ALWAYS_COMPARED`.
         HorizonError: A horizon is shorter than the interval of the panel.
     """
     report = on_progress or (lambda _: None)
-    networks = [name for name in dict.fromkeys(models) if name not in ALWAYS]
+    networks = [name for name in dict.fromkeys(models) if name not in ALWAYS_COMPARED]
     for name in networks:
-        load(name)  # an unknown name, or one whose package is not installed, is reported before the work starts
+        # Raises an error before any training if the name is unknown or its package is not installed.
+        load(name)
     for horizon_s in horizons_s:
-        panel.steps(horizon_s)  # likewise a horizon that the panel cannot have
-    # as in the service, networks read only the drivers that are named
+        # Raises an error if the horizon is shorter than the interval of the panel.
+        panel.steps(horizon_s)
+    # As in the service, networks read only covariates that are named. The default is none.
     settings = {"covariates": (), **(training or {}), "seed": seed}
     for fold, parts in enumerate(rolling_folds(panel.values.shape[0], folds, last=last)):
         yield from _run_fold(panel, parts, fold, networks, tuple(horizons_s), training=settings, on_progress=report)
@@ -76,51 +83,57 @@ def _run_fold(
     training: Mapping[str, Any],
     on_progress: Progress,
 ) -> Iterator[Trial]:
-    # no model reads a row after the test, and no network is trained on a row inside it
-    known = panel.head(parts.test.end)
-    fans: dict[str, Floats] = {}
+    """Yield the trials of one fold, one for each horizon."""
+    # No model reads a row after the test, and no network is trained on a row of the test.
+    record = panel.head(parts.test.end)
+    network_fans: dict[str, Floats] = {}
     seconds: dict[str, float] = {}
     for name in networks:
         on_progress(f"fold {fold + 1}: {name}")
         started = time.perf_counter()
         try:
-            fans[name] = _train_and_run(name, known, parts, horizons_s, training, on_progress)
-        except NotEnoughDataError as error:  # everything else is scored anyway
+            network_fans[name] = _train_and_run(name, record, parts, horizons_s, training, on_progress)
+        except NotEnoughDataError as error:
+            # The other models are scored without this network.
             on_progress(f"fold {fold + 1}: {name} left out: {error}")
             continue
         seconds[name] = time.perf_counter() - started
     on_progress(f"fold {fold + 1}: {COMBINED}")
     started = time.perf_counter()
-    combined = run(known, horizons_s, networks=fans, groups=group_components(known.stations))
+    combined = run(record, horizons_s, networks=network_fans, groups=group_components(record.stations))
     seconds[COMBINED] = time.perf_counter() - started
-    by_model = {**combined.simple, COMBINED: combined.fans, **combined.network_fans}
-    values = known.values
+    fans_by_model = {**combined.simple, COMBINED: combined.fans, **combined.network_fans}
+    values = record.values
     origins = parts.test.origins
     level, _ = last_value(values, origins)
     before = values[: parts.test.first]
-    stages = find_stages(values, origins, noise_floor(before), known.step_s)
+    stages = find_stages(values, origins, noise_floor(before), record.step_s)
     for index, horizon_s in enumerate(horizons_s):
-        steps = known.steps(horizon_s)
-        chosen = _choose_simple(combined, parts, values, index, steps)
-        answers = []
-        for name, model_fans in by_model.items():
-            quantiles = model_fans[origins, :, index]
-            if name in fans and not np.isfinite(quantiles).any():
-                continue  # a network that was not trained for this horizon
-            answers.append(Answer(name, quantiles[..., 2], quantiles, seconds.get(name, seconds[COMBINED])))
+        steps = record.steps(horizon_s)
+        best_simple = _choose_simple(combined, parts, values, index, steps)
+        forecasts = []
+        for name, fans in fans_by_model.items():
+            quantiles = fans[origins, :, index]
+            is_network = name in network_fans
+            if is_network and not np.isfinite(quantiles).any():
+                # The network was not trained for this horizon.
+                continue
+            # The simple forecasts are made in the same run as the combined forecast.
+            model_seconds = seconds[name] if is_network else seconds[COMBINED]
+            forecasts.append(ModelForecasts(name, quantiles[..., MEDIAN], quantiles, model_seconds))
         yield Trial(
             fold=fold,
             horizon_s=horizon_s,
             steps=steps,
-            stations=known.stations,
-            target_s=rows_of(origins, steps, known.start_s, known.step_s),
+            stations=record.stations,
+            target_s=compute_target_times(origins, steps, record.start_s, record.step_s),
             level=level,
             observed=parts.test.targets(values, origins, steps),
-            best=combined.simple[chosen][origins, :, index, 2],
-            chosen=chosen,
-            scale_mm=scale_of(before),
+            best_simple=combined.simple[best_simple][origins, :, index, MEDIAN],
+            best_simple_name=best_simple,
+            scale_mm=compute_scale(before),
             noise_mm=noise_floor(before),
-            answers=tuple(answers),
+            forecasts=tuple(forecasts),
             stages=stages,
         )
 
@@ -133,17 +146,20 @@ def _train_and_run(
     training: Mapping[str, Any],
     on_progress: Progress,
 ) -> Floats:
-    """Train a network and return its quantiles at every row from the calibration block on, shape (T, S, H, 5)."""
+    """Train a network and return its quantiles at every row, shape (T, S, H, 5).
+
+    They are NaN before the calibration block, and for horizons that the network cannot learn.
+    """
     from forecasting.neural.learner import Settings
     from forecasting.neural.pretrained import learn
 
     dropped = drop_horizons(panel, parts, horizons_s, least=1, short=name in PRETRAINED)
     for horizon_s, reason in dropped.items():
         on_progress(f"{name}: {format_horizon(horizon_s)} dropped: {reason}")
-    learned_s = tuple(h for h in horizons_s if h not in dropped)
-    if not learned_s:
+    learned_horizons_s = tuple(horizon_s for horizon_s in horizons_s if horizon_s not in dropped)
+    if not learned_horizons_s:
         raise NotEnoughDataError("no horizon can be learned")
-    trained, _ = learn(name, panel, parts, learned_s, Settings(**training))
+    trained, _ = learn(name, panel, parts, learned_horizons_s, Settings(**training))
     origins = np.arange(parts.calibration.first, panel.values.shape[0], dtype=np.int64)
     quantiles = trained.forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
     fans = np.full((*panel.values.shape, len(horizons_s), quantiles.shape[-1]), np.nan)
@@ -153,8 +169,8 @@ def _train_and_run(
 
 
 def _choose_simple(combined: Run, parts: Split, values: Floats, index: int, steps: int) -> str:
-    """Return the simple forecast with the smaller error on the calibration block, which is before the test."""
+    """Return the name of the simple forecast with the smallest error on the calibration block, before the test."""
     origins = parts.calibration.origins
     observed = parts.calibration.targets(values, origins, steps)
-    errors = {name: mae(observed - fans[origins, :, index, 2]) for name, fans in combined.simple.items()}
+    errors = {name: mae(observed - fans[origins, :, index, MEDIAN]) for name, fans in combined.simple.items()}
     return min(errors, key=lambda name: errors[name] if np.isfinite(errors[name]) else np.inf)

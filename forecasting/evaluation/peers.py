@@ -1,7 +1,7 @@
 """Compare forecasts with those of the library statsforecast, at the same origins and targets of one record.
 
-A model of the library is fitted again at each origin, to the newest rows up to it. It does not accept gaps, which are
-interpolated linearly. The last reading is repeated until the origin.
+A model of the library is fitted again at each origin, to the newest rows up to the origin. The library does not accept
+gaps: they are interpolated linearly, and the last reading is repeated until the origin.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ import numpy as np
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, rolling_folds
 from forecasting.evaluation.backtest import Progress, run_trials
-from forecasting.evaluation.scoring import Answer, Score, pooled, score_all
+from forecasting.evaluation.scoring import ModelForecasts, Score, pool_scores, score_all
 from forecasting.metrics import or_none
 
 LIBRARY: Final = "statsforecast"
@@ -22,9 +22,9 @@ PEERS: Final = ("AutoETS", "AutoARIMA", "Theta")
 # Models that are not compared, because their training takes hours.
 OTHERS: Final = {"neuralforecast": ("PatchTST", "NHITS")}
 # Newest rows to which a model is fitted. More rows take minutes and change little.
-MOST_ROWS: Final = 500
+MAX_ROWS: Final = 500
 # Observations that a model needs.
-FEWEST_ROWS: Final = 20
+MIN_ROWS: Final = 20
 _QUANTILE_KEYS: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
 
 
@@ -49,7 +49,7 @@ def score_with_peers(
     origins: int = 10,
     on_progress: Progress = lambda _: None,
 ) -> list[PeerScore]:
-    """Score models and those of the library at origins of rolling folds, in order of horizon and model.
+    """Score models of this package and of the library at origins of rolling folds. Sorted by horizon.
 
     Args:
         panel: The record.
@@ -66,23 +66,23 @@ def score_with_peers(
     scores_by_model: dict[tuple[float, str], list[Score]] = defaultdict(list)
     for trial in run_trials(panel, models, horizons_s, folds=folds, on_progress=on_progress):
         rows = spread_origins(blocks[trial.fold], longest, origins)
-        answers = []
+        added: list[ModelForecasts] = []
         for name in peers:
             if (trial.fold, name) not in fans:
                 on_progress(f"fold {trial.fold + 1}: {name}, {rows.size} origins of {len(panel.stations)} stations")
                 fans[trial.fold, name] = forecast_by_peer(name, panel.values, rows, longest)
             quantiles = fans[trial.fold, name][:, :, trial.steps - 1]
-            answers.append(Answer(name, quantiles[..., 2], quantiles, 0.0))
-        for score in score_all(trial.at(rows - blocks[trial.fold].first, trial.answers, answers)):
+            added.append(ModelForecasts(name, quantiles[..., 2], quantiles, 0.0))
+        for score in score_all(trial.select_origins(rows - blocks[trial.fold].first, added)):
             scores_by_model[trial.horizon_s, score.model].append(score)
     return [
         PeerScore(
             name,
             horizon_s,
             sum(score.n for score in scores),
-            pooled(scores, "mae_mm"),
-            or_none(2.0 * pooled(scores, "pinball")),
-            or_none(pooled(scores, "skill_line")),
+            pool_scores(scores, "mae_mm"),
+            or_none(2.0 * pool_scores(scores, "pinball")),
+            or_none(pool_scores(scores, "skill_line")),
         )
         for (horizon_s, name), scores in sorted(scores_by_model.items(), key=lambda item: item[0][0])
         if any(score.n for score in scores)
@@ -108,15 +108,15 @@ def forecast_by_peer(name: str, values: Floats, origins: Ints, longest: int) -> 
     fans = np.full((origins.size, values.shape[1], longest, len(_QUANTILE_KEYS)), np.nan)
     for i, origin in enumerate(origins):
         for station in range(values.shape[1]):
-            newest = values[: origin + 1, station][-MOST_ROWS:]
+            newest = values[: origin + 1, station][-MAX_ROWS:]
             observed = np.flatnonzero(np.isfinite(newest))
-            if observed.size < FEWEST_ROWS:
+            if observed.size < MIN_ROWS:
                 continue
             filled = np.interp(np.arange(observed[0], newest.size), observed, newest[observed])
             try:
-                answer = model_class(season_length=1).forecast(filled, h=longest, level=[80, 95])
+                forecast = model_class(season_length=1).forecast(filled, h=longest, level=[80, 95])
             except Exception:  # noqa: S112 - a series that the library cannot fit has no forecast
                 continue
-            columns = [np.asarray(answer[key], dtype=np.float64) for key in _QUANTILE_KEYS]
+            columns = [np.asarray(forecast[key], dtype=np.float64) for key in _QUANTILE_KEYS]
             fans[i, station] = np.stack(columns, axis=-1)
     return fans

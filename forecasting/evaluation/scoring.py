@@ -29,8 +29,8 @@ _JSON_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The forecasts of one model at the test origins of a fold, at one horizon."""
+class ModelForecasts:
+    """The forecasts of one model at the test origins of a fold, at one horizon: N origins, S stations."""
 
     model: str
     point: Floats  # median in mm, shape (N, S)
@@ -40,59 +40,59 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """All models on one fold at one horizon."""
+    """The forecasts of all models on the test of one fold at one horizon: N origins, S stations."""
 
     fold: int  # from 0, in order of time
     horizon_s: float
-    steps: int
+    steps: int  # rows from an origin to its target
     stations: tuple[str, ...]
     target_s: Floats  # instants of the targets, epoch seconds, shape (N,)
     level: Floats  # newest value at each origin, mm, shape (N, S)
     observed: Floats  # values at the targets, mm, NaN if unknown or outside the fold, shape (N, S)
-    best: Floats  # best simple forecast, chosen on the calibration block, shape (N, S)
-    chosen: str  # name of the best simple forecast
+    # The simple forecast with the smallest error on the calibration block, in mm, shape (N, S), and its name.
+    best_simple: Floats
+    best_simple_name: str
     scale_mm: Floats  # mean |increment| of each station before the test, the unit of MASE, shape (S,)
-    noise_mm: Floats  # noise of each station, shape (S,)
-    answers: tuple[Answer, ...]
-    # stage of each station at the issue as a number of `STAGES`, shape (N, S); None if it is not known
+    noise_mm: Floats  # noise of each station before the test, shape (S,)
+    forecasts: tuple[ModelForecasts, ...]
+    # Stage of each station at the origin as a position in `STAGES`, shape (N, S); None if it is unknown.
     stages: Ints | None = None
 
-    def at(self, rows: Ints, own: Sequence[Answer], others: Sequence[Answer]) -> "Trial":
-        """Return the trial at some of its origins.
+    def select_origins(self, rows: Ints, added: Sequence[ModelForecasts]) -> "Trial":
+        """Return the trial at some of its origins, with the forecasts of more models.
 
         Args:
-            rows: Numbers of the origins.
-            own: Answers at all origins.
-            others: Answers at the selected origins.
+            rows: Positions of the origins in the trial.
+            added: Forecasts of other models at the selected origins.
         """
         selected = [
             replace(
-                answer,
-                point=answer.point[rows],
-                quantiles=None if answer.quantiles is None else answer.quantiles[rows],
+                forecasts,
+                point=forecasts.point[rows],
+                quantiles=None if forecasts.quantiles is None else forecasts.quantiles[rows],
             )
-            for answer in own
+            for forecasts in self.forecasts
         ]
         return replace(
             self,
             target_s=self.target_s[rows],
             level=self.level[rows],
             observed=self.observed[rows],
-            best=self.best[rows],
-            answers=(*selected, *others),
+            best_simple=self.best_simple[rows],
+            forecasts=(*selected, *added),
             stages=None,
         )
 
-    def common(self) -> Floats:
-        """Return 1 for the pairs of target and forecast that are scored, else 0, shape (N, S).
+    def find_scored_pairs(self) -> Floats:
+        """Return 1 for each pair of origin and station that is scored, else 0, shape (N, S).
 
-        They are those with a forecast of every model. Models with a forecast for fewer than half of the targets do not
-        count.
+        A pair is scored if its target was observed and every model has a forecast. Models with a forecast for fewer
+        than half of the targets are not required to have one.
         """
         is_observed = np.isfinite(self.observed)
         is_common = is_observed.copy()
-        for answer in self.answers:
-            has_forecast = np.isfinite(answer.point) & is_observed
+        for forecasts in self.forecasts:
+            has_forecast = np.isfinite(forecasts.point) & is_observed
             if has_forecast.sum() * 2 >= is_observed.sum():
                 is_common &= has_forecast
         return is_common.astype(np.float64)
@@ -100,7 +100,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The score of one model on one fold at one horizon. `Trial` and `Answer` explain attributes without a comment."""
+    """The score of one model on one fold at one horizon.
+
+    `Trial` and `ModelForecasts` describe the attributes without a comment.
+    """
 
     model: str
     station: str | None
@@ -117,7 +120,7 @@ class Score:
     skill_line: float  # 1 - MAE / MAE of the straight line
     skill_best: float
     coverage_80: float  # share inside the 80 % interval; NaN without intervals
-    worst_80: float  # the same of the station with the lowest share
+    worst_80: float  # lowest `coverage_80` of a station
     coverage_95: float
     width_80: float
     winkler_80: float  # interval score, mm
@@ -126,7 +129,7 @@ class Score:
     dm_p: float
     baseline: str
     seconds: float
-    stage: str | None = None  # stage of motion at the issue, a word of `STAGES`; None for all stages
+    stage: str | None = None  # stage of motion at the origin, one of `STAGES`; None for all stages
     # MAE of the reference on the same pairs, by the name of the skill
     reference_mm: Mapping[str, float] = field(default_factory=dict)
 
@@ -203,32 +206,30 @@ def _score(
     cells: np.ndarray | None = None,
 ) -> Iterator[Score]:
     """Yield the scores of every model for a selection of columns, rows and cells; none without a scored pair."""
-    common = trial.common()[:, columns][rows] > 0
+    common = trial.find_scored_pairs()[:, columns][rows] > 0
     if cells is not None:
         common &= cells[:, columns][rows]
     if not common.any():
         return
     observed = trial.observed[:, columns][rows]
-    best = trial.best[:, columns][rows]
-    points = [answer.point[:, columns][rows] for answer in trial.answers]
-    point_by_model = {answer.model: point for answer, point in zip(trial.answers, points, strict=True)}
-    best_error = np.where(common, np.abs(observed - best), np.nan)
+    best_simple = trial.best_simple[:, columns][rows]
+    points = {forecasts.model: forecasts.point[:, columns][rows] for forecasts in trial.forecasts}
+    best_error = np.where(common, np.abs(observed - best_simple), np.nan)
     movement = observed - trial.level[:, columns][rows]
-    for answer, point in zip(trial.answers, points, strict=True):
+    for forecasts in trial.forecasts:
+        point = points[forecasts.model]
         is_scored = common & np.isfinite(point)
         error = np.where(is_scored, observed - point, np.nan)
         mean_error = mae(error)
-        quantiles = None if answer.quantiles is None else answer.quantiles[:, columns][rows]
+        quantiles = None if forecasts.quantiles is None else forecasts.quantiles[:, columns][rows]
         references = {
-            f"skill_{name}": mae((observed - point_by_model[name])[is_scored])
-            if name in point_by_model
-            else float("nan")
+            f"skill_{name}": mae((observed - points[name])[is_scored]) if name in points else float("nan")
             for name in REFERENCES
         } | {"skill_best": mae(best_error[is_scored])}
         statistic, p = diebold_mariano(np.abs(error), best_error, trial.steps)
         interval_scores = _score_intervals(quantiles, np.where(is_scored, observed, np.nan))
         yield Score(
-            model=answer.model,
+            model=forecasts.model,
             station=station,
             month=month,
             stage=stage,
@@ -245,8 +246,8 @@ def _score(
             **interval_scores,
             dm_best=statistic,
             dm_p=p,
-            baseline=trial.chosen,
-            seconds=answer.seconds,
+            baseline=trial.best_simple_name,
+            seconds=forecasts.seconds,
         )
 
 
@@ -269,7 +270,7 @@ def _score_intervals(quantiles: Floats | None, observed: Floats) -> dict[str, fl
     }
 
 
-def scale_of(values: Floats) -> Floats:
+def compute_scale(values: Floats) -> Floats:
     """Return the mean |increment| of each station, the unit of MASE; NaN if it is 0."""
     increments = np.abs(np.diff(values, axis=0))
     is_known = np.isfinite(increments)
@@ -278,10 +279,10 @@ def scale_of(values: Floats) -> Floats:
     return np.where((count > 0) & (mean > 0), mean, np.nan)
 
 
-def pooled(scores: Sequence[Score], figure: str) -> float:
-    """Return a figure over all folds, weighted by their scored pairs.
+def pool_scores(scores: Sequence[Score], figure: str) -> float:
+    """Return a figure over all folds, weighted by the number of scored pairs. Folds without it are left out.
 
-    A skill is 1 - MAE of all pairs / MAE of the reference on the same pairs. Folds without the figure are left out.
+    The skill is 1 - MAE of all pairs / MAE of the reference on the same pairs.
 
     Args:
         figure: Name of an attribute of `Score`.
@@ -299,19 +300,19 @@ def pooled(scores: Sequence[Score], figure: str) -> float:
     return float(np.average(values, weights=[score.n for score in known]))
 
 
-def rows_of(origins: Ints, steps: int, start_s: float, step_s: float) -> Floats:
-    """Return the instants of the targets of some origins, epoch seconds; on a monthly grid, the begins of months."""
+def compute_target_times(origins: Ints, steps: int, start_s: float, step_s: float) -> Floats:
+    """Return the targets of some origins in epoch seconds. On a monthly grid they are the starts of months."""
     instants: Floats = start_s + step_s * (origins + steps).astype(np.float64)
     if step_s != MONTH_S:
         return instants
-    # The rows of a grid of mean months differ by up to two days from the begins of months.
+    # The rows of a grid of mean months differ by up to two days from the starts of months.
     months = (instants + 3.0 * DAY_S).astype("datetime64[s]").astype("datetime64[M]").astype("datetime64[s]")
-    begins = months.astype(np.float64)
-    return np.where(np.abs(begins - instants) <= 3.0 * DAY_S, begins, instants)
+    month_starts = months.astype(np.float64)
+    return np.where(np.abs(month_starts - instants) <= 3.0 * DAY_S, month_starts, instants)
 
 
-# Functions that divide the scores of a trial, by the name in the command line.
-WAYS: Mapping[str, Callable[[Trial], list[Score]]] = {
+# Functions that score parts of a trial, by the value of the option --per.
+DIVISIONS: Mapping[str, Callable[[Trial], list[Score]]] = {
     "station": score_stations,
     "month": score_months,
     "stage": score_stages,

@@ -146,7 +146,7 @@ def trials():
 def test_every_trial_holds_the_models_that_are_always_there(trials):
     assert [(t.fold, t.horizon_s / DAY_S) for t in trials] == [(0, 1), (0, 7), (1, 1), (1, 7)]
     for trial in trials:
-        assert [a.model for a in trial.answers] == ["persistence", "line", "combined"]
+        assert [a.model for a in trial.forecasts] == ["persistence", "line", "combined"]
         row = json.loads(json.dumps(score_all(trial)[0].to_json(), allow_nan=False))
         assert set(WANTED.split()) <= set(row)
 
@@ -164,8 +164,8 @@ def test_scores_by_station_and_month_add_up_to_those_over_all(trials):
         assert moving <= {"quiet", "steady", "rushing"}
         assert len(moving) > 1
         assert score_stages(replace(trial, stages=None)) == []
-        error = trial.observed - trial.answers[0].point
-        use = trial.common() > 0
+        error = trial.observed - trial.forecasts[0].point
+        use = trial.find_scored_pairs() > 0
         assert every["persistence"].mae_mm == pytest.approx(np.abs(error[use]).mean())
         assert every["combined"].skill_line == pytest.approx(1 - every["combined"].mae_mm / every["line"].mae_mm)
         assert every["persistence"].mase == pytest.approx((np.abs(error) / trial.scale_mm)[use].mean())
@@ -402,7 +402,7 @@ def test_a_horizon_too_long_for_a_network_is_dropped_and_the_others_are_scored()
     said = []
     ahead, quick = [DAY_S, 40 * DAY_S], {"epochs": 1}
     trials = list(run_trials(slope(), ["gru"], ahead, folds=1, training=quick, on_progress=said.append))
-    models = [[answer.model for answer in trial.answers] for trial in trials]
+    models = [[forecasts.model for forecasts in trial.forecasts] for trial in trials]
     assert models == [["persistence", "line", "combined", "gru"], ["persistence", "line", "combined"]]
     assert any("gru: 40d dropped: a block of" in line for line in said)
 
@@ -413,7 +413,7 @@ def test_a_record_too_short_for_a_network_is_scored_without_it():
     short = slope().head(260)
     long = {"epochs": 1, "window": 150}
     (trial,) = run_trials(short, ["gru"], [DAY_S], folds=1, training=long, on_progress=said.append)
-    assert {answer.model for answer in trial.answers} == {"persistence", "line", "combined"}
+    assert {forecasts.model for forecasts in trial.forecasts} == {"persistence", "line", "combined"}
     assert any("gru left out: 0 issue times have a window of 150" in line for line in said), said
 
 

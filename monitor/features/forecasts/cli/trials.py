@@ -43,7 +43,7 @@ QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity,
 HorizonsOption = Annotated[
     str | None, typer.Option(help="Horizons, such as 1d,7d. A number without a unit means days.")
 ]
-WAYS = ("station", "month", "stage")
+DIVISION_NAMES = ("station", "month", "stage")
 COLUMNS = (
     ("mae_mm", ".3f"),
     ("skill_persistence", "+.3f"),
@@ -93,7 +93,7 @@ def backtest(given: TrialArguments) -> None:
     from forecasting.evaluation.backtest import run_trials
 
     recipe, records, requested = open_records(given.data, given.config, given.quantity, given.horizons)
-    wanted = _read_ways(given.per)
+    wanted = _read_divisions(given.per)
     if not given.allow_interpolated:
         for record in records:
             refuse_interpolated(record.panel, requested)
@@ -143,7 +143,7 @@ def _score_trials(
     """
     from forecasting.data.splits import rolling_folds
     from forecasting.errors import ForecastingError
-    from forecasting.evaluation.scoring import WAYS, score_all
+    from forecasting.evaluation.scoring import DIVISIONS, score_all
 
     count, last = folds
     scores: list[Score] = []
@@ -151,7 +151,10 @@ def _score_trials(
     try:
         within_s = panel.step_s * (rolling_folds(len(panel.times_s), count, last=last)[0].test.origins.size - 1)
         for trial in trials:
-            made = [*score_all(trial), *(score for way in WAYS if way in wanted for score in WAYS[way](trial))]
+            made = [
+                *score_all(trial),
+                *(score for name in DIVISION_NAMES if name in wanted for score in DIVISIONS[name](trial)),
+            ]
             if options().as_json:
                 for one in made:
                     facts = one.to_json() | {"interval_s": panel.step_s}
@@ -371,7 +374,7 @@ def refuse_interpolated(panel: "Panel", horizons_s: Sequence[float]) -> None:
 
 def summary(scores: "Sequence[Score]") -> list[str]:
     """A table for people: mean over folds of the scores over all stations."""
-    from forecasting.evaluation.scoring import format_horizon, pooled
+    from forecasting.evaluation.scoring import format_horizon, pool_scores
 
     every = [s for s in scores if (s.station, s.month, s.stage) == (None, None, None)]
     heads = ("horizon", "n", "MAE mm", "skill", "best", "cover80", "cover95", "fit s")
@@ -380,7 +383,7 @@ def summary(scores: "Sequence[Score]") -> list[str]:
         for model in dict.fromkeys(s.model for s in every):
             mine = [s for s in every if s.model == model and s.horizon_s == horizon_s]
             if mine:
-                cells = "".join(f"{_number(pooled(mine, field), form):>9}" for field, form in COLUMNS)
+                cells = "".join(f"{_number(pool_scores(mine, field), form):>9}" for field, form in COLUMNS)
                 lines.append(f"{model:22}{format_horizon(horizon_s):>9}{sum(s.n for s in mine):9}{cells}")
     picked = {(s.fold, s.horizon_s): s.baseline for s in every}
     for horizon_s in dict.fromkeys(h for _, h in picked):
@@ -389,10 +392,10 @@ def summary(scores: "Sequence[Score]") -> list[str]:
     return lines
 
 
-def _read_ways(text: str) -> set[str]:
+def _read_divisions(text: str) -> set[str]:
     wanted = {one.strip() for one in text.split(",") if one.strip() and one.strip() != "all"}
-    if wanted - set(WAYS):
-        raise typer.BadParameter(f"--per: expected {', '.join(WAYS)} or all")
+    if wanted - set(DIVISION_NAMES):
+        raise typer.BadParameter(f"--per: expected {', '.join(DIVISION_NAMES)} or all")
     return wanted
 
 
