@@ -37,7 +37,7 @@ from forecasting.combination.regressions import Regressions
 from forecasting.combination.restarts import RestartingLines
 from forecasting.combination.seasons import Seasons
 from forecasting.combination.state import Arrays, add_prefix, take_prefix
-from forecasting.combination.weights import Expert, ExpertWeights, Groups, list_lead_times
+from forecasting.combination.weights import ComponentGroups, Expert, ExpertWeights, list_lead_times
 from forecasting.data.series import Floats
 from forecasting.data.windows import STALE_ROWS
 
@@ -117,7 +117,7 @@ class Combination:
         self._drivers = DriverRegressions(count, self.steps, channels) if channels and is_small else None
         experts = self._list_built_in()
         self._built_in = tuple(expert.name for expert in experts)
-        self._weights = ExpertWeights(experts, self.steps, Groups(self.groups, count), count)
+        self._weights = ExpertWeights(experts, self.steps, ComponentGroups(self.groups, count), count)
         self._pace = Pace(count)
         self._intervals = Intervals(BUILT_IN_FANS, count, self.steps)
         shape = (count, len(self.steps))
@@ -288,11 +288,13 @@ class Combination:
                 names = [LAST_VALUE]
                 for curve in ("mean", "line", "fading-line", "level-slope"):
                     names += [f"{curve}-{memory:g}" for memory in SEASONAL_MEMORIES]
-                experts += [Expert(f"{harmonics.name}-{name}", trial=harmonics.trial) for name in names]
+                experts += [
+                    Expert(f"{harmonics.name}-{name}", trial_forecasts=harmonics.trial_forecasts) for name in names
+                ]
         if self._regressions is not None:
             experts += [Expert(name) for name in self._regressions.names]
         if self._drivers is not None:
-            experts += [Expert(name, trial=FEWEST_FORECASTS) for name in DRIVER_EXPERTS]
+            experts += [Expert(name, trial_forecasts=FEWEST_FORECASTS) for name in DRIVER_EXPERTS]
         return [*experts, Expert(FAILURE_WINDOW)]
 
     def _list_parts(self) -> dict[str, Any]:

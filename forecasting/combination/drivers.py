@@ -103,7 +103,7 @@ class DriverRegressions(ArrayState):
             drivers: Driver channels, shape (C,), NaN where unknown. Where none is known there is no forecast.
         """
         row = int(self.row)
-        chosen, slots = self._delayed.find_due(row)
+        chosen, slots = self._delayed.find_due_slots(row)
         if chosen.size:
             self._learn(chosen, self.pending[slots], values_mm)
             self._solve(chosen[row % self._strides[chosen] == 0])
@@ -115,7 +115,7 @@ class DriverRegressions(ArrayState):
         features[:, :motion] = -(self.offsets_mm / np.maximum(self.effective, 1.0)).T
         features[:, motion:-1] = drivers - self.origin
         features[:, -1] = np.where(is_usable, self.newest_mm, np.nan)
-        _, slots = self._delayed.find_written(row)
+        _, slots = self._delayed.find_slots_to_write(row)
         self.pending[slots] = features
         filled = _fill_unknown(np.repeat(features[None, :, :-1], self._steps.size, axis=0), self.moments)
         moves_mm = self._predict(self.coefficients_mm, filled)

@@ -200,7 +200,7 @@ class Intervals(ArrayState):
 
     def score(self, row: int, values_mm: Floats) -> None:
         """Take the errors of the forecasts whose target is this row, readings of shape (S,)."""
-        chosen, slots = self._delayed.find_due(row)
+        chosen, slots = self._delayed.find_due_slots(row)
         if not chosen.size:
             return
         pending = self.pending[slots]
@@ -228,7 +228,7 @@ class Intervals(ArrayState):
         usual_mm = self.margins.compute().transpose(0, 2, 3, 1)
         margins_mm = np.maximum(usual_mm * stretch, (1.0 - 1.0 / stretch) * movement_mm)
         margins_mm = np.maximum.accumulate(margins_mm, axis=0)  # the 95 % interval contains the 80 % interval
-        chosen, slots = self._delayed.find_written(row)
+        chosen, slots = self._delayed.find_slots_to_write(row)
         self.pending[slots, 0] = medians_mm.transpose(2, 0, 1)[chosen]
         self.pending[slots, 1:-1] = margins_mm.transpose(3, 0, 1, 2)[chosen]
         self.pending[slots, -1] = stretch.T[chosen, None]

@@ -54,7 +54,7 @@ class EarlierPeriods(ArrayState):
             cycles: Earlier periods that are averaged.
             halfwidth: Rows before and after each earlier reading that it is averaged with.
         """
-        self.trial = max(FEWEST_FORECASTS, period)
+        self.trial_forecasts = max(FEWEST_FORECASTS, period)
         # The first whole number of periods that lies before the target.
         whole = -(-(np.array(lead_times) + halfwidth) // period)
         back = (whole[:, None] + np.arange(cycles)) * period
@@ -92,7 +92,7 @@ class HarmonicSettings:
     difference: int  # rows between two readings of a difference
     memory: float  # differences that the fit effectively uses
     least_rows: int  # differences before the harmonics are used
-    trial: int  # forecasts on trial before an expert with them has a weight
+    trial_forecasts: int  # number of scored forecasts before an expert with these harmonics gets a weight
 
 
 class Harmonics(ArrayState):
@@ -119,9 +119,9 @@ class Harmonics(ArrayState):
         return self._settings.name
 
     @property
-    def trial(self) -> int:
+    def trial_forecasts(self) -> int:
         """Return how many forecasts are scored before an expert with these harmonics has a weight."""
-        return self._settings.trial
+        return self._settings.trial_forecasts
 
     def advance(self, row: int, values_mm: Floats) -> Floats:
         """Learn from one row of readings, shape (S,), and return the readings without the harmonics."""
@@ -209,7 +209,7 @@ class Seasons:
 
     def list_experts(self) -> list[Expert]:
         """Return the experts of earlier periods."""
-        return [Expert(name, trial=part.trial) for name, part in self._earlier.items()]
+        return [Expert(name, trial_forecasts=part.trial_forecasts) for name, part in self._earlier.items()]
 
     def to_arrays(self) -> Arrays:
         """Return copies of all arrays."""
@@ -235,7 +235,7 @@ def _describe_year(year: float) -> HarmonicSettings:
         difference=max(1, round(year / 4)),
         memory=3.0 * year,
         least_rows=round(year),
-        trial=max(FEWEST_FORECASTS, round(year / 4)),
+        trial_forecasts=max(FEWEST_FORECASTS, round(year / 4)),
     )
 
 
@@ -246,5 +246,5 @@ def _describe_tides(periods: tuple[float, ...], day: int) -> HarmonicSettings:
         difference=max(1, round(min(periods) / 4)),
         memory=30.0 * day,
         least_rows=2 * day,
-        trial=max(FEWEST_FORECASTS, day),
+        trial_forecasts=max(FEWEST_FORECASTS, day),
     )

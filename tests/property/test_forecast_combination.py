@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from forecasting.combination.combination import Combination
 from forecasting.combination.run import run
-from forecasting.combination.weights import Expert, ExpertWeights, Groups
+from forecasting.combination.weights import ComponentGroups, Expert, ExpertWeights
 from forecasting.data.series import DAY_S, Panel
 
 STEPS = (1, 3, 7)
@@ -206,7 +206,7 @@ def test_components_of_one_motion_share_their_weights(values):
 def test_expert_that_is_good_at_the_horizon_alone_has_most_of_its_weight(seed):
     """One expert is best one and two rows ahead, another one eight rows ahead, as in a motion that tides drive."""
     rng = np.random.default_rng(seed)
-    weights = ExpertWeights([Expert("near"), Expert("far")], (8,), Groups([(0,)], 1), 1)
+    weights = ExpertWeights([Expert("near"), Expert("far")], (8,), ComponentGroups([(0,)], 1), 1)
     spread = np.array([[0.1, 1.0], [0.2, 1.0], [1.0, 1.0], [4.0, 1.0]])  # mm, by lead time 1, 2, 4, 8 and expert
     for row in range(400):
         weights.score(row, np.zeros(1))
