@@ -228,7 +228,7 @@ def compare_by_index(
         The date with the outlines of ground that became barer, and their changes.
     """
     warnings: list[Explanation] = []
-    grid = read_grid(Path(newer.prob))
+    grid = read_grid(Path(newer.probability_path))
     with DateImage(newer, grid) as image:
         for older in list_before(newer, earlier)[:DATES_MOST]:
             try:
@@ -267,7 +267,7 @@ def _compare_dates(
         assert older_image is not None
         cautions: list[Explanation] = [Reason("caution.by_index")] if with_network else list(newer.doubts)
         cautions += list_alignment_cautions(alignment)
-        cautions += list_pixel_size_cautions(image.grid, read_grid(Path(older.prob)), older.day)
+        cautions += list_pixel_size_cautions(image.grid, read_grid(Path(older.probability_path)), older.day)
         cautions += list_season_cautions(alignment.median_ratios, 0.0, 0.0)
         record = alignment.to_record(older, tuple(cautions))
         warnings: list[Explanation] = [*describe_correction(alignment, older.day)]
@@ -280,8 +280,8 @@ def _compare_dates(
             areas = {kind: ChangedAreas(0.0, 0.0, 0.0, 0.0)}
             return replace(newer, polygons=()), ComparisonResult({}, (), (record,), areas, tuple(warnings))
         # Classify the pixels and outline the barer ground.
-        newer_stored = stack.enter_context(Layer(Path(newer.prob), image.grid, nodata=NODATA))
-        older_stored = stack.enter_context(Layer(Path(older.prob), older_image.grid, nodata=NODATA))
+        newer_stored = stack.enter_context(Layer(Path(newer.probability_path), image.grid, nodata=NODATA))
+        older_stored = stack.enter_context(Layer(Path(older.probability_path), older_image.grid, nodata=NODATA))
         measure = IndexMeasure(image, older_image, (newer_stored, older_stored), kind)
         outlines, joint_share = _outline_barer_ground(measure, newer, older, image)
         # Add the cautions.

@@ -54,7 +54,7 @@ def as_date(result: SceneDetection, scene_path: str | Path, dem: str | Path | No
     return StoredDate(
         scene_hash=result["scene_hash"],
         acquired_at=datetime.fromisoformat(result["acquired_at"]),
-        prob=result["outputs"]["prob"],
+        probability_path=result["outputs"]["prob"],
         scene_path=str(scene_path),
         threshold=float(result["threshold"]),
         minimum_area_m2=float(result["minimum_area_m2"]),
@@ -142,13 +142,13 @@ def compare(
         ImageryError: the file of the probabilities of the newer date is missing, or is of another scene now.
     """
     newer = replace(newer, polygons=tuple(parse_geometry(outline) for outline in newer.outlines))
-    grid = read_grid(Path(newer.prob))
+    grid = read_grid(Path(newer.probability_path))
     warnings: list[Explanation] = []
     with ExitStack() as stack:
         # Open the dates and check them.
         newer_date = ProbabilityDate.open(newer, grid, grid, stack)
         if not newer_date.is_of_its_scene:
-            raise OutputError(f"{newer.prob} is of another scene now")
+            raise OutputError(f"{newer.probability_path} is of another scene now")
         dates = _open_earlier_dates(newer, earlier, grid, stack, warnings)
         # Move the images onto each other.
         if guards:
@@ -199,7 +199,7 @@ def _open_earlier_dates(
             warnings.append(Reason("change.not_compared", {"scene": record.day, "text": error.explanation}))
             continue
         if not date.is_of_its_scene:
-            replaced = Reason("change.another", {"file": record.prob})
+            replaced = Reason("change.another", {"file": record.probability_path})
             warnings.append(Reason("change.not_compared", {"scene": record.day, "text": replaced}))
         elif date.shows_ground(newer.classes[0]):
             dates.append(date)
@@ -234,7 +234,7 @@ def _align_date(
         date.white, white_warnings = find_white_ground(alignment.image)
         warnings += white_warnings
         date.cautions += list_alignment_cautions(alignment)
-    date.cautions += list_pixel_size_cautions(grid, read_grid(Path(date.record.prob)), date.record.day)
+    date.cautions += list_pixel_size_cautions(grid, read_grid(Path(date.record.probability_path)), date.record.day)
     kind = newer.record.classes[0]
     pairs = ((newer.read_steps(box, kind), date.read_steps(box, kind)) for box in strips(grid))
     shares = measure_landslide_shares(pairs, threshold_steps(newer.record.threshold))

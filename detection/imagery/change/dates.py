@@ -59,7 +59,7 @@ class ProbabilityDate:
         doubtful = join_windows(record.doubtful, own_grid, grid)
         cloudy = join_windows(record.cloudy, own_grid, grid)
         layers = {
-            kind: stack.enter_context(Layer(Path(record.prob), grid, band, nodata=NODATA))
+            kind: stack.enter_context(Layer(Path(record.probability_path), grid, band, nodata=NODATA))
             for band, kind in enumerate(record.classes, start=1)
         }
         return cls(record, layers, hidden=cloudy, doubtful=doubtful, cloudy=cloudy)
@@ -70,7 +70,7 @@ class ProbabilityDate:
 
         See `open`. Footprints beside clouds count as nodata as a whole.
         """
-        date = cls.open(record, read_grid(Path(record.prob)), grid, stack)
+        date = cls.open(record, read_grid(Path(record.probability_path)), grid, stack)
         date.cautions = list(record.doubts)
         date.polygons = [parse_geometry(outline) for outline in record.outlines if not outline.is_gone]
         date.outlines = list(to_pixels(shapes_of([polygon.geometry for polygon in date.polygons]), grid))

@@ -1,4 +1,16 @@
-"""Records of a comparison: stored dates with their outlines, and what changed between them."""
+"""Records of a comparison: stored dates with their outlines, and the changes between dates.
+
+A *date* is a scene that was mapped. The values of `change` of a footprint are:
+
+* `new`: an earlier date shows the ground without a landslide.
+* `grown`: it continues a footprint of an earlier date, and is larger.
+* `known`: it continues a footprint of an earlier date, without growth.
+* `single`: no earlier date shows its ground, or too little of it.
+* `vanished`: a newer date shows the ground without the landslide.
+* `withdrawn`: the scene was delivered again, and the new delivery does not show the landslide.
+
+A *line* of footprints is a footprint and all earlier footprints that it continues, one after the other.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +27,7 @@ LANDSLIDE = "landslide"
 
 @dataclass(frozen=True, slots=True)
 class PlacedOutline:
-    """A footprint with its position on the ground. For footprints without a position, change is not assessed."""
+    """A footprint with its position on the ground. The change of footprints without a position is not assessed."""
 
     polygon_id: str
     kind: str  # class of the model
@@ -27,50 +39,50 @@ class PlacedOutline:
 
 @dataclass(frozen=True, slots=True)
 class KnownOutline(PlacedOutline):
-    """A footprint with the result of an earlier comparison; fields are None if it was not compared yet.
+    """A footprint with its change against earlier dates. The attributes are None if it was not compared yet."""
 
-    The line of a footprint consists of the footprint and all earlier footprints that it continues.
-    """
-
-    change: str | None = None  # new, grown, known, single, vanished or withdrawn
+    change: str | None = None  # see the module
     parent_id: str | None = None  # footprint of an earlier date that it continues
     root_id: str | None = None  # first footprint of its line
-    anchor_scene: str | None = None  # hash of the scene on which the line was last new, grown or single
-    first_seen_at: datetime | None = None  # instant of the first image of its line
+    anchor_scene: str | None = (
+        None  # hash of the newest scene on which a footprint of its line was new, grown or single
+    )
+    first_seen_at: datetime | None = None  # instant of the image of the first footprint of its line
 
     @property
     def is_gone(self) -> bool:
-        """Whether its date does not show it: it vanished since an earlier date, or was withdrawn."""
+        """Whether the image of its date does not show it, because it vanished or was withdrawn."""
         return self.change in {"vanished", "withdrawn"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDate:
-    """A scene that was mapped: the facts that a comparison needs."""
+    """A scene that was mapped, with everything that a comparison needs."""
 
     scene_hash: str
     acquired_at: datetime
-    prob: str  # path of its stored probabilities, a band for each class
-    scene_path: str  # its raster or folder: for the image and the elevation model
-    threshold: float  # of its footprints
-    minimum_area_m2: float  # of its footprints
+    probability_path: str  # raster with its stored probabilities, a band for each class
+    scene_path: str  # raster or folder of the scene, with the image and the elevation model
+    threshold: float  # probability from which a pixel is part of a footprint
+    minimum_area_m2: float  # smallest area of a footprint
     # Classes in the order of the bands. Footprints are compared within their class.
     classes: tuple[str, ...] = (LANDSLIDE,)
-    doubtful: tuple[Window, ...] = ()  # windows that may contain a border: change there is advice only
-    # Windows beside clouds: footprints there are advice only, and the windows count as nodata for other dates.
+    # Windows that may contain the border of the image. Change there is advice only.
+    doubtful: tuple[Window, ...] = ()
+    # Windows beside clouds. Footprints there are advice only, and other dates treat these windows as nodata.
     cloudy: tuple[Window, ...] = ()
-    doubts: tuple[Explanation, ...] = ()  # why the scene is unlike the training of the network
-    dem: str | None = None  # elevation model that replaces that of the scene
-    polygons: tuple[KnownOutline, ...] | None = None  # its footprints; None: not given
+    doubts: tuple[Explanation, ...] = ()  # how the scene differs from the training data of the network
+    dem: str | None = None  # path of an elevation model to use instead of that of the scene
+    polygons: tuple[KnownOutline, ...] | None = None  # its footprints; None if they were not loaded
 
     @property
     def outlines(self) -> tuple[KnownOutline, ...]:
-        """Its footprints; empty if they were not given."""
+        """Its footprints; empty if they were not loaded."""
         return self.polygons or ()
 
     @property
     def day(self) -> str:
-        """The date on which the scene was taken, in ISO format, for texts."""
+        """The day on which the image was taken, in ISO format, for messages."""
         return self.acquired_at.date().isoformat()
 
 
@@ -78,17 +90,17 @@ class StoredDate:
 class FootprintChange:
     """How a footprint changed since an earlier date."""
 
-    change: str  # new, grown, known, single or vanished
+    change: str  # see the module
     parent_id: str | None  # footprint of an earlier date that it continues
-    grown_m2: float | None  # None: it has not grown
-    since_at: datetime | None  # instant of the date that it was compared with
+    grown_m2: float | None  # area by which it has grown; None if it has not
+    since_at: datetime | None  # instant of the earlier image that it was compared with
     root_id: str  # first footprint of its line
-    first_seen_at: datetime | None  # instant of the first image of its line
-    anchor_scene: str  # hash of the scene on which its line was last new, grown or single
+    first_seen_at: datetime | None  # instant of the image of the first footprint of its line
+    anchor_scene: str  # hash of the newest scene on which a footprint of its line was new, grown or single
     caution: Explanation | None  # why the change is advice only
 
     def with_cautions(self, *cautions: Explanation) -> "FootprintChange":
-        """Return the change with more cautions, without repetitions."""
+        """Return the change with these cautions added. Each caution appears once."""
         return replace(self, caution=join_cautions(self.caution, *cautions))
 
 
@@ -102,47 +114,47 @@ class VanishedFootprint:
 
 @dataclass(frozen=True, slots=True)
 class DateComparison:
-    """Measurements between the newer date and an earlier one."""
+    """The comparison of the images of the newer date and an earlier one."""
 
     scene_hash: str  # of the earlier date
     acquired_at: datetime  # of the earlier date
-    shift_px: Mapping[str, float] | None  # between the images; None: not measured
-    median_ratios: tuple[float, ...] | None  # of the bands, newer over older; None: not measured
-    cautions: tuple[Explanation, ...]  # why change against the date is advice only
-    claimed: bool  # whether change against the date is claimed at all
-    registered_px: Mapping[str, float] | None = None  # shift that was corrected; `shift_px` remains after it
+    shift_px: Mapping[str, float] | None  # shift between the images; None if it was not measured
+    median_ratios: tuple[float, ...] | None  # by band, newer divided by older image; None if not measured
+    cautions: tuple[Explanation, ...]  # why a change since the earlier date is advice only
+    claimed: bool  # whether changes since the earlier date are reported at all; not if the images do not match
+    registered_px: Mapping[str, float] | None = None  # shift that was corrected; `shift_px` is what remains
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedAreas:
-    """Areas of changed pixels, true m²."""
+    """Areas of changed pixels in m² on the ground, and the share of pixels that could be compared."""
 
-    new_m2: float
-    known_m2: float
-    gone_m2: float
+    new_m2: float  # landslide on the newer date only
+    known_m2: float  # landslide on both dates
+    gone_m2: float  # landslide on the earlier date only
     joint_share: float  # share of the pixels that both dates show
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
-    """What changed on one date since earlier ones."""
+    """The changes on one date since earlier dates."""
 
-    changes: dict[str, FootprintChange]  # by polygon_id of each footprint of the date
+    changes: dict[str, FootprintChange]  # by polygon_id of the footprints of the date
     vanished: tuple[VanishedFootprint, ...]  # footprints of earlier dates that vanished
-    compared: tuple[DateComparison, ...] = ()  # measurements with each earlier date
-    areas: Mapping[str, ChangedAreas] = field(default_factory=dict)  # by class, the first class first
+    compared: tuple[DateComparison, ...] = ()  # one for each earlier date
+    areas: Mapping[str, ChangedAreas] = field(default_factory=dict)  # by class
     warnings: tuple[Explanation, ...] = ()
-    outputs: Mapping[str, str] = field(default_factory=dict)  # name to path of each file that was written
-    # Limit of detection of the index beyond the change of the whole scene; None: not compared by the index.
+    outputs: Mapping[str, str] = field(default_factory=dict)  # paths of the written files, by name
+    # Smallest detectable change of the index, in excess of the change of the whole scene. None without an index.
     limit: float | None = None
 
     @property
     def joint_share(self) -> float:
-        """Share of the pixels that both dates show, of the first class."""
+        """Share of the pixels that both dates show, for the first class."""
         return next(iter(self.areas.values())).joint_share
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the outlines as plain data; reasons stay as they are."""
+        """Return everything except the outlines as JSON data. Reasons are not converted."""
         first, *others = self.areas.values()
         pixels = record_to_json(first)
         if others:
@@ -159,7 +171,7 @@ class ComparisonResult:
 
 
 def comparison_to_json(result: ComparisonResult) -> dict[str, Any]:
-    """Return a result with its outlines as plain data; reasons stay as they are."""
+    """Return a result with its outlines as JSON data. Reasons are not converted."""
     return {
         "changes": {polygon_id: record_to_json(change) for polygon_id, change in result.changes.items()},
         "vanished": [vanished_to_json(footprint) for footprint in result.vanished],
@@ -168,7 +180,10 @@ def comparison_to_json(result: ComparisonResult) -> dict[str, Any]:
 
 
 def record_to_json(record: Any) -> dict[str, Any]:
-    """Return a record as plain data, one level deep: instants in ISO, tuples as lists; reasons stay as they are."""
+    """Return a record as JSON data, with instants in ISO format and tuples as lists.
+
+    Nested records and reasons are not converted.
+    """
     document = {}
     for attribute in fields(record):
         value = getattr(record, attribute.name)
@@ -181,7 +196,7 @@ def record_to_json(record: Any) -> dict[str, Any]:
 
 
 def outline_to_json(outline: PlacedOutline) -> FootprintJson:
-    """Return an outline as plain data."""
+    """Return an outline as JSON data."""
     return {
         "polygon_id": outline.polygon_id,
         "geometry": outline.geometry,
@@ -193,7 +208,7 @@ def outline_to_json(outline: PlacedOutline) -> FootprintJson:
 
 
 def vanished_to_json(footprint: VanishedFootprint) -> dict[str, Any]:
-    """Return a footprint that vanished as plain data."""
+    """Return a vanished footprint as JSON data."""
     return {**record_to_json(footprint.change), **outline_to_json(footprint.outline)}
 
 
@@ -201,7 +216,8 @@ def apply_changes(date: StoredDate, changes: Mapping[str, FootprintChange]) -> S
     """Return the date with the changes of its footprints, so that later dates can be compared with it.
 
     Args:
-        changes: by polygon_id, for each footprint of the date.
+        date: The date.
+        changes: Changes by polygon_id, one for each footprint of the date.
     """
 
     def apply(outline: KnownOutline) -> KnownOutline:
@@ -219,14 +235,14 @@ def apply_changes(date: StoredDate, changes: Mapping[str, FootprintChange]) -> S
 
 
 def read_outlines(footprints: Sequence[FootprintJson]) -> tuple[KnownOutline, ...]:
-    """Return the footprints of a detection (JSON) as outlines that were not compared yet."""
+    """Return the footprints of a detection as outlines that were not compared yet."""
     return tuple(
         KnownOutline(
             polygon_id=footprint["polygon_id"],
             kind=footprint["class"],
             geometry=footprint["geometry"],
             bbox=(footprint["bbox"][0], footprint["bbox"][1], footprint["bbox"][2], footprint["bbox"][3]),
-            # None without a position on the ground. Change of such footprints is not assessed.
+            # The area is None without a position on the ground. The change of such footprints is not assessed.
             area_m2=cast("float", footprint["area_m2"]),
             mean_probability=footprint["mean_probability"],
         )
@@ -235,12 +251,12 @@ def read_outlines(footprints: Sequence[FootprintJson]) -> tuple[KnownOutline, ..
 
 
 def parse_geometry(outline: KnownOutline) -> KnownOutline:
-    """Return the outline with its geometry as an object; the database stores it as text."""
+    """Return the outline with its geometry parsed. The database stores it as text."""
     geometry: Any = outline.geometry
     return replace(outline, geometry=json.loads(geometry)) if isinstance(geometry, str) else outline
 
 
 def join_cautions(*cautions: Explanation | None) -> Explanation | None:
-    """Combine cautions without repetitions; None if there is none."""
+    """Return all cautions as one explanation, each once; None if there are none."""
     parts = dict.fromkeys(part for caution in cautions if caution for part in split_explanation(caution))
     return join_explanations(parts) if parts else None

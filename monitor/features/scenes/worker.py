@@ -205,7 +205,7 @@ def _describe_reading(request: SceneRequest, read: _NetworkReading) -> ReadScene
         _make_result(answer, this_date, request, assessments, series, read.replaced, read.warnings),
         weights_path=str(weights_path(weights)),
         card=dict(load_model(weights).card),
-        doubtful_tiles=find_doubtful(Path(this_date.prob), this_date.threshold, len(this_date.classes)),
+        doubtful_tiles=find_doubtful(Path(this_date.probability_path), this_date.threshold, len(this_date.classes)),
     )
 
 
@@ -484,7 +484,7 @@ def _measure(date: records.StoredDate, places: Sequence[MeasuredPlace]) -> list[
     except ImageryError:
         scene = None  # its image is missing, but its probabilities are stored
     try:
-        means_by_place = measure_places(Path(date.prob), scene, places)
+        means_by_place = measure_places(Path(date.probability_path), scene, places)
     except ImageryError:
         return []
     return [

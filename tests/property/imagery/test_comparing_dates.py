@@ -50,7 +50,12 @@ def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> Sto
 
     least = 9 * pixel_m**2
     found = find_footprints(read, grid, OutlineRule(0.5, least, least, str(day)))
-    facts = {"scene_hash": str(day), "acquired_at": at, "prob": str(folder / "prob.tif"), "scene_path": str(folder)}
+    facts = {
+        "scene_hash": str(day),
+        "acquired_at": at,
+        "probability_path": str(folder / "prob.tif"),
+        "scene_path": str(folder),
+    }
     outlines = read_outlines([one.to_json() for one in found])
     return StoredDate(threshold=0.5, minimum_area_m2=least, polygons=outlines, **facts)
 
@@ -129,7 +134,7 @@ def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
 def _is_on(date: StoredDate, name: str, scar) -> bool:
     """Whether an outline of a date lies on the drawn scar."""
     (one,) = [outline for outline in date.outlines if outline.polygon_id == name]
-    (shape,) = to_pixels(shapes_of([one.geometry]), read_grid(Path(date.prob)))
+    (shape,) = to_pixels(shapes_of([one.geometry]), read_grid(Path(date.probability_path)))
     return bool((burn(shape, (0, 0, SIDE, SIDE)) & scar).any())
 
 

@@ -173,7 +173,7 @@ def follow(
                 facts = {
                     "scene_hash": name,
                     "acquired_at": at,
-                    "prob": str(folder / "prob.tif"),
+                    "probability_path": str(folder / "prob.tif"),
                     "scene_path": str(folder),
                 }
                 dates.append(StoredDate(**facts, threshold=threshold / 200, minimum_area_m2=0.0, classes=("crack",)))

@@ -87,7 +87,7 @@ def compare_cracks(cracks: Sequence[Crack], newer: StoredDate, older: StoredDate
     Raises:
         ImageryError: the images cannot be laid on each other.
     """
-    grid = read_grid(Path(newer.prob))
+    grid = read_grid(Path(newer.probability_path))
     with ExitStack() as stack:
         newer_image = stack.enter_context(DateImage(newer, grid))
         older_image = stack.enter_context(DateImage(older, grid))
@@ -99,7 +99,7 @@ def compare_cracks(cracks: Sequence[Crack], newer: StoredDate, older: StoredDate
             )
         shift, residual_px = measured
         layer_number = 1 + (older.classes.index(CRACK) if CRACK in older.classes else 0)
-        layer = stack.enter_context(Layer(Path(older.prob), grid, layer_number, nodata=NODATA))
+        layer = stack.enter_context(Layer(Path(older.probability_path), grid, layer_number, nodata=NODATA))
         least = threshold_steps(older.threshold)
         older_cracks = find_cracks(layer.read_steps, grid, least, older.scene_hash)
         follower = _CrackFollower(

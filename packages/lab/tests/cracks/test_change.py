@@ -34,7 +34,7 @@ def lay_date(folder, month, image, steps):
     return StoredDate(
         scene_hash=f"s{month}",
         acquired_at=at,
-        prob=str(place / "prob.tif"),
+        probability_path=str(place / "prob.tif"),
         scene_path=str(place),
         threshold=0.5,
         minimum_area_m2=0.01,

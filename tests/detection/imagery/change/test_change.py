@@ -195,7 +195,7 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
         return values[row : row + height, column : column + width]
 
     polygons = find_footprints(read, grid, OutlineRule(0.5, 900.0, 900.0, name))
-    facts = {"scene_hash": name, "acquired_at": datetime(2026, 5, day, tzinfo=UTC), "prob": str(path)}
+    facts = {"scene_hash": name, "acquired_at": datetime(2026, 5, day, tzinfo=UTC), "probability_path": str(path)}
     facts |= {"polygons": read_outlines([one.to_json() for one in polygons]), "scene_path": str(folder)}
     return StoredDate(threshold=0.5, minimum_area_m2=900.0, **facts)
 
@@ -280,7 +280,9 @@ def make_classes(folder, name, day, landslides, cracks, nodata=()):
     write_geotiff(folder / f"{name}.tif", values, read_grid(folder / f"{name}-l.tif"), nodata=255)
     kinds = ("landslide", "crack")
     polygons = tuple(replace(p, kind=kind) for part, kind in zip(parts, kinds, strict=True) for p in part.polygons)
-    return replace(parts[0], scene_hash=name, prob=str(folder / f"{name}.tif"), polygons=polygons, classes=kinds)
+    return replace(
+        parts[0], scene_hash=name, probability_path=str(folder / f"{name}.tif"), polygons=polygons, classes=kinds
+    )
 
 
 def test_each_class_is_compared_with_its_own_band(tmp_path):
@@ -317,14 +319,14 @@ def test_footprint_of_a_class_that_earlier_dates_lack_is_single(tmp_path):
 
 def test_stored_file_of_another_scene_is_not_compared(tmp_path):
     before = make_date(tmp_path, "a", 1, [])
-    change_raster(before.prob, SCENE_HASH="another")
+    change_raster(before.probability_path, SCENE_HASH="another")
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
     found = compare(after, [before], guards=False)
     assert [w.change for w in found.changes.values()] == ["single"]
     assert "another scene now" in convert_reason(found.warnings[0])
     (tmp_path / "a.tif").unlink()
     assert "no such file" in convert_reason(compare(after, [before], guards=False).warnings[0])
-    change_raster(after.prob, SCENE_HASH="another")
+    change_raster(after.probability_path, SCENE_HASH="another")
     with pytest.raises(ImageryError, match="another scene now"):
         compare(after, [before], guards=False)
 
@@ -389,8 +391,8 @@ def shift_date(folder, before, columns, rows, name="shifted"):
 
     for file in sorted(moved.glob("B*.tif")):
         change_raster(file, move)
-    prob = shutil.copy(before.prob, folder / f"{name}.tif")
-    with rasterio.open(before.prob) as source:
+    prob = shutil.copy(before.probability_path, folder / f"{name}.tif")
+    with rasterio.open(before.probability_path) as source:
         values, profile, tags = source.read(), source.profile, source.tags()
     profile = {
         "driver": "GTiff",
@@ -399,7 +401,7 @@ def shift_date(folder, before, columns, rows, name="shifted"):
     with rasterio.open(prob, "w", **profile) as target:
         target.write(move(values))
         target.update_tags(**tags)
-    return replace(before, scene_path=str(moved), prob=str(prob))
+    return replace(before, scene_path=str(moved), probability_path=str(prob))
 
 
 @pytest.mark.one_case_in(5)

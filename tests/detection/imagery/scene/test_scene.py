@@ -335,7 +335,9 @@ def pair(tmp_path_factory) -> tuple[Path, Path]:
 
 def test_season_and_vegetation_index_are_of_what_the_counts_mean(pair, tmp_path):
     plain, lifted = (
-        StoredDate(scene_hash="", acquired_at=AT, prob="", scene_path=str(path), threshold=0.5, minimum_area_m2=0.0)
+        StoredDate(
+            scene_hash="", acquired_at=AT, probability_path="", scene_path=str(path), threshold=0.5, minimum_area_m2=0.0
+        )
         for path in pair
     )
     grid = read_grid(pair[0] / "B4.tif")
@@ -359,7 +361,7 @@ def test_a_season_that_cannot_be_compared_is_a_caution(tmp_path):
         at = AT.replace(day=day)
         folder = write_folder(tmp_path / name, bands, grid, at=at.isoformat())
         write_geotiff(tmp_path / f"{name}.tif", np.zeros((1, 64, 64), np.uint8), grid, nodata=255)
-        facts = {"scene_hash": name, "acquired_at": at, "prob": str(tmp_path / f"{name}.tif")}
+        facts = {"scene_hash": name, "acquired_at": at, "probability_path": str(tmp_path / f"{name}.tif")}
         dates.append(StoredDate(**facts, threshold=0.5, minimum_area_m2=900.0, polygons=(), scene_path=str(folder)))
     (told,) = compare(dates[1], dates[:1]).compared
     assert "the season of the images could not be compared" in told.cautions
