@@ -131,7 +131,7 @@ class Detector:
 
 
 def start_without_history(name: str, step_s: float) -> Detector:
-    """Return a detector with the thresholds of other sites, for readings of this interval."""
+    """Return a detector for a site without history, with the thresholds of other sites for this interval."""
     carried = carry_over(name, step_s)
     return Detector(name, {part: DetectorThreshold(value, 0, 0.0, "carried over") for part, value in carried.items()})
 

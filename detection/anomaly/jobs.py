@@ -16,9 +16,9 @@ from safetensors.numpy import save
 from detection.anomaly.bench import SIMPLE, TEST_FROM, VOTE_GAIN, find_gain, run_bench
 from detection.anomaly.detector import Detector, start_without_history, train_detector
 from detection.anomaly.evaluation import evaluate_alarms
-from detection.anomaly.kinds import name_kinds
+from detection.anomaly.kinds import classify_shapes
 from detection.anomaly.networks import TRAIN_UNTIL, VALIDATE_UNTIL
-from detection.anomaly.parts import name_part_kind
+from detection.anomaly.parts import find_alarm_kind
 from detection.anomaly.records import (
     DetectorCheckpointError,
     DetectorTraining,
@@ -30,20 +30,20 @@ from detection.anomaly.records import (
     Timed,
     TrainedDetector,
 )
-from detection.anomaly.registry import CARRIED_OVER, compared_with, is_network, list_parts
-from detection.anomaly.running.state import RUNNING, DetectorState
+from detection.anomaly.registry import CARRIED_OVER_THRESHOLDS, describe_comparison, is_network, list_parts
+from detection.anomaly.running.state import INCREMENTAL_DETECTORS, DetectorState
 from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
-from detection.anomaly.windows import Series, build_series, scaled_residuals, sum_cells
+from detection.anomaly.windows import Series, build_series, compute_scaled_residuals, sum_cells
 from detection.reasons import Reason, reasons_to_json
 from detection.whole_file import replacing
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Weights, facts, and the SHA-256 of the file that contains both."""
+    """A checkpoint file: weights, facts about the detector, and the SHA-256 of the file."""
 
     weights: dict[str, NDArray[Any]]
-    card: dict[str, Any]
+    card: dict[str, Any]  # see `_write_card`
     model_hash: str
 
 
@@ -51,7 +51,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify a checkpoint.
 
     Raises:
-        DetectorCheckpointError: The file is missing, is no checkpoint, or its content does not match its name.
+        DetectorCheckpointError: The file is missing or no checkpoint, or its hash differs from its name.
     """
     try:
         content = path.read_bytes()
@@ -62,28 +62,36 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise DetectorCheckpointError(f"{path.name} cannot be read as an anomaly checkpoint: {error}") from error
     model_hash = hashlib.sha256(content).hexdigest()
     if len(path.stem) == len(model_hash) and path.stem != model_hash:
-        raise DetectorCheckpointError(f"{path.name} was altered: its sha256 is {model_hash}")
+        raise DetectorCheckpointError(
+            f"{path.name} was changed: its SHA-256 is {model_hash}, and its name states another one"
+        )
     return Checkpoint(weights, card, model_hash)
 
 
 def train(request: DetectorTraining) -> TrainedDetector:
     """Train one detector on the record of a site and write its checkpoint: `<hash>.safetensors` and `<hash>.json`.
 
-    The facts are in the safetensors file too, so that the hash covers thresholds and settings as well as weights.
+    The safetensors file contains the facts of the JSON file too. Therefore the hash covers weights, thresholds and
+    settings.
 
-    The record is split in time: 50 % to train on, 17 % to count false alarms on, and the rest to measure the false
-    alarms and, for a network, to compare it with `rules` on injected faults.
+    The record is split in time. The detector is trained on the first half. Its thresholds are chosen on the next 17 %,
+    so that false alarms do not exceed the budget. False alarms are measured on the rest. A network is also compared
+    with `rules` there, on injected faults.
 
     Raises:
-        InputError: There are too few windows to train on, or samples cannot be used.
-        ThresholdError: No threshold can be stated for this budget on this record.
+        InputError: There are too few windows to train on, or a series cannot be used.
+        ThresholdError: The record is too short to choose a threshold for this budget.
     """
-    name, budget, seed = request.detector, request.budget_per_sensor_month, request.seed
+    name = request.detector
+    budget = request.budget_per_sensor_month
+    seed = request.seed
     samples = {label: build_series(*timed, request.step_s) for label, timed in request.samples.items()}
     rain = _read_rain(request.rain, request.step_s)
     detector = train_detector(name, samples, budget, seed, rain)
     card = _write_card(detector, samples, rain, budget, seed)
-    weights = detector.weights or {"thresholds": np.array([one.value for one in detector.thresholds.values()])}
+    weights = detector.weights or {
+        "thresholds": np.array([threshold.value for threshold in detector.thresholds.values()])
+    }
     tensors = {key: np.ascontiguousarray(value) for key, value in sorted(weights.items())}
     content = save(tensors, metadata={"card": json.dumps(card, sort_keys=True, allow_nan=False)})
     model_hash = hashlib.sha256(content).hexdigest()
@@ -98,14 +106,20 @@ def train(request: DetectorTraining) -> TrainedDetector:
 
 
 def _read_rain(rain: Timed | None, step_s: float) -> Series | None:
+    """Return rain as sums over intervals; None without rain."""
     return None if rain is None or not len(rain[0]) else sum_cells(*rain, step_s)
 
 
-def renew_card(request: ScoringRequest, budget: float) -> dict[str, Any]:
-    """Return the facts on a trained detector, measured on a record as it is now.
+def measure_card(request: ScoringRequest, budget: float) -> dict[str, Any]:
+    """Return the facts about a trained detector, measured again on the present record.
+
+    Args:
+        request: Checkpoint and record.
+        budget: Allowed false alarms per sensor-month.
 
     Raises:
-        InputError: The checkpoint is of another detector, or samples cannot be used.
+        InputError: The checkpoint belongs to another detector, or a series cannot be used.
+        DetectorCheckpointError: The checkpoint cannot be read or was changed.
     """
     samples = {label: build_series(*timed, request.step_s) for label, timed in request.samples.items()}
     rain = _read_rain(request.rain, request.step_s)
@@ -115,11 +129,11 @@ def renew_card(request: ScoringRequest, budget: float) -> dict[str, Any]:
 def score(request: ScoringRequest) -> Scores:
     """Score new readings with a trained detector, or with `rules` and the thresholds of other sites.
 
-    Series that cannot be used, or whose past is too short, have no score.
+    Series that cannot be used or whose past is too short get no score.
 
     Raises:
-        InputError: The detector needs a checkpoint and none was given, or the checkpoint is of another detector.
-        DetectorCheckpointError: The checkpoint cannot be read or was altered.
+        InputError: The detector needs a checkpoint and the request has none, or it has one of another detector.
+        DetectorCheckpointError: The checkpoint cannot be read or was changed.
     """
     samples = dict[str, Series]()
     for label, (times_s, values) in request.samples.items():
@@ -129,18 +143,19 @@ def score(request: ScoringRequest) -> Scores:
     detector, model_hash = _load_detector(request)
     if not samples:
         return Scores((), model_hash)
-    if detector.name in RUNNING:
-        limits = {part: one.value for part, one in detector.thresholds.items()}
+    if detector.name in INCREMENTAL_DETECTORS:
+        limits = {part: threshold.value for part, threshold in detector.thresholds.items()}
         rows = DetectorState(samples, {detector.name: limits}, since_s).score_new()[0][detector.name]
         return Scores(tuple(sorted(rows, key=lambda row: (row.station, row.at_s))), model_hash)
     scored, strongest = detector.score_with_parts(samples, rain=_read_rain(request.rain, request.step_s))
     parts = list(detector.thresholds)
     rows = []
     for label, series in sorted(samples.items()):
-        shapes, scores = name_kinds(scaled_residuals(series)), scored[label]
+        shapes = classify_shapes(compute_scaled_residuals(series))
+        scores = scored[label]
         is_new = series.observed & (series.times_s > since_s) & np.isfinite(scores)
         for cell in np.flatnonzero(is_new).tolist():
-            kind = name_part_kind(parts[strongest[label][cell]], shapes[cell])
+            kind = find_alarm_kind(parts[strongest[label][cell]], shapes[cell])
             value = float(scores[cell])
             rows.append(
                 ReadingScore(
@@ -150,30 +165,33 @@ def score(request: ScoringRequest) -> Scores:
                     threshold=detector.limit,
                     kind=kind,
                     alerted=value > detector.limit,
-                    compared_with=compared_with(detector.name, kind),
+                    compared_with=describe_comparison(detector.name, kind),
                 )
             )
     return Scores(tuple(rows), model_hash)
 
 
 def _load_detector(request: ScoringRequest) -> tuple[Detector, str | None]:
-    name, path = request.detector, request.checkpoint
+    """Return the detector of a request, and the hash of its checkpoint. Without a checkpoint the hash is None."""
+    name = request.detector
+    path = request.checkpoint
     if path is None:
-        if name not in CARRIED_OVER:
-            known = ", ".join(CARRIED_OVER)
-            raise InputError(f"{name} needs a checkpoint; without one only {known} can score")
+        if name not in CARRIED_OVER_THRESHOLDS:
+            names = ", ".join(CARRIED_OVER_THRESHOLDS)
+            raise InputError(f"{name} needs a checkpoint: train it first. Only {names} can score without a checkpoint")
         return start_without_history(name, request.step_s), None
     stored = load_checkpoint(Path(path))
     card = stored.card
     if card["detector"] != name:
-        raise InputError(f"the checkpoint holds {card['detector']}, not {name}")
+        raise InputError(f"the checkpoint belongs to {card['detector']}, not to {name}: train {name}")
     if float(card["step_s"]) != request.step_s:
         raise InputError(
-            f"the checkpoint was trained at {card['step_s']:g} s, the samples come at {request.step_s:g} s"
+            f"the checkpoint was trained with an interval of {card['step_s']:g} s, these series have "
+            f"{request.step_s:g} s: train it again"
         )
-    thresholds = {part: DetectorThreshold(**one) for part, one in card["thresholds"].items()}
+    thresholds = {part: DetectorThreshold(**values) for part, values in card["thresholds"].items()}
     if not set(thresholds) <= set(list_parts(name)):
-        raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
+        raise InputError(f"the checkpoint of {name} was written by an earlier version of Slopeward: train it again")
     weights = stored.weights if is_network(name) else {}
     return Detector(name, thresholds, weights, card["training"]), stored.model_hash
 
@@ -181,16 +199,19 @@ def _load_detector(request: ScoringRequest) -> tuple[Detector, str | None]:
 def _write_card(
     detector: Detector, samples: Mapping[str, Series], rain: Series | None, budget: float, seed: int
 ) -> dict[str, Any]:
-    """Return the facts on a detector: settings, thresholds, and the alarms in the parts of the record.
+    """Return the facts about a detector: settings, thresholds, alarms in the record, and whether it may vote.
 
-    Scores are those of a witness, whose echoes are not suppressed.
+    Echoes of earlier alarms (`StrongestPart`) are not suppressed here, because a vote does not suppress them either.
     """
     scored = detector.score(samples, rain=rain, suppresses_echoes=False)
-    alarms = {label: np.nan_to_num(row) > detector.limit for label, row in scored.items()}
-    held_out = evaluate_alarms(samples, {k: row.astype(np.float64) for k, row in alarms.items()}, [], TEST_FROM)
+    alarms = {label: np.nan_to_num(scores) > detector.limit for label, scores in scored.items()}
+    alarm_values = {label: is_alarm.astype(np.float64) for label, is_alarm in alarms.items()}
+    held_out = evaluate_alarms(samples, alarm_values, [], TEST_FROM)
     held_out_rate = held_out.false_alarms_per_sensor_month
-    months = max(one.months for one in detector.thresholds.values())
-    runs, digest = 0, hashlib.sha256()  # simultaneous alarms of several parts are one run
+    months = max(threshold.months for threshold in detector.thresholds.values())
+    # Simultaneous alarms of several parts are one run of alarms.
+    runs = 0
+    digest = hashlib.sha256()
     for label, series in sorted(samples.items()):
         part = slice(int(len(series.values) * TRAIN_UNTIL), int(len(series.values) * VALIDATE_UNTIL))
         runs += count_runs(series.times_s[part][alarms[label][part]])
@@ -206,7 +227,7 @@ def _write_card(
         "step_s": next(iter(samples.values())).step_s,
         "budget_per_sensor_month": budget,
         "threshold": detector.limit,
-        "thresholds": {part: asdict(one) for part, one in sorted(detector.thresholds.items())},
+        "thresholds": {part: asdict(threshold) for part, threshold in sorted(detector.thresholds.items())},
         "validation_false_alarms_per_sensor_month": runs / months,
         "validation_months": months,
         "heldout_alarms_per_sensor_month": held_out_rate if np.isfinite(held_out_rate) else None,
@@ -241,9 +262,9 @@ def _write_card(
 def _measure_gain(
     detector: Detector, samples: Mapping[str, Series], rain: Series | None, budget: float, seed: int
 ) -> float | None:
-    """Return the recall of a network above that of `rules` at equal false alarms; None if it cannot be measured."""
-    ready = {detector.name: detector}
+    """Return the recall of a network minus that of `rules`, at equal false alarms; None if it cannot be measured."""
+    compared = {detector.name: detector}
     with suppress(ThresholdError):
-        ready[SIMPLE] = train_detector(SIMPLE, samples, budget, seed)
-    rows = run_bench(samples, tuple(ready), budget, (seed,), ready, rain)
+        compared[SIMPLE] = train_detector(SIMPLE, samples, budget, seed)
+    rows = run_bench(samples, tuple(compared), budget, (seed,), compared, rain)
     return find_gain(rows, detector.name)

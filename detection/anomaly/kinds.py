@@ -41,14 +41,14 @@ class RunningClassification:
         return shapes
 
 
-def name_kinds(scaled: Array) -> list[str]:
-    """Return a shape for every cell, from its scaled residual and those of the cells before it.
+def classify_shapes(scaled: Array) -> list[str]:
+    """Classify the shape of every cell from its scaled residual and those of earlier cells.
 
     Returns:
         For each cell `spike` (the first unusual reading), `step` (unusual on one side, without growth), `movement`
         (unusual on one side, and growing), or `unknown` (the sign changes, or the residual is ordinary).
 
-    >>> name_kinds(np.array([0.0, 6.0, 6.1, 9.5, 0.0]))
+    >>> classify_shapes(np.array([0.0, 6.0, 6.1, 9.5, 0.0]))
     ['unknown', 'spike', 'step', 'movement', 'unknown']
     """
     return _walk(scaled.tolist(), _NO_DISTURBANCE, 0)[0]

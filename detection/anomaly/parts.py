@@ -43,7 +43,7 @@ class DetectorPart:
         make_score: From the number of rows and the interval in seconds to the stage that makes a score of a residual.
         echo_days: How long a disturbance stays in the windows of this part.
         scale_days: Spans of the robust scales that the residual is divided by.
-        kind: Kind of an alarm of this part; None: the shape of the residual (`name_kinds`).
+        kind: Kind of an alarm of this part; None: the shape of the residual (`classify_shapes`).
     """
 
     residual: Callable[[Array, int, int], Array]
@@ -164,17 +164,17 @@ def score_parts(samples: Mapping[str, Series], parts: Collection[str] | None = N
     }
 
 
-def name_part_kind(part: str, shape: str, *, moves_together: bool = False) -> str:
-    """Return the kind of an alarm: that of its part, or else the shape of its residual.
+def find_alarm_kind(part: str, shape: str, *, moves_together: bool = False) -> str:
+    """Return the kind of an alarm: the kind of its part, or the shape of its residual if the part has no kind.
 
     Args:
-        part: The part that gave the score; the name of any other detector has no kind of its own.
-        shape: Shape of the residual (`name_kinds`).
-        moves_together: Whether the stations move together. Then the alarm is a movement and no drift.
+        part: The part that gave the score, or the name of a detector without parts.
+        shape: Shape of the residual (`classify_shapes`).
+        moves_together: Whether the stations move together. Then a drift counts as a movement.
 
-    >>> name_part_kind("creep", "unknown"), name_part_kind("creep", "unknown", moves_together=True)
+    >>> find_alarm_kind("creep", "unknown"), find_alarm_kind("creep", "unknown", moves_together=True)
     ('drift', 'movement')
-    >>> name_part_kind("level", "spike", moves_together=True)
+    >>> find_alarm_kind("level", "spike", moves_together=True)
     'spike'
     """
     kind = (PARTS[part].kind if part in PARTS else None) or shape

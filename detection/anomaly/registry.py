@@ -65,10 +65,10 @@ REPLACED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("persistence-z", "robust-z", "ewma", "slope-change", "variance"), "rules"),
     **dict.fromkeys(("dense-ae", "conv-ae", "lstm-ae", "gru-ae", "vae"), "ae"),
 }
-# Thresholds for a site without history, until thresholds are counted on its own record. They are those of
+# Thresholds for a site without history. They are used until thresholds are chosen on its own record. They are those of
 # `OTHER_SITES`; the parts that find fast faults have lower thresholds, as far as the false alarms on ten records that
 # no benchmark uses, and on measured earthquakes and slow slips, allow.
-CARRIED_OVER: Final[Mapping[str, Mapping[str, float]]] = {
+CARRIED_OVER_THRESHOLDS: Final[Mapping[str, Mapping[str, float]]] = {
     "rules": {"level": 4.6, "trend": 5.7, "creep": 18.23, "bend": 6.0, "noise": 2.45},
 }
 # Thresholds counted at other sites. The thresholds of a site are halfway between these and the ones counted on its own
@@ -78,7 +78,7 @@ CARRIED_OVER: Final[Mapping[str, Mapping[str, float]]] = {
 OTHER_SITES: Final[Mapping[str, Mapping[str, float]]] = {
     "rules": {"level": 5.03, "trend": 6.45, "creep": 18.23, "bend": 6.0, "noise": 2.71}
 }
-# Budget of the thresholds in `CARRIED_OVER` and `OTHER_SITES`, false alarms per sensor-month.
+# Budget of the thresholds in `CARRIED_OVER_THRESHOLDS` and `OTHER_SITES`, false alarms per sensor-month.
 CARRIED_BUDGET: Final = 0.1
 
 # The part of a series' own past with which the scores of `rules` and the findings of checks are compared. A key may
@@ -154,18 +154,18 @@ def list_served() -> list[str]:
 
 
 @lru_cache(maxsize=1000)
-def compared_with(detector: str, kind: str, others: int = 0, named: tuple[str, ...] = ()) -> Explanation:
-    """Return with what a score of this kind was compared; empty for a detector that is not installed.
+def describe_comparison(detector: str, kind: str, others: int = 0, named: tuple[str, ...] = ()) -> Explanation:
+    """Return a description of what a score of this kind was compared with; empty if the detector is not installed.
 
-    Thousands of scores share a few explanations, so each explanation is one object in memory.
+    The result is cached, because thousands of scores share a few descriptions.
 
     Args:
-        others: How many other series were compared.
-        named: Names of the first of them, or of all.
+        others: Number of other series with which the score was compared.
+        named: Names of the first of these series, or of all of them.
 
-    >>> print(compared_with("rules", "drift"))
+    >>> print(describe_comparison("rules", "drift"))
     compared.past: past=lines-of-30-and-60-days
-    >>> print(compared_with("rules", "noise", 17, ("G2", "G3")))
+    >>> print(describe_comparison("rules", "noise", 17, ("G2", "G3")))
     compared.among: past=usual-increments, n=17, names=[G2, G3]
     """
     past = COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector) or _find_past(detector)

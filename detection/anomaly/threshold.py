@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from detection.anomaly.records import LEAST, MONTH_S, RUN_GAP_S, ThresholdError
-from detection.anomaly.registry import CARRIED_BUDGET, CARRIED_OVER, COMPOSITES, SUM_PARTS
+from detection.anomaly.registry import CARRIED_BUDGET, CARRIED_OVER_THRESHOLDS, COMPOSITES, SUM_PARTS
 from detection.anomaly.stages import DAY_S, Array
 
 # If fewer alarms are expected, they are not counted: a distribution is fitted to the tail instead.
@@ -36,7 +36,10 @@ class DetectorThreshold:
 
 
 def carry_over(
-    name: str, step_s: float, budget: float = CARRIED_BUDGET, table: Mapping[str, Mapping[str, float]] = CARRIED_OVER
+    name: str,
+    step_s: float,
+    budget: float = CARRIED_BUDGET,
+    table: Mapping[str, Mapping[str, float]] = CARRIED_OVER_THRESHOLDS,
 ) -> dict[str, float]:
     """Return the thresholds of other sites for readings of an interval and for a budget.
 

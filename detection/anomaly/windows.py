@@ -151,7 +151,7 @@ def residuals(series: Series) -> Array:
     return as_row(beyond_median(pad(series.values, width), len(series.values), width))
 
 
-def scaled_residuals(series: Series) -> Array:
+def compute_scaled_residuals(series: Series) -> Array:
     """Return `residuals` divided by their robust scale over the previous ninety days, shape (n,).
 
     NaN until twenty residuals are known, and where the record has no noise to scale by.
@@ -162,7 +162,7 @@ def scaled_residuals(series: Series) -> Array:
 
 
 def count_needed_readings(series: Series) -> int:
-    """Return how many readings without a gap `scaled_residuals` needs before its first number."""
+    """Return how many readings without a gap `compute_scaled_residuals` needs before its first number."""
     width = series.steps(90.0, at_least=30)
     stride = max(1, width // SCALE_POINTS)
     return (series.steps(7.0, at_least=5) + 1) // 2 + (20 if stride == 1 else 10 * stride) + 1

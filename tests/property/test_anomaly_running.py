@@ -15,7 +15,7 @@ from detection.anomaly.parts import PARTS, PartScores
 from detection.anomaly.records import MONTH_S, ScoringRequest
 from detection.anomaly.running.state import DetectorState
 from detection.anomaly.threshold import COUNTABLE, choose_threshold, count_runs
-from detection.anomaly.windows import Series, build_series, scaled_residuals
+from detection.anomaly.windows import Series, build_series, compute_scaled_residuals
 from monitor.text.reasons import convert_reason
 
 CHECKS = {"stuck": find_stuck, "replay": find_replay, "unit": find_unit_jumps}
@@ -201,7 +201,9 @@ def test_later_readings_change_no_residual_and_no_stuck_finding(seed, cut, size,
     values = np.where(rng.random(200) < holes, np.nan, np.round(np.cumsum(rng.normal(0, 1, 200)), 1))
     series = Series(np.arange(200) * DAY, values, DAY)
     changed = Series(series.times_s, np.where(np.arange(200) >= cut, values * 0.5 + size, values), DAY)
-    assert np.array_equal(scaled_residuals(series)[:cut], scaled_residuals(changed)[:cut], equal_nan=True)
+    assert np.array_equal(
+        compute_scaled_residuals(series)[:cut], compute_scaled_residuals(changed)[:cut], equal_nan=True
+    )
     early = [f for f in find_stuck(series) if f.at_s < cut * DAY]
     assert early == [f for f in find_stuck(changed) if f.at_s < cut * DAY]
 

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 from detection.anomaly.kinds import RunningClassification
 from detection.anomaly.neighbours import ComparedSeries
-from detection.anomaly.parts import LONG_AGO, PartScores, StrongestPart, lay_out, name_part_kind
+from detection.anomaly.parts import LONG_AGO, PartScores, StrongestPart, find_alarm_kind, lay_out
 from detection.anomaly.records import ReadingScore
-from detection.anomaly.registry import COMPOSITES, compared_with
+from detection.anomaly.registry import COMPOSITES, describe_comparison
 from detection.anomaly.running.suspects import RecentReadings
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
 
 # Cells that can still get a reading: the newest one, and the one before it for stations that report a little later.
 OPEN_CELLS: Final = 2
-# Detectors that a running state scores.
-RUNNING: Final = frozenset(COMPOSITES)
+# Detectors whose scores can be continued without the earlier readings.
+INCREMENTAL_DETECTORS: Final = frozenset(COMPOSITES)
 # The check that finds stuck sensors.
 FLATLINE: Final = "flatline"
 CELLS_AT_ONCE: Final = 64
@@ -36,7 +36,7 @@ class DetectorState:
 
     Attributes:
         names: Labels of the series, in the order of rows.
-        detectors: Detectors of `RUNNING` with their thresholds.
+        detectors: Detectors of `INCREMENTAL_DETECTORS` with their thresholds.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class DetectorState:
 
         Args:
             samples: At least one series; all with one interval.
-            detectors: Detectors of `RUNNING` with their thresholds; empty if only checks are used.
+            detectors: Detectors of `INCREMENTAL_DETECTORS` with their thresholds; empty if only checks are used.
             from_s: The first call of `score_new` scores the readings after this time, epoch seconds.
             notified_above: See `StrongestPart`; 1 for detectors that are not named.
             notified: By detector and series, the newest time up to `from_s` that people were notified of. None: the
@@ -188,7 +188,7 @@ class DetectorState:
             for row, cell in np.argwhere(touched & np.isfinite(largest)).tolist():
                 name, score, part = self.names[row], float(largest[row, cell]), strongest.parts[numbers[row, cell]]
                 moves_together = bool(self._scores.moves_together[row, cell])
-                kind = name_part_kind(part, shapes[row][cell], moves_together=moves_together)
+                kind = find_alarm_kind(part, shapes[row][cell], moves_together=moves_together)
                 if (part, cell) not in compared:
                     compared[part, cell] = ComparedSeries(self.names, self._scores.has_residual[part][:, cell])
                 others = compared[part, cell]
@@ -201,7 +201,7 @@ class DetectorState:
                         threshold=1.0,
                         kind=kind,
                         alerted=score > 1.0 and not is_echo[row, cell],
-                        compared_with=compared_with(detector, kind, others.count(row), named),
+                        compared_with=describe_comparison(detector, kind, others.count(row), named),
                     )
                 )
 

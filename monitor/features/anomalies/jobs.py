@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import FaultFinding, ReadingScore, Scores, ScoringRequest
-from detection.anomaly.registry import CARRIED_OVER, CHECKS, compared_with
-from detection.anomaly.running.state import RUNNING
+from detection.anomaly.registry import CARRIED_OVER_THRESHOLDS, CHECKS, describe_comparison
+from detection.anomaly.running.state import INCREMENTAL_DETECTORS
 from detection.reasons import Explanation
 from monitor.api.database import Database
 from monitor.api.errors import JobError
@@ -101,7 +101,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             parts.append(f"{detector}: {outcomes[detector]}")
         elif step_s is None:
             parts.append(f"{detector}: no readings of displacement")
-        elif checkpoint is None and detector not in CARRIED_OVER:
+        elif checkpoint is None and detector not in CARRIED_OVER_THRESHOLDS:
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train {site.id}` says why")
         else:
             since = now - timedelta(seconds=HISTORY_STEPS * step_s)
@@ -151,7 +151,7 @@ def _score_groups(
     factors: Mapping[str, float],
     now: datetime,
 ) -> dict[str, str] | None:
-    """Score all groups with the detectors of `RUNNING` and with all checks; store scores, faults and gaps.
+    """Score all groups with `INCREMENTAL_DETECTORS` and all checks, and store scores, faults and gaps.
 
     Faults are stored whether or not the plan names their check.
 
@@ -200,7 +200,7 @@ def _score_groups(
         db.run_write(fill_gaps, some, now)
     if not has_readings:
         return None
-    detectors = [*(detector for detector in checkpoints if detector in RUNNING), *CHECKS]
+    detectors = [*(detector for detector in checkpoints if detector in INCREMENTAL_DETECTORS), *CHECKS]
     outcomes = {detector: _describe(added[detector], over[detector]) for detector in detectors}
     if left_out:
         outcomes[LEFT_OUT] = (
@@ -236,11 +236,11 @@ def _make_request(
 
 
 def _choose_thresholds(group: SeriesGroup, checkpoints: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
-    """Return the thresholds of the detectors of `RUNNING` by part; those of other quantities have a factor."""
+    """Return the thresholds of `INCREMENTAL_DETECTORS` by part, times the factor of the quantity."""
     thresholds = {
         detector: _list_thresholds(detector, checkpoint, group.step_s)
         for detector, checkpoint in checkpoints.items()
-        if detector in RUNNING
+        if detector in INCREMENTAL_DETECTORS
     }
     if group.name == MOTION_GROUP:
         return thresholds
@@ -377,5 +377,5 @@ def _make_fault_row(fault: FaultFinding, ids: Mapping[str, int], budget: float) 
         budget=budget,
         kind=fault.kind,
         alerted=True,
-        compared_with=convert_reason(compared_with(check, fault.kind)),
+        compared_with=convert_reason(describe_comparison(check, fault.kind)),
     )

@@ -74,12 +74,12 @@ def measure_active(
     db: Database, site: Site, active: ModelRow, since: datetime, now: datetime, actor: Actor, made_by: str
 ) -> ModelTest | None:
     """Test the active checkpoint of a detector on the record of the site as it is now, and store the result."""
-    from detection.anomaly.jobs import renew_card  # imports numpy, and PyTorch for a network
+    from detection.anomaly.jobs import measure_card  # imports numpy, and PyTorch for a network
 
     clock, step_s = start_clock(now), site.watched_step_s
     assert step_s is not None
     record = db.run_read(load_record, site, active.kind, since, now)
     request = ScoringRequest(active.kind, record.samples, step_s, active.path, rain=record.rain)
-    card = renew_card(request, find_budget_of_each(site.anomaly))
+    card = measure_card(request, find_budget_of_each(site.anomaly))
     with db.write() as c:
         return store_test(c, site, card, active.model_hash, made_by, actor, clock())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from detection.anomaly.registry import compared_with
+from detection.anomaly.registry import describe_comparison
 from monitor.alerts.acts.operator_acts import set_level_in_memory
 from monitor.canonical import canonical_json
 from monitor.decision.criteria.kinds import anomaly
@@ -384,7 +384,7 @@ def test_anomaly_message_has_kind_score_and_comparison_in_every_language():
     fact = replace(fact, kind="replay", compared_with="its earlier readings")
     found = "displacement: the check replay found a fault (replay), compared with its earlier readings"
     assert anomaly._explain(fact) == found
-    others = convert_reason(compared_with("rules", "drift", 17, ("G2.displacement", "G3.displacement")))
+    others = convert_reason(describe_comparison("rules", "drift", 17, ("G2.displacement", "G3.displacement")))
     fact = AnomalyFact("G1", "displacement", 0.0, "rules", 1.4, 1.0, "drift", others)
     text = (
         "displacement scores 1.40 over 1.00 (rules): drift, compared with the lines of its last 30 and 60 days, "

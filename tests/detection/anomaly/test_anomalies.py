@@ -20,7 +20,7 @@ from detection.anomaly.detector import start_without_history
 from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many
 from detection.anomaly.jobs import load_checkpoint
-from detection.anomaly.kinds import name_kinds
+from detection.anomaly.kinds import classify_shapes
 from detection.anomaly.parts import LONG_AGO, PARTS, StrongestPart, score_parts
 from detection.anomaly.records import (
     RUN_GAP_S,
@@ -37,9 +37,9 @@ from detection.anomaly.threshold import carry_over, choose_threshold, count_runs
 from detection.anomaly.windows import (
     Series,
     build_series,
+    compute_scaled_residuals,
     count_needed_readings,
     residuals,
-    scaled_residuals,
     sum_cells,
 )
 from tests.data.anomalies.followed_labels import follow_labels
@@ -76,13 +76,13 @@ def test_median_of_windows_needs_enough_known_values():
 
 def test_residual_uses_the_seven_days_before_and_a_flat_record_has_no_score():
     assert residuals(Series(np.arange(30) * DAY, np.arange(30.0), DAY))[20] == 4.0  # the median of 13..19
-    assert not np.isfinite(scaled_residuals(Series(np.arange(200) * DAY, np.ones(200), DAY))).any()
+    assert not np.isfinite(compute_scaled_residuals(Series(np.arange(200) * DAY, np.ones(200), DAY))).any()
 
 
 @pytest.mark.parametrize("step_s", [DAY, 3600.0])
 def test_needed_readings_are_where_the_first_score_appears(step_s):
     series = noisy(400, step_s=step_s)
-    first = int(np.argmax(np.isfinite(scaled_residuals(series)))) + 1
+    first = int(np.argmax(np.isfinite(compute_scaled_residuals(series)))) + 1
     # Thinning takes the newest of each stride, so the first score may come up to one stride early.
     assert first == pytest.approx(count_needed_readings(series), abs=12)
 
@@ -116,8 +116,8 @@ def noisy_but(cells, values):
 
 
 def test_a_stuck_run_is_longer_than_chance_and_does_not_lower_the_scale():
-    after = scaled_residuals(noisy_but(slice(300, 330), 300))[340:370]
-    assert np.abs(after).max() < 1.15 * np.abs(scaled_residuals(noisy())[340:370]).max()
+    after = compute_scaled_residuals(noisy_but(slice(300, 330), 300))[340:370]
+    assert np.abs(after).max() < 1.15 * np.abs(compute_scaled_residuals(noisy())[340:370]).max()
     found = find_stuck(noisy_but(slice(200, 212), 200))
     assert [f.kind for f in found] == ["stuck"]
     assert found[0].at_s <= 205 * DAY
@@ -133,7 +133,7 @@ def test_replays_and_gaps_are_found_and_gaps_have_no_scores():
     assert ([(f.kind, f.at_s) for f in found], find_replay(noisy())) == ([("replay", 307 * DAY)], [])
     found = find_empty_cells(noisy_but(slice(50, 54), np.nan))
     assert ([f.at_s for f in found], check_series(noisy(), noisy().times_s.tolist())) == ([54 * DAY], [])
-    z = scaled_residuals(noisy_but(slice(200, 240), np.nan))
+    z = compute_scaled_residuals(noisy_but(slice(200, 240), np.nan))
     assert np.isnan(z[200:241]).all(), "nor where nothing is known in the seven days before"
 
 
@@ -428,16 +428,16 @@ def test_an_altered_or_foreign_checkpoint_is_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(DetectorCheckpointError, match="altered"):
+    with pytest.raises(DetectorCheckpointError, match="was changed"):
         load_checkpoint(path)
     with pytest.raises(DetectorCheckpointError, match="cannot be read"):
         load_checkpoint(tmp_path / "absent.safetensors")
 
 
 def test_kinds_follow_from_earlier_readings_alone():
-    assert name_kinds(np.array([0, 8, 0, 0])) == ["unknown", "spike", "unknown", "unknown"]
-    assert name_kinds(np.array([0, 8, 8.5, 12])) == ["unknown", "spike", "step", "movement"]
-    assert name_kinds(np.array([6, -6, 6])) == ["spike", "unknown", "unknown"]
+    assert classify_shapes(np.array([0, 8, 0, 0])) == ["unknown", "spike", "unknown", "unknown"]
+    assert classify_shapes(np.array([0, 8, 8.5, 12])) == ["unknown", "spike", "step", "movement"]
+    assert classify_shapes(np.array([6, -6, 6])) == ["spike", "unknown", "unknown"]
 
 
 @pytest.mark.soak

@@ -9,10 +9,10 @@ from sqlalchemy import func, select, update
 
 from detection.anomaly import registry
 from detection.anomaly.registry import (
-    CARRIED_OVER,
+    CARRIED_OVER_THRESHOLDS,
     CHECKS,
     COMPOSITES,
-    compared_with,
+    describe_comparison,
     list_networks,
     list_rules,
     list_served,
@@ -83,13 +83,13 @@ def with_plan(site: Site, *detectors: str, budget: float) -> Site:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_every_detector_without_a_network_is_counted_and_served(database: Database, service: ServiceConfig) -> None:
     assert set(CHEAP) | set(list_networks()) == set(list_served())
-    assert all(compared_with(name, "") for name in list_served())
+    assert all(describe_comparison(name, "") for name in list_served())
     assert set(PASTS.values()) <= WORDS, "a phrase has no translation"
     site = declare(database, SITE, *CHEAP, budget=float(len(set(CHEAP) - set(CHECKS))))
     site = replace(site, forecast=replace(site.forecast, models=()))
     now = fill(database, site, 600)
     untrained = anomaly.run(database, service, site, now)
-    for name in set(list_rules()) - set(CARRIED_OVER):
+    for name in set(list_rules()) - set(CARRIED_OVER_THRESHOLDS):
         assert f"{name}: not trained yet" in untrained
     said = training.run(database, service, site, now)
     with database.read() as c:

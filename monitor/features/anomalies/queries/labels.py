@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, String, or_, select, type_coerce
 
 from detection.anomaly.records import STRONGER
-from detection.anomaly.registry import CHECKS, compared_with
+from detection.anomaly.registry import CHECKS, describe_comparison
 from monitor.api.database import Actor, add_audit, add_row
 from monitor.api.errors import NotFoundError, RefusedError, SupersededError
 from monitor.api.queries.people import require_person
@@ -236,7 +236,7 @@ def _summarise(rows: Sequence[Any], beyond: int) -> AnomalyRun:
     texts = [
         read_columns(row, "compared_with")
         if row.compared_with
-        else convert_reason(compared_with(row.detector, row.kind))
+        else convert_reason(describe_comparison(row.detector, row.kind))
         for _, (_, row) in sorted(highest.items())
     ]
     return AnomalyRun(

@@ -15,12 +15,12 @@ from detection.anomaly.stages import (
     divide_by_scale,
     line_before,
 )
-from detection.anomaly.windows import Series, as_row, long_scale, pad, scaled_residuals
+from detection.anomaly.windows import Series, as_row, compute_scaled_residuals, long_scale, pad
 
 
 def persistence_z(series: Series) -> Array:
     """Return the distance from the median of the previous 7 days, in its robust scale of 90 days; shape (n,)."""
-    return np.abs(scaled_residuals(series))
+    return np.abs(compute_scaled_residuals(series))
 
 
 def robust_z(series: Series) -> Array:

@@ -11,7 +11,7 @@ from torch import nn
 from detection.anomaly.networks import LEARN_UNTIL, MIN_WINDOWS, TRAIN_UNTIL, NetworkRecord, TrainedNetwork
 from detection.anomaly.records import InputError
 from detection.anomaly.stages import Array
-from detection.anomaly.windows import scaled_residuals
+from detection.anomaly.windows import compute_scaled_residuals
 
 WIDTH: Final = 30
 NEWEST: Final = 3
@@ -46,7 +46,7 @@ class WindowNetwork:
         watch: list[Windows] = []
         for label in sorted(record.samples):
             series = record.samples[label]
-            index, values, mask = stack_windows(scaled_residuals(series))
+            index, values, mask = stack_windows(compute_scaled_residuals(series))
             share = index / max(len(series.values), 1)
             is_early, is_late = share < LEARN_UNTIL, (share >= LEARN_UNTIL) & (share < TRAIN_UNTIL)
             training.append((values[is_early], mask[is_early]))
@@ -99,7 +99,7 @@ class WindowNetwork:
         """Return the scores by part and series; there is one part without a name."""
         scores: dict[str, Array] = {}
         for label, series in record.samples.items():
-            index, values, mask = stack_windows(scaled_residuals(series))
+            index, values, mask = stack_windows(compute_scaled_residuals(series))
             scores[label] = np.full(len(series.values), np.nan)
             if len(index):
                 scores[label][index] = self.score_windows(trained.weights, (values, mask))

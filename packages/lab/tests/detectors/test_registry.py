@@ -2,7 +2,7 @@
 
 import pytest
 
-from detection.anomaly.registry import compared_with
+from detection.anomaly.registry import describe_comparison
 from monitor.text.detection import read_reason
 from monitor.text.reasons import convert_reason
 from monitor.text.rendering import translate
@@ -18,7 +18,7 @@ from slopeward_lab.detectors.registry import DETECTORS
     ],
 )
 def test_the_phrase_of_a_rule_is_stored_in_english_and_shown_in_the_language_of_the_page(name, english, italian):
-    text = convert_reason(compared_with(name, "spike"))
+    text = convert_reason(describe_comparison(name, "spike"))
     assert (text, text.id) == (english, "compared.past")
     assert translate(text, "it") == italian
     assert convert_reason(read_reason(text)) == text
@@ -26,6 +26,6 @@ def test_the_phrase_of_a_rule_is_stored_in_english_and_shown_in_the_language_of_
 
 def test_every_detector_states_what_it_is_compared_with_in_translated_words():
     for name in DETECTORS:
-        text = convert_reason(compared_with(name, "spike"))
+        text = convert_reason(describe_comparison(name, "spike"))
         assert text
         assert translate(text, "it") != text
