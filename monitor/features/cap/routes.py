@@ -1,4 +1,4 @@
-"""Atom feeds (RFC 4287) of CAP messages of all sites or of one, and each message."""
+"""HTTP routes for Atom feeds (RFC 4287) of CAP messages, and for single messages."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from monitor.api.decision import unwrap_reason
 from monitor.api.errors import NotFoundError, RefusedError
-from monitor.api.queries.alerts import load_cards, load_level_changes, load_outcomes
+from monitor.api.queries.alerts import Alert, load_cards, load_level_changes, load_outcomes
 from monitor.api.text import EPOCH, current_language, format_iso, translate, translate_level, use_language
 from monitor.api.web import AlertId, context_of, find_card, find_readable_sites
 from monitor.features.cap.chain import compose, find_sender
@@ -29,16 +29,16 @@ CAP_MEDIA_TYPE: Final = "application/cap+xml"
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """A message in the feed."""
+    """An entry of the feed: one CAP message of an alert."""
 
     alert_id: int
-    number: str  # of the event, or `cancel`
-    at: datetime
+    number: str  # number of the event that the message reports, or `cancel`
+    at: datetime  # time of the event or outcome
     site: str
     site_name: str
     level_name: str
     reason: str
-    kind: str  # Alert, Update or Cancel
+    kind: str  # `msgType` of CAP: Alert, Update or Cancel
     exercise: bool
 
     @property
@@ -73,16 +73,18 @@ def write_feed(entries: Sequence[FeedEntry], root_url: str, path: str, title: st
 
 @router.get("/cap/feed.atom", response_class=Response)
 def get_feed(request: Request, exercises: bool = False) -> Response:
-    """Return the messages of all readable sites as Atom. The newest is first. Drills are included on request."""
-    return _answer_feed(request, find_readable_sites(request, None), "/cap/feed.atom", "Slopeward", exercises=exercises)
+    """Return the messages of all sites that the client may read, newest first. Drills only with `exercises=true`."""
+    return _make_feed_response(
+        request, find_readable_sites(request, None), "/cap/feed.atom", "Slopeward", exercises=exercises
+    )
 
 
 @router.get("/sites/{site}/cap/feed.atom", response_class=Response)
 def get_site_feed(request: Request, site: str, exercises: bool = False) -> Response:
-    """Return the messages of a site as Atom."""
+    """Return the messages of one site, newest first. Drills only with `exercises=true`."""
     with context_of(request).db.read() as c:
         name = find_card(c, site).name
-    return _answer_feed(request, frozenset({site}), f"/sites/{site}/cap/feed.atom", name, exercises=exercises)
+    return _make_feed_response(request, site, f"/sites/{site}/cap/feed.atom", name, exercises=exercises)
 
 
 @router.get("/alerts/{alert_id}/cap/{name}.xml", response_class=Response)
@@ -95,64 +97,62 @@ def get_message(request: Request, alert_id: AlertId, name: str) -> Response:
     with context.db.read() as c:
         try:
             text = compose(c, context.config, alert_id, name)
-        # The alert is no hazard alert, or has no such message.
         except RefusedError as error:
+            # The alert is no hazard alert.
             raise NotFoundError(error.message) from None
-    return _answer(request, text.encode(), f"{CAP_MEDIA_TYPE}; charset=utf-8")
+    return _make_response(request, text.encode(), f"{CAP_MEDIA_TYPE}; charset=utf-8")
 
 
-def _answer_feed(
+def _make_feed_response(
     request: Request, sites: str | frozenset[str] | None, path: str, title: str, *, exercises: bool
 ) -> Response:
+    """Return the feed of one site, of some sites, or of all sites (None)."""
     context = context_of(request)
     site_ids = frozenset({sites}) if isinstance(sites, str) else sites
     sender = find_sender(context.config)
     with context.db.read() as c, use_language(context.config.language.cap[0]):
         entries = _list_entries(c, site_ids, exercises=exercises)
         feed = write_feed(entries, sender.page_url, path, title, sender.sender)
-    return _answer(request, feed, FEED_MEDIA_TYPE)
+    return _make_response(request, feed, FEED_MEDIA_TYPE)
 
 
 def _list_entries(c: Connection, sites: frozenset[str] | None, *, exercises: bool) -> list[FeedEntry]:
+    """Return the entries of some sites, newest first: changes of levels, and alerts that turned out to be false."""
     cards = {card.id: card for card in load_cards(c, sites)}
-    names = {card.id: {int(level["number"]): str(level["name"]) for level in card.levels} for card in cards.values()}
-    messages = [
-        (
-            alert,
-            str(event.sequence),
-            event.at,
-            event.to_level,
-            event.reason,
-            # The first event after shadow mode has no level before either.
-            "Alert" if event.from_level is None else "Update",
-        )
-        for alert, event in load_level_changes(c, sites, limit=MAX_ENTRIES, exercises=exercises)
-    ]
-    messages += [
-        (alert, "cancel", outcome.at, 0, FALSE_ALARMS[outcome.kind], "Cancel")
-        for alert, outcome in load_outcomes(c, sites, sorted(FALSE_ALARMS), limit=MAX_ENTRIES)
-        if exercises or not alert.exercise
-    ]
-    entries = [
-        FeedEntry(
-            alert_id=alert.id,
-            number=number,
-            at=at,
-            site=alert.site,
-            site_name=cards[alert.site].name,
-            level_name=names[alert.site].get(level, str(level)),
-            reason=reason,
-            kind=kind,
-            exercise=alert.exercise,
-        )
-        for alert, number, at, level, reason, kind in messages
-        if alert.site in cards
-    ]
+    level_names = {
+        card.id: {int(level["number"]): str(level["name"]) for level in card.levels} for card in cards.values()
+    }
+    entries: list[FeedEntry] = []
+
+    def add_entry(alert: Alert, number: str, at: datetime, level: int, reason: str, kind: str) -> None:
+        if alert.site in cards:
+            entries.append(
+                FeedEntry(
+                    alert_id=alert.id,
+                    number=number,
+                    at=at,
+                    site=alert.site,
+                    site_name=cards[alert.site].name,
+                    level_name=level_names[alert.site].get(level, str(level)),
+                    reason=reason,
+                    kind=kind,
+                    exercise=alert.exercise,
+                )
+            )
+
+    for alert, event in load_level_changes(c, sites, limit=MAX_ENTRIES, exercises=exercises):
+        # The first event after shadow mode has no level before either.
+        kind = "Alert" if event.from_level is None else "Update"
+        add_entry(alert, str(event.sequence), event.at, event.to_level, event.reason, kind)
+    for alert, outcome in load_outcomes(c, sites, sorted(FALSE_ALARMS), limit=MAX_ENTRIES):
+        if exercises or not alert.exercise:
+            # After a false alarm the level is the lowest one.
+            add_entry(alert, "cancel", outcome.at, 0, FALSE_ALARMS[outcome.kind], "Cancel")
     return sorted(entries, key=lambda entry: (entry.at, entry.alert_id), reverse=True)[:MAX_ENTRIES]
 
 
-def _answer(request: Request, content: bytes, media_type: str) -> Response:
-    """Return the content with an entity tag, or 304 if the client has it already (RFC 9110, section 13.1.2)."""
+def _make_response(request: Request, content: bytes, media_type: str) -> Response:
+    """Return the content with an entity tag, or status 304 if the client already has it (RFC 9110, 13.1.2)."""
     tag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     client_tags = {client_tag.strip() for client_tag in request.headers.get("if-none-match", "").split(",")}
