@@ -1,4 +1,4 @@
-"""Tables, maps, SensorThings and a calendar for other programs."""
+"""Register the exports of a site: tables, maps, SensorThings and the calendar of maintenance windows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from fastapi import APIRouter
 
-_PATHS: Final = (
+# Paths below `/api/v1/sites/{site}/`.
+_EXPORT_PATHS: Final = (
     "export",
     "export/{table}.{form}",
     "maintenance.ics",
@@ -22,7 +23,7 @@ _PATHS: Final = (
 
 @hookimpl
 def register_routes() -> Iterable[APIRouter]:
-    """Return the routes that other programs read from."""
+    """Return the routes from which other programs download data."""
     from monitor.features.exports.routes import router
 
     return [router]
@@ -30,19 +31,19 @@ def register_routes() -> Iterable[APIRouter]:
 
 @hookimpl
 def register_access_rules() -> Mapping[str, AccessRule]:
-    """Return who may read exports."""
-    return {f"GET /api/v1/sites/{{site}}/{path}": AccessRule("read") for path in _PATHS}
+    """Return the access rules: everybody who may read a site may download its exports."""
+    return {f"GET /api/v1/sites/{{site}}/{path}": AccessRule("read") for path in _EXPORT_PATHS}
 
 
 @hookimpl
 def register_panels() -> Iterable[Panel]:
-    """Return the list of exports on the page of a site."""
-    return [Panel("site.out", "take_out.html")]
+    """Return the panel of the site page that links to the exports."""
+    return [Panel("site.out", "export_links.html")]
 
 
 @hookimpl
 def register_commands() -> Mapping[str, Command]:
-    """Return the commands that write exports."""
+    """Return the command `slopeward export`."""
     return {
         "export": Command(
             _load_commands, "Export tables and maps of a site as files", after="report", subject="Results"
@@ -51,6 +52,7 @@ def register_commands() -> Mapping[str, Command]:
 
 
 def _load_commands() -> Any:
+    """Return the Typer application. The import is here so that `slopeward --help` stays fast."""
     from monitor.features.exports.cli import app
 
     return app
