@@ -1,39 +1,55 @@
-"""Optional packages: which extra installs a module, and messages for a module that is missing."""
+"""Optional Python packages: the extra of pyproject.toml that installs each, and messages if one is missing."""
 
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, NamedTuple
 
 from monitor.errors import SlopewardError
 from monitor.text.message import LABELLED_TEXT, Message, Template
 
-_INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)")
-_PACKAGE: Final = Template("extra.package", "{what} needs {distribution}, which is not installed")
-# Packages of Slopeward with a distribution of their own: module -> (distribution, extra that installs it).
-PACKAGES: Final[dict[str, tuple[str, str]]] = {
-    "slopeward_earth": ("slopeward-earth", "earth"),
-    "slopeward_lab": ("slopeward-lab", "lab"),
+_INSTALL_COMMAND: Final = Template(
+    "extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)"
+)
+_NOT_INSTALLED: Final = Template("extra.package", "{what} needs {distribution}, which is not installed")
+
+
+class OwnPackage(NamedTuple):
+    """A package of Slopeward that is a distribution of its own."""
+
+    distribution: str
+    extra: str  # extra of `slopeward` that installs it
+
+
+class OptionalModule(NamedTuple):
+    """A module of a third party that only some functions need."""
+
+    message: str  # that it is missing, and what needs it
+    extra: str  # extra of `slopeward` that installs it
+
+
+PACKAGES: Final = {
+    "slopeward_earth": OwnPackage("slopeward-earth", "earth"),
+    "slopeward_lab": OwnPackage("slopeward-lab", "lab"),
 }
-# Module -> (text about what needs it, extra of pyproject.toml that installs it).
-EXTRAS: Final[dict[str, tuple[str, str]]] = {
-    "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
-    "statsmodels": ("statsmodels is not installed; seasons need it", "models"),
-    "statsforecast": (
-        "statsforecast is not installed; comparisons with its forecasts need it, and pandas below 3",
+EXTRAS: Final = {
+    "torch": OptionalModule("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
+    "statsmodels": OptionalModule("statsmodels is not installed; the analysis of seasons needs it", "models"),
+    "statsforecast": OptionalModule(
+        "statsforecast is not installed; comparisons with its forecasts need it and a version of pandas below 3",
         "compare",
     ),
-    "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
-    "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),
-    "pymysql": ("PyMySQL is not installed; a source that reads MySQL or MariaDB needs it", "sources"),
-    "signxml": ("signxml is not installed; signed CAP messages need it", "cap"),
-    "lxml": ("lxml is not installed; signed CAP messages need it", "cap"),
-    "pillow_heif": ("pillow-heif is not installed; photos of iPhones (HEIC) need it", "photos"),
-    "weasyprint": ("WeasyPrint is not installed; reports as PDF need it", "reports"),
-    "h5netcdf": ("h5netcdf is not installed; netCDF-4 files need it", "grids"),
-    "xarray": ("xarray is not installed; netCDF and HDF5 files need it", "grids"),
-    "pyarrow": ("pyarrow is not installed; Parquet files need it", "parquet"),
-    "psycopg": ("psycopg is not installed; PostgreSQL needs it", "postgresql"),
-    "amqtt": ("amqtt is not installed; a demonstration without Mosquitto needs it", "demo"),
-    "distributed": ("Dask is not installed; compute.dask needs it", "dask"),
+    "h5py": OptionalModule("h5py is not installed; HDF5 files need it", "grids"),
+    "asyncssh": OptionalModule("asyncssh is not installed; sources by SFTP need it", "sources"),
+    "pymysql": OptionalModule("PyMySQL is not installed; a source that reads MySQL or MariaDB needs it", "sources"),
+    "signxml": OptionalModule("signxml is not installed; signed CAP messages need it", "cap"),
+    "lxml": OptionalModule("lxml is not installed; signed CAP messages need it", "cap"),
+    "pillow_heif": OptionalModule("pillow-heif is not installed; photos of iPhones (HEIC) need it", "photos"),
+    "weasyprint": OptionalModule("WeasyPrint is not installed; reports as PDF need it", "reports"),
+    "h5netcdf": OptionalModule("h5netcdf is not installed; netCDF-4 files need it", "grids"),
+    "xarray": OptionalModule("xarray is not installed; netCDF and HDF5 files need it", "grids"),
+    "pyarrow": OptionalModule("pyarrow is not installed; Parquet files need it", "parquet"),
+    "psycopg": OptionalModule("psycopg is not installed; a database in PostgreSQL needs it", "postgresql"),
+    "amqtt": OptionalModule("amqtt is not installed; a demonstration without Mosquitto needs it", "demo"),
+    "distributed": OptionalModule("Dask is not installed; compute.dask needs it", "dask"),
 }
 
 
@@ -42,20 +58,21 @@ def is_installed(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def find_install(module: str) -> Message:
+def describe_install(module: str) -> Message:
     """Return the command that installs an optional module."""
-    return _INSTALL(extra=EXTRAS[module][1])
+    return _INSTALL_COMMAND(extra=EXTRAS[module].extra)
 
 
 def describe_missing(module: str) -> Message:
     """Return one line: which module is missing, what needs it, and the command that installs it."""
-    return LABELLED_TEXT(name=EXTRAS[module][0], text=find_install(module))
+    return LABELLED_TEXT(name=EXTRAS[module].message, text=describe_install(module))
 
 
 def describe_package(module: str, what: str) -> Message:
-    """Return one line: what needs a missing package of `PACKAGES`, and the command that installs it."""
-    distribution, extra = PACKAGES[module]
-    return LABELLED_TEXT(name=_PACKAGE(what=what, distribution=distribution), text=_INSTALL(extra=extra))
+    """Return one line: what needs a package of `PACKAGES` that is missing, and the command that installs it."""
+    package = PACKAGES[module]
+    missing = _NOT_INSTALLED(what=what, distribution=package.distribution)
+    return LABELLED_TEXT(name=missing, text=_INSTALL_COMMAND(extra=package.extra))
 
 
 def require(module: str, error: type[SlopewardError]) -> None:
@@ -65,7 +82,7 @@ def require(module: str, error: type[SlopewardError]) -> None:
 
 
 def explain_missing(error: BaseException) -> Message | None:
-    """Return the line of `describe_missing` for a failed import of an optional module. None for any other error."""
+    """Return the line of `describe_missing` if an import of an optional module failed; None for any other error."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
     module = error.name.partition(".")[0]

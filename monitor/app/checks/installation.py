@@ -28,9 +28,9 @@ class Installation(NamedTuple):
 
 
 def _check_packages(_: Installation) -> Iterator[SubjectState]:
-    from monitor.extras import EXTRAS, find_install, is_installed
+    from monitor.extras import EXTRAS, describe_install, is_installed
 
-    yield make_state(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
+    yield make_state(is_wrong=not is_installed("torch"), line=EXTRAS["torch"].message, todo=describe_install("torch"))
 
 
 def _find_foreign_distributions(_: Installation) -> Iterator[SubjectState]:
