@@ -1,4 +1,4 @@
-"""The night story on a telephone: a mail wakes the duty officer, whose sign-in of the evening still holds."""
+"""An alert in the night on a telephone: from the link in the mail to the acknowledgement and the hand-over."""
 
 import email.policy
 import io
@@ -26,20 +26,20 @@ from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
 from tests.fixtures.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-TEXT = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1).replace(
+SITE_WITH_MAIL = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1).replace(
     'channels = ["log", "log:second"]\n', 'channels = ["email:duty@example.org"]\nphone = "+41 79 123 45 67"\n'
 )
-TEXT += '[[team]]\nname = "crew"\nmembers = ["duty engineer"]\nlead = "duty engineer"\n'
-MOST_TAPS = 6
+SITE_WITH_MAIL += '[[team]]\nname = "crew"\nmembers = ["duty engineer"]\nlead = "duty engineer"\n'
+MAX_TAPS = 6
 
 
 class Inbox:
-    """A mail server that keeps what it takes."""
+    """SMTP handler that stores the received mails."""
 
     def __init__(self):
         self.mails = []
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - name given by aiosmtpd
         self.mails.append(message_from_bytes(envelope.content, policy=email.policy.default))
         return "250 OK"
 
@@ -48,9 +48,9 @@ class Inbox:
 def inbox():
     inbox = Inbox()
     server = Controller(inbox, hostname="127.0.0.1", port=0)
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        server.port = inbox.port = door.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        server.port = inbox.port = probe.getsockname()[1]
     inbox.environ = {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(inbox.port)}
     inbox.environ |= {"SLOPEWARD_SMTP__SECURITY": "none"}
     server.start()
@@ -59,30 +59,30 @@ def inbox():
 
 
 @pytest.mark.soak
-def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sqlite_url):  # noqa: F811
+def test_mail_leads_to_acknowledgement_chart_call_and_hand_over(inbox, chromium, tmp_path, sqlite_url):  # noqa: F811
     db = Database(sqlite_url)
-    slope = WatchedSlope(db, TEXT)
-    # Duty is shown on sites with several people.
+    slope = WatchedSlope(db, SITE_WITH_MAIL)
+    # The page shows duty only on sites with several people.
     for name in ("bo", "cy"):
         tell(db, users.add_user, name, PASSWORD, "operator", START)
     slope.live(26, looks=1)
-    present = [slope.now]
+    clock = [slope.now]
     page_server = PageServer(
-        lambda url: build_app(parse_service(f'[web]\npublic_url = "{url}"\n', "test"), db, lambda: present[0])
+        lambda url: build_app(parse_service(f'[web]\npublic_url = "{url}"\n', "test"), db, lambda: clock[0])
     )
     base = page_server.url
     dispatcher = Dispatcher(
-        db, {"bench": slope.site}, lambda: present[0], environ=inbox.environ, page_url=base, zone=slope.site.timezone
+        db, {"bench": slope.site}, lambda: clock[0], environ=inbox.environ, page_url=base, zone=slope.site.timezone
     )
     telephone = Watch(chromium, width=390, height=844)
     page = telephone.page
     try:
         page_server.__enter__()
-        # the shift begins: signs in once
+        # At the start of the shift, the duty officer signs in once.
         telephone.log_in(base, "bo")
-        # the slope fails in the night, and a mail goes out
+        # The slope fails in the night, and a mail is sent.
         slope.live(10, {"G1": 150.0, "G2": 140.0})
-        present[0] = slope.now
+        clock[0] = slope.now
         tell(
             db,
             write_heartbeat,
@@ -98,42 +98,45 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         )
         assert len(mail["subject"]) <= 78
         link = re.search(r"http://\S+/alerts/\d+", mail.get_content())[0]
-        taps = ["the link of the message"]  # the sign-in of the evening holds
+        # The session of the evening is still valid, so the link opens the alert without signing in again.
+        taps = ["the link of the message"]
         page.goto(link)
 
-        def tap(what):
-            taps.append(what.inner_text())
-            what.click()
+        def tap(element):
+            taps.append(element.inner_text())
+            element.click()
 
         head = page.locator("#part-alert_head").inner_text()
         assert re.search(r"Rate of crack opening is \d+ mm/day over 8 h at 2 of 2 stations, red from 80 mm/day\.", head)
         assert "Clear the pit floor" in head
         button = page.get_by_role("button", name="I am on my way")
         assert button.bounding_box()["height"] >= 24
-        assert button.bounding_box()["y"] < 844, "on the first screen"
+        assert button.bounding_box()["y"] < 844, "the button must be on the first screen"
         tap(button)
         page.wait_for_url(re.compile("told=.*acknowledged"))
         assert ask(db, find_alert, int(link.rpartition("/")[2])).acknowledged_by == "bo"
         assert "2 of 2 stations agree on red." in page.locator("main").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        # who else must know: a number that is dialled by one tap
+        # One tap dials the number of the next person.
         call = page.get_by_role("link", name="Call duty engineer +41 79 123 45 67")
         assert call.get_attribute("href") == "tel:+41791234567"
         assert call.bounding_box()["height"] >= 44
         taps.append(call.inner_text())
-        # the curve around it
+        # The chart shows the time of the alert.
         tap(page.get_by_role("link", name="Show the chart around this time"))
         page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
         assert page.locator("#chart .key").count() == 1
-        # who comes reads what stands, and the watch is handed over
+        # The duty officer hands over with a note for the next person.
         tap(page.get_by_role("link", name="Who to call"))
         page.wait_for_url(re.compile("/duty"))
         assert page.locator(".calls a[href^='tel:']").first.get_attribute("href") == "tel:+41791234567"
-        page.get_by_label("What the person who takes over must know").fill("G1 and G2 run away, the pit floor is clear")
+        page.get_by_label("What the person who takes over must know").fill(
+            "G1 and G2 are accelerating, the pit floor is clear"
+        )
         tap(page.get_by_role("button", name="Sign the hand-over as bo"))
-        page.get_by_text("G1 and G2 run away, the pit floor is clear").first.wait_for()
-        assert len(taps) <= MOST_TAPS, taps
-        # on the slope: what is seen goes into the story, with a photo
+        page.get_by_text("G1 and G2 are accelerating, the pit floor is clear").first.wait_for()
+        assert len(taps) <= MAX_TAPS, taps
+        # An observation on the slope is added to the alert with a photo.
         page.goto(link)
         page.get_by_label("Note").fill("crack at the toe, three fingers")
         photo = io.BytesIO()

@@ -1,4 +1,4 @@
-"""A gap in a regular series is stored, sends no notice, and is removed when late readings fill it."""
+"""Gaps in regular series: stored without a notice, and removed when late readings fill them."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,10 +10,10 @@ from sqlalchemy import Connection, func, select
 
 from monitor.alerts.tables import alert
 from monitor.cli.main import run_command
-from monitor.features.anomalies import jobs as anomaly
+from monitor.features.anomalies import jobs as anomaly_jobs
 from monitor.features.anomalies.queries.labels import load_runs
 from monitor.features.anomalies.state import forget
-from monitor.features.instruments.jobs import run as look_at_instruments
+from monitor.features.instruments.jobs import run as check_instruments
 from monitor.ingest.queries.gaps import GapCandidate, load_gaps
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
@@ -33,8 +33,11 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = ServiceConfig.model_validate({})
 STATIONS: dict[str, tuple[str, ...]] = {"T1": ("tilt_x",), "T2": ("tilt_x",), "C1": ("displacement",), "R1": ("rain",)}
-FROM, TO = 24 * 20, 24 * 20 + 12  # hours between which T1 and R1 say nothing
-BACK = TO + 40  # longer than the running state looks for late readings
+# Hours since START. T1 and R1 send no readings from GAP_START to GAP_END.
+GAP_START = 24 * 20
+GAP_END = GAP_START + 12
+# After this time the running state no longer accepts readings for the gap.
+LATE = GAP_END + 40
 
 
 @pytest.fixture
@@ -45,50 +48,57 @@ def site(database: Database) -> Site:
 
 
 def add(database: Database, hours: Iterable[int], *stations: str, at: int | None = None) -> None:
-    """Readings of hours, which came an hour after each, or all at once."""
+    """Store the readings of some hours. Each is received an hour later, or all at the hour `at`."""
     chosen = list(hours)
     rows = [
-        one if at is None else replace(one, received_at=START + at * HOUR)
-        for one in draw(STATIONS, range(max(chosen) + 1), lambda _, __, value: value)
-        if one.station in (stations or STATIONS) and (one.observed_at - START) // HOUR in chosen
+        reading if at is None else replace(reading, received_at=START + at * HOUR)
+        for reading in draw(STATIONS, range(max(chosen) + 1), lambda _, __, value: value)
+        if reading.station in (stations or STATIONS) and (reading.observed_at - START) // HOUR in chosen
     ]
     tell(database, add_observations, rows, START + (max(chosen) if at is None else at) * HOUR)
 
 
-def look(database: Database, site: Site, hour: int) -> None:
+def run_jobs(database: Database, site: Site, hour: int) -> None:
+    """Run the jobs that find gaps, five minutes after an hour."""
     now = START + hour * HOUR + timedelta(minutes=5)
-    anomaly.run(database, CONFIG, site, now)
-    look_at_instruments(database, CONFIG, site, now)
+    anomaly_jobs.run(database, CONFIG, site, now)
+    check_instruments(database, CONFIG, site, now)
 
 
-def named(database: Database, hour: int) -> list[tuple[str, float, float, int]]:
+def list_gaps(database: Database, hour: int) -> list[tuple[str, float, float, int]]:
+    """Return station, first and last hour, and number of missing readings of the gaps known at an hour."""
     now = START + hour * HOUR + timedelta(minutes=5)
     with database.read() as c:
         return [
-            (g.station, (g.from_at - START) / HOUR, (g.to_at - START) / HOUR, g.missing)
-            for g in load_gaps(c, "kinds", now - 14 * DAY, now)
+            (gap.station, (gap.from_at - START) / HOUR, (gap.to_at - START) / HOUR, gap.missing)
+            for gap in load_gaps(c, "kinds", now - 14 * DAY, now)
         ]
 
 
-def findings(database: Database) -> list[tuple[str, str]]:
+def list_findings(database: Database) -> list[tuple[str, str]]:
+    """Return state and reason of the findings about instrument T1."""
     with database.read() as c:
-        return [(r["state"], r["reason"]) for r in load_view(c, "instrument_findings", site="kinds", instrument="T1")]
+        return [
+            (row["state"], row["reason"]) for row in load_view(c, "instrument_findings", site="kinds", instrument="T1")
+        ]
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_gap_is_stored_without_a_notice_and_late_readings_remove_it(database, site, at_once):
-    add(database, range(FROM))
+    add(database, range(GAP_START))
     if not at_once:
-        look(database, site, FROM - 1)
-    add(database, range(FROM, BACK), "T2", "C1")
+        run_jobs(database, site, GAP_START - 1)
+    add(database, range(GAP_START, LATE), "T2", "C1")
     if not at_once:
-        look(database, site, TO - 1)
-        assert named(database, TO - 1) == [], "it is silent; nobody knows how long"
-    add(database, range(TO, BACK), "T1", "R1")
-    look(database, site, BACK)
-    assert named(database, BACK) == [("T1", FROM - 1, TO, 12)], "rain comes when it rains"
-    assert findings(database) == [("gap", "tilt x: 12 readings are missing until 2026-01-21 12:00 UTC")]
+        run_jobs(database, site, GAP_END - 1)
+        assert list_gaps(database, GAP_END - 1) == [], "T1 is still silent: the end of the gap is unknown"
+    add(database, range(GAP_END, LATE), "T1", "R1")
+    run_jobs(database, site, LATE)
+    assert list_gaps(database, LATE) == [("T1", GAP_START - 1, GAP_END, 12)], (
+        "rain has no regular interval, so R1 has no gap"
+    )
+    assert list_findings(database) == [("gap", "tilt x: 12 readings are missing until 2026-01-21 12:00 UTC")]
     with database.read() as c:
         assert load_runs(c, site, START, START + 30 * DAY) == []
         assert c.execute(select(func.count()).select_from(alert)).scalar() == 0
@@ -96,64 +106,68 @@ def test_a_gap_is_stored_without_a_notice_and_late_readings_remove_it(database, 
     assert (row["station"], row["missing"], row["filled_at"]) == ("T1", 12, None)
     if at_once:
         forget(database, "kinds")
-    look(database, site, BACK)
-    assert named(database, BACK) == [("T1", FROM - 1, TO, 12)], "once"
+    run_jobs(database, site, LATE)
+    assert list_gaps(database, LATE) == [("T1", GAP_START - 1, GAP_END, 12)], (
+        "a second run must not store the gap again"
+    )
 
-    add(database, range(FROM + 5, FROM + 8), "T1", at=BACK + 1)  # a part of the backlog
-    look(database, site, BACK + 1)
-    assert named(database, BACK + 1) == [("T1", FROM - 1, FROM + 5, 5), ("T1", FROM + 7, TO, 4)]
-    assert named(database, BACK) == [("T1", FROM - 1, TO, 12)], "as it was known then"
-    add(database, [*range(FROM, FROM + 5), *range(FROM + 8, TO)], "T1", at=BACK + 2)
-    look(database, site, BACK + 2)
-    assert (named(database, BACK + 2), findings(database)) == ([], [])
+    add(database, range(GAP_START + 5, GAP_START + 8), "T1", at=LATE + 1)  # a part of the missing readings
+    run_jobs(database, site, LATE + 1)
+    assert list_gaps(database, LATE + 1) == [("T1", GAP_START - 1, GAP_START + 5, 5), ("T1", GAP_START + 7, GAP_END, 4)]
+    assert list_gaps(database, LATE) == [("T1", GAP_START - 1, GAP_END, 12)], (
+        "an earlier time shows the gap as it was known then"
+    )
+    add(database, [*range(GAP_START, GAP_START + 5), *range(GAP_START + 8, GAP_END)], "T1", at=LATE + 2)
+    run_jobs(database, site, LATE + 2)
+    assert (list_gaps(database, LATE + 2), list_findings(database)) == ([], [])
 
 
 @ON_BOTH
 def test_many_gaps_are_stored_in_parts_without_loss_after_an_interruption(database, site, monkeypatch):
-    """Ingest may write between any two parts; the service may die between them too."""
-    parts: list[int] = []
-    cut_after = [2]
-    real = anomaly.add_gaps
+    """Other transactions may run between two parts, and the service may stop there."""
+    part_sizes: list[int] = []
+    stop_after = [2]  # number of parts after which the service stops
+    add_gaps = anomaly_jobs.add_gaps
 
-    def keep(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> int:
-        if len(parts) == cut_after[0]:
+    def add_until_stop(c: Connection, gaps: Sequence[GapCandidate], now: datetime) -> int:
+        if len(part_sizes) == stop_after[0]:
             raise KeyboardInterrupt
-        parts.append(len(holes))
-        return real(c, holes, now)
+        part_sizes.append(len(gaps))
+        return add_gaps(c, gaps, now)
 
-    monkeypatch.setattr(anomaly, "GAPS_PER_TRANSACTION", 3)
-    monkeypatch.setattr(anomaly, "add_gaps", keep)
+    monkeypatch.setattr(anomaly_jobs, "GAPS_PER_TRANSACTION", 3)
+    monkeypatch.setattr(anomaly_jobs, "add_gaps", add_until_stop)
     add(database, [hour for hour in range(301) if hour < 12 or hour % 24 not in {7, 8, 9, 10, 11}], "T1", "T2")
     with pytest.raises(KeyboardInterrupt):
-        look(database, site, 300)
-    assert (parts, len(named(database, 300))) == ([3, 3], 6)
-    cut_after[0] = 99
-    look(database, site, 300)
-    found = named(database, 300)
-    assert parts[2:] == [3] * 8
-    assert len(found) == len(set(found)) == 24
-    assert {(until - since, missing) for _, since, until, missing in found} == {(6.0, 5)}
-    look(database, site, 301)
-    assert named(database, 301) == found
+        run_jobs(database, site, 300)
+    assert (part_sizes, len(list_gaps(database, 300))) == ([3, 3], 6)
+    stop_after[0] = 99
+    run_jobs(database, site, 300)
+    gaps = list_gaps(database, 300)
+    assert part_sizes[2:] == [3] * 8
+    assert len(gaps) == len(set(gaps)) == 24
+    assert {(until - since, missing) for _, since, until, missing in gaps} == {(6.0, 5)}
+    run_jobs(database, site, 301)
+    assert list_gaps(database, 301) == gaps
 
-    filled = [hour for hour in range(12, 300) if hour % 24 in {7, 8, 9, 10, 11}]
-    filling = anomaly.fill_gaps
+    missing_hours = [hour for hour in range(12, 300) if hour % 24 in {7, 8, 9, 10, 11}]
+    fill_gaps = anomaly_jobs.fill_gaps
 
-    def fill(c: Connection, holes: Sequence[GapCandidate], now: datetime) -> None:
-        filling(c, holes, now)
-        if len(parts) == cut_after[0]:
+    def fill_until_stop(c: Connection, gaps: Sequence[GapCandidate], now: datetime) -> None:
+        fill_gaps(c, gaps, now)
+        if len(part_sizes) == stop_after[0]:
             raise KeyboardInterrupt
-        cut_after[0] = len(parts)
+        stop_after[0] = len(part_sizes)
 
-    monkeypatch.setattr(anomaly, "add_gaps", real)
-    monkeypatch.setattr(anomaly, "fill_gaps", fill)
-    add(database, filled, "T1", "T2", at=302)
+    monkeypatch.setattr(anomaly_jobs, "add_gaps", add_gaps)
+    monkeypatch.setattr(anomaly_jobs, "fill_gaps", fill_until_stop)
+    add(database, missing_hours, "T1", "T2", at=302)
     with pytest.raises(KeyboardInterrupt):
-        look(database, site, 302)
-    assert len(named(database, 302)) == 21, "one part is done, the one after it was cut off as a whole"
-    monkeypatch.setattr(anomaly, "fill_gaps", filling)
-    look(database, site, 303)
-    assert named(database, 303) == []
+        run_jobs(database, site, 302)
+    assert len(list_gaps(database, 302)) == 21, "the first part is stored, and the second was rolled back completely"
+    monkeypatch.setattr(anomaly_jobs, "fill_gaps", fill_gaps)
+    run_jobs(database, site, 303)
+    assert list_gaps(database, 303) == []
 
 
 def test_the_command_lists_missing_readings(database, tmp_path, capsys):
@@ -163,12 +177,12 @@ def test_the_command_lists_missing_readings(database, tmp_path, capsys):
         save_site(c, site, "test", "test", now - 30 * DAY)
         hours = [(now - k * HOUR, 0.01 * (k % 7)) for k in range(200, 0, -1) if not 50 < k < 60]
         add_observations(c, [Observation("kinds", "T1", "tilt_x", "mrad", at, at, value) for at, value in hours], now)
-    anomaly.run(database, CONFIG, site, now)
+    anomaly_jobs.run(database, CONFIG, site, now)
     declared = HEAD + site_text.station("T1", site_text.series("tilt_x", "mrad"))
     service = str(write_service(tmp_path, database, declared))
     assert run_command(["anomalies", "list", "--site", "kinds", "--json", "--config", service]) == 0
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(r["station"], r["kind"], r["missing"]) for r in found if r["kind"] == "gap"] == [("T1", "gap", 9)]
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["station"], row["kind"], row["missing"]) for row in rows if row["kind"] == "gap"] == [("T1", "gap", 9)]
     assert run_command(["anomalies", "list", "--site", "kinds", "--config", service]) == 0
     assert "gap (9 readings missing)" in capsys.readouterr().out
 
@@ -184,24 +198,28 @@ def test_the_command_lists_missing_readings(database, tmp_path, capsys):
     assert count_gaps("--days", "1", "--until", after_end) == 1
 
 
-def test_readings_that_are_set_aside_and_series_on_change_are_no_gaps(database, site):
+def test_flagged_readings_and_series_sent_on_change_are_no_gaps(database, site):
     rows = [
-        replace(one, flags=("out_of_range",) if one.station == "T1" and FROM <= hour < TO else one.flags)
-        for one in draw(STATIONS, range(BACK), lambda _, __, value: value)
-        if (hour := (one.observed_at - START) // HOUR) % 5 == 0 or one.station != "C1"
+        replace(
+            reading,
+            flags=("out_of_range",) if reading.station == "T1" and GAP_START <= hour < GAP_END else reading.flags,
+        )
+        for reading in draw(STATIONS, range(LATE), lambda _, __, value: value)
+        # C1 sends every fifth hour only.
+        if (hour := (reading.observed_at - START) // HOUR) % 5 == 0 or reading.station != "C1"
     ]
-    tell(database, add_observations, rows, START + BACK * HOUR)
-    look(database, site, BACK)
+    tell(database, add_observations, rows, START + LATE * HOUR)
+    run_jobs(database, site, LATE)
     assert ask(database, load_view, "reading_gaps", site="kinds") == []
 
 
-def test_typed_readings_have_no_gaps(database: Database) -> None:
-    plain = declare({"T1": ("tilt_x",)})
-    (station,) = plain.stations
-    typed = replace(station, series=tuple(replace(one, by_hand=True) for one in station.series))
-    by_hand = replace(plain, stations=(typed,))
-    tell(database, save_site, by_hand, "test", "test", START)
-    add(database, range(FROM), "T1")
-    add(database, range(TO, BACK), "T1")
-    look(database, by_hand, BACK)
-    assert named(database, BACK) == []
+def test_series_typed_by_hand_have_no_gaps(database: Database) -> None:
+    automatic = declare({"T1": ("tilt_x",)})
+    (station,) = automatic.stations
+    typed_station = replace(station, series=tuple(replace(spec, by_hand=True) for spec in station.series))
+    typed_site = replace(automatic, stations=(typed_station,))
+    tell(database, save_site, typed_site, "test", "test", START)
+    add(database, range(GAP_START), "T1")
+    add(database, range(GAP_END, LATE), "T1")
+    run_jobs(database, typed_site, LATE)
+    assert list_gaps(database, LATE) == []
