@@ -14,7 +14,7 @@ from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.names import LEAD, Candidate, choose_candidate, list_candidates, read_heading
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.sites.quantities import QUANTITIES, convert, is_unit_of
-from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.data.payloads.guess_tables import read_valid_rows, save_and_reload, write_table
 from tests.fixtures.examples import expensive_examples
 
 BEGIN = datetime(2025, 3, 4)
@@ -94,7 +94,7 @@ def write(folder, columns):
         f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M};{';'.join(f'{column.values[k]:.4f}' for column in columns)}"
         for k in range(ROWS)
     ]
-    return lay_rows(folder / "table.csv", ";".join(["Time (UTC)", *(column.heading for column in columns)]), rows)
+    return write_table(folder / "table.csv", ";".join(["Time (UTC)", *(column.heading for column in columns)]), rows)
 
 
 def find_misread(path, columns, answers=None):
@@ -103,7 +103,7 @@ def find_misread(path, columns, answers=None):
     if found.questions:
         return []
     rules = {rule.name: rule for rule in found.mapping.columns}
-    rows = read_good(path, keep(found.mapping, path))
+    rows = read_valid_rows(path, save_and_reload(found.mapping, path))
     misread = []
     for column in columns:
         rule = rules.get(column.heading)

@@ -18,7 +18,7 @@ from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.features.table_import.guess.time_forms import CLOCK_FORMS, DATE_FORMS, MONTH_FORMS, TIMED_FORMS
 from monitor.features.table_import.guess.times import Times
-from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.data.payloads.guess_tables import read_valid_rows, save_and_reload, write_table
 from tests.fixtures.examples import expensive_examples
 from tests.fixtures.soak import in_soak
 
@@ -83,7 +83,7 @@ def is_close(instant, shown_at):
 def check_record(folder: Path, record: Record) -> bool:
     """Return whether the record is read; raise AssertionError if it is read as another one."""
     rows = (f"{cell};{k % 7}.5" for k, cell in enumerate(record.cells))
-    path = lay_rows(folder / "table.csv", f"{record.head};Crack 1 (mm)", rows)
+    path = write_table(folder / "table.csv", f"{record.head};Crack 1 (mm)", rows)
     answers = {"zone": "UTC"}
     for _ in range(6):
         try:
@@ -96,7 +96,10 @@ def check_record(folder: Path, record: Record) -> bool:
             answer = answer_by_example(question, record)
             assert answer is not None, f"no example of {question.key} is right: {dict(question.examples)}"
             answers[question.key] = answer
-    read = [row["time"].astimezone(UTC).replace(tzinfo=None) for row in read_good(path, keep(found.mapping, path))]
+    read = [
+        row["time"].astimezone(UTC).replace(tzinfo=None)
+        for row in read_valid_rows(path, save_and_reload(found.mapping, path))
+    ]
     assert len(read) == len(record.instants)
     assert all(abs(a - b) < timedelta(seconds=1) for a, b in zip(read, record.instants, strict=True))
     return True

@@ -1,4 +1,4 @@
-"""Damaged payloads, by a seed: what a broken or hostile device may send, made of what is published."""
+"""Damage payloads at random, as a broken or hostile device might. Equal seeds give equal payloads."""
 
 import json
 import random
@@ -12,9 +12,9 @@ NUMBERS = (b"9" * 400, b"-1e999", b"NaN", b"0x10", b"1e308", b"", b"-", b"1_0", 
 
 
 def damage(rng: random.Random, payload: bytes) -> bytes:
-    """One payload, damaged in one to three ways."""
+    """Return a payload damaged by one to three of `DAMAGES`."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        payload = rng.choice(WAYS)(rng, payload)
+        payload = rng.choice(DAMAGES)(rng, payload)
     return payload
 
 
@@ -44,7 +44,7 @@ def _remove(rng: random.Random, raw: bytes) -> bytes:
 
 
 def _number(rng: random.Random, raw: bytes) -> bytes:
-    """Another number in place of one digit or of all that stand together."""
+    """Replace a digit and the digits after it by another number."""
     places = [k for k, byte in enumerate(raw) if 48 <= byte <= 57]
     if not places:
         return raw
@@ -61,14 +61,17 @@ def _deepen(rng: random.Random, raw: bytes) -> bytes:
 
 
 def _swell(rng: random.Random, raw: bytes) -> bytes:
-    """A megabyte, now and then: most damage is small."""
+    """Repeat the payload; in one of ten cases up to a megabyte."""
     if rng.random() < 0.9 or not raw:
         return raw * rng.randint(2, 5)
     return (raw * (HUGE // len(raw) + 1))[: HUGE + rng.randint(-5, 5)]
 
 
 def _find_places(body: Any) -> list[tuple[Any, Any]]:
-    """Each node with a key of it, without recursion: from Python 3.12 on JSON is read deeper than a function goes."""
+    """Return all pairs of a JSON node and one of its keys.
+
+    There is no recursion, because Python 3.12 and later parse JSON that is deeper than the recursion limit.
+    """
     places: list[tuple[Any, Any]] = []
     waiting = [body]
     while waiting:
@@ -79,7 +82,7 @@ def _find_places(body: Any) -> list[tuple[Any, Any]]:
 
 
 def _retype(rng: random.Random, raw: bytes) -> bytes:
-    """Another value at one place of JSON."""
+    """Change, remove, repeat or rename one value of a JSON payload."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
@@ -98,8 +101,9 @@ def _retype(rng: random.Random, raw: bytes) -> bytes:
             node[key] = rng.choice(SCALARS)
     try:
         return json.dumps(body).encode("utf-8", "surrogatepass")
-    except RecursionError:  # how deep it may go differs by the version of Python
+    except RecursionError:
+        # The possible depth depends on the version of Python.
         return _flip(rng, raw)
 
 
-WAYS = (_cut, _flip, _insert, _remove, _number, _number, _deepen, _swell, _retype, _retype, _retype)
+DAMAGES = (_cut, _flip, _insert, _remove, _number, _number, _deepen, _swell, _retype, _retype, _retype)

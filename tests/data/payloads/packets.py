@@ -1,14 +1,15 @@
-"""Packets of MQTT as they lie on the wire."""
+"""MQTT packets as bytes."""
 
 
 def packet(first: int, body: bytes) -> bytes:
-    """A packet of this first byte, with its length."""
-    length, spelled = len(body), bytearray()
+    """Return a packet with this first byte and the length of its body."""
+    length = len(body)
+    encoded_length = bytearray()
     while True:
         length, digit = divmod(length, 128)
-        spelled.append(digit | (0x80 if length else 0))
+        encoded_length.append(digit | (0x80 if length else 0))
         if not length:
-            return bytes([first]) + bytes(spelled) + body
+            return bytes([first]) + bytes(encoded_length) + body
 
 
 def publish(
@@ -20,8 +21,17 @@ def publish(
     properties: bytes | None = b"",
     whole: bytes | None = None,
 ) -> bytes:
-    """A published message; `properties` None: of MQTT 3.1.1; `whole`: these bytes in place of all behind the length."""
+    """Return a PUBLISH packet.
+
+    Args:
+        topic: Topic.
+        payload: Payload.
+        qos: Quality of service.
+        retain: Retain flag.
+        properties: Properties of MQTT 5; None for MQTT 3.1.1.
+        whole: Bytes to use as the body instead.
+    """
     name = topic.encode()
-    told = b"" if properties is None else packet(0, properties)[1:]
-    body = len(name).to_bytes(2, "big") + name + b"\0\7" * bool(qos) + told + payload
+    property_bytes = b"" if properties is None else packet(0, properties)[1:]
+    body = len(name).to_bytes(2, "big") + name + b"\0\7" * bool(qos) + property_bytes + payload
     return packet(0x30 | qos << 1 | retain, body if whole is None else whole)

@@ -1,4 +1,7 @@
-"""Payloads as makers and standards publish them, with the site file that reads them; each says where it stands."""
+"""Payloads from manuals of manufacturers and from standards, with a site file that decodes them.
+
+A comment names the source of each payload.
+"""
 
 import base64
 import json
@@ -322,11 +325,11 @@ SITE = parse_site(SITE_FILE, "north.toml")
 
 
 def message(one: Published, payload: bytes | None = None, **more) -> BrokerMessage:
-    """The payload, or a damaged one, as the broker brings it."""
+    """Return the message of the broker with the published payload, or with another one."""
     return BrokerMessage(
         one.topic, one.payload if payload is None else payload, NOW, "live", connection_number=1, **more
     )
 
 
 _STRAY = {one.decoder for one in PUBLISHED} ^ set(list_decoders())
-assert not _STRAY, f"{_STRAY}: a decoder stands in its table, with a published payload above"
+assert not _STRAY, f"{_STRAY}: each decoder needs a published payload in this module, and each payload a decoder"

@@ -1,4 +1,4 @@
-"""Messages through the gate and then through the decision, on the clock of their reception."""
+"""Ingest messages and evaluate a site with them, at the times at which they were received."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ def batched(items, count):
 
 
 def decide_messages(site, messages, *, every_s=600.0, series=()):
-    """The decisions over messages, and the readings of `series` (station, quantity) as they were stored."""
+    """Return the decisions after some messages, and the stored readings of `series` (pairs of station and quantity)."""
     now = [messages[0].received_at]
     with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: now[0])

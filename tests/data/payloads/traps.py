@@ -1,4 +1,4 @@
-"""One payload of each decoder in which one value is a trap and the others are sound, spelled as a test asks for it."""
+"""Payloads of each decoder in which one value is invalid and the others are valid."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ TRAPS = (VALUE, SIGMA, EDGES, TIMES, ZONE, FILLED)
 
 
 class Told(NamedTuple):
-    """What a decoder is walked with."""
+    """How to write the payload of a decoder, and which invalid values it supports."""
 
     spell: Callable[[str, str, str], bytes]
     good: frozenset[str]
@@ -233,17 +233,17 @@ series = [
 
 
 def topic_of(name: str) -> str:
-    """Where the messages of a decoder come."""
+    """Return the topic of the messages of a decoder."""
     return WALKED[name].topic or f"walk/{name}"
 
 
 def topic_in_zone(name: str) -> str:
-    """The same in the site whose decoders have a zone: topics of the house have none, so those of others bring them."""
+    """Return the topic in a site whose decoders have a time zone. Topics of Slopeward itself have no zone."""
     return topic_of(name) if WALKED[name].lines is not None else f"other/G1/{name}"
 
 
 def make_site(zone: str = ""):
-    """The site of the walk; all decoders that the site file binds, in a zone where one is given."""
+    """Return a site with all decoders that a site file can declare, in a time zone if one is given."""
     text = HEAD
     for name, told in WALKED.items():
         if (told.lines is None and not zone) or (zone and ZONE in told.lacks):

@@ -20,7 +20,7 @@ from monitor.ingest.files.time_rule import TimeRule
 from monitor.ingest.text.clocks import normalise_time
 from monitor.ingest.text.counts import find_time_count
 from monitor.ingest.text.plausible_times import doubt_count, doubt_span
-from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.data.payloads.guess_tables import read_valid_rows, save_and_reload, write_table
 from tests.fixtures.soak import with_soak
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -36,14 +36,16 @@ HALVES = MappingProxyType(
 
 
 def lay(path, head, spell, more=""):
-    return read_raw_table(lay_rows(path, head, (f"{spell(at)};{k}.5{more}" for k, at in enumerate(HOURS))))
+    return read_raw_table(write_table(path, head, (f"{spell(at)};{k}.5{more}" for k, at in enumerate(HOURS))))
 
 
 def read_times(look, answers, now=NOW):
     """The instants as a mapping that was written and read again has them."""
     found = guess(look, {"zone": "UTC"} | answers, now)
     assert not found.questions, found.questions
-    return [row["time"].astimezone(UTC) for row in read_good(look.path, keep(found.mapping, look.path))]
+    return [
+        row["time"].astimezone(UTC) for row in read_valid_rows(look.path, save_and_reload(found.mapping, look.path))
+    ]
 
 
 @given(st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)), st.randoms())
@@ -137,7 +139,7 @@ def test_digits_that_are_days_count_nothing(tmp_path_factory, form, begin):
     """In every width: a file of ten figures is no seconds since 1970, which end beyond all measured years."""
     hours = [begin.replace(minute=0, second=0, microsecond=0) + timedelta(hours=k) for k in range(60)]
     rows = (f"{at.strftime(form)};{k}.5" for k, at in enumerate(hours))
-    path = lay_rows(tmp_path_factory.mktemp("digits") / "f.csv", "Time;Crack 1 (mm)", rows)
+    path = write_table(tmp_path_factory.mktemp("digits") / "f.csv", "Time;Crack 1 (mm)", rows)
     assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in hours]
 
 
@@ -145,7 +147,7 @@ def test_digits_that_are_days_count_nothing(tmp_path_factory, form, begin):
 def test_months_of_one_year_are_no_days_of_it(tmp_path, form):
     months = [datetime(2025, k, 1) for k in range(1, 13)]
     rows = (f"{at.strftime(form)};{k}.5" for k, at in enumerate(months))
-    path = lay_rows(tmp_path / "f.csv", "Month;Crack 1 (mm)", rows)
+    path = write_table(tmp_path / "f.csv", "Month;Crack 1 (mm)", rows)
     assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in months]
 
 
@@ -221,7 +223,7 @@ def test_gps_time_is_turned_into_utc_and_seconds_and_zones_that_end_ahead_of_now
 
 @pytest.mark.parametrize("text", ["Rain since 2020 (mm)", "GPS antenna rise [mm]", "Pegel H 2000 [m]", "Crack (mm)"])
 def test_words_of_other_columns_are_no_beginning(tmp_path, text):
-    path = lay_rows(tmp_path / "f.csv", f"Time;{text}", (f"{at:%Y-%m-%d %H:%M};{k}" for k, at in enumerate(HOURS)))
+    path = write_table(tmp_path / "f.csv", f"Time;{text}", (f"{at:%Y-%m-%d %H:%M};{k}" for k, at in enumerate(HOURS)))
     answers = {"zone": "UTC", "quantity": "rain", "unit": "mm", "quantity:m": "water_level"}
     found = guess(read_raw_table(path), answers, NOW)
     assert dict(found.facts)["time"].startswith("Time (")
@@ -241,7 +243,7 @@ def test_a_workbook_that_counts_from_1904_is_believed(tmp_path):
     assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in days]
     mapping = '[time]\ncolumn = "Date"\nformat = "excel"\nzone = "UTC"\n[[column]]\nname = "Crack 1 [mm]"\n'
     (tmp_path / "m.toml").write_text(f'{mapping}station = "C1"\nquantity = "crack_opening"\nunit = "mm"\n')
-    assert read_good(path, load_mapping(tmp_path / "m.toml"))[0]["time"] == days[0].replace(tzinfo=UTC)
+    assert read_valid_rows(path, load_mapping(tmp_path / "m.toml"))[0]["time"] == days[0].replace(tzinfo=UTC)
 
 
 @given(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)), st.timedeltas(timedelta(0), timedelta(days=4000)))
@@ -294,7 +296,7 @@ def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path, count):
     signs = [*"0123456789/:. -TzZapm", *BLANKS, "พ", "下", "٣", "\u202e"]
     for k in range(count):
         cells = ["".join(rng.choices(signs, k=rng.randint(1, 24))) for _ in range(20)]
-        path = lay_rows(tmp_path / f"{k}.csv", "Time;Crack 1 (mm)", (f"{c};{n}.5" for n, c in enumerate(cells)))
+        path = write_table(tmp_path / f"{k}.csv", "Time;Crack 1 (mm)", (f"{c};{n}.5" for n, c in enumerate(cells)))
         with suppress(ConfigError):  # nothing else may come
             guess(read_raw_table(path), {"zone": "UTC", "dates": "day first"}, NOW)
 

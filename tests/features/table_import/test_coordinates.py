@@ -12,7 +12,7 @@ from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.features.table_import.guess.toml_writer import format_stations
 from monitor.ingest.files.lines import open_wide
 from monitor.sites.records import Origin
-from tests.data.payloads.guessed import lay_rows
+from tests.data.payloads.guess_tables import write_table
 from tests.fixtures.soak import in_soak
 
 BEGIN = datetime(2025, 3, 4)
@@ -34,7 +34,7 @@ def write_points(path, head, place, *, unit_m=1.0, order=(0, 1, 2), is_newest_fi
             axes = [place[k] + shift + speeds_mm[k] * day / 1000.0 for k in range(3)]
             cells = [f"{axes[k] / unit_m:.4f}" for k in order]
             rows.append(f"{point};{BEGIN + timedelta(days=day):%d.%m.%Y %H:%M};{';'.join(cells)}")
-    return lay_rows(path, head, rows[::-1] if is_newest_first else rows)
+    return write_table(path, head, rows[::-1] if is_newest_first else rows)
 
 
 def understand(path, answers, site_origins=None):
@@ -96,7 +96,7 @@ def test_a_grid_of_a_mine_is_asked_about_by_its_values(tmp_path):
 
 def test_an_elevation_that_never_changes_is_the_place_of_a_station(tmp_path):
     rows = [f"P1;{BEGIN + timedelta(days=k):%d.%m.%Y %H:%M};512.3;{k}.5" for k in range(DAYS)]
-    path = lay_rows(tmp_path / "t.csv", "Point;Date;Elevation (m);Crack (mm)", rows)
+    path = write_table(tmp_path / "t.csv", "Point;Date;Elevation (m);Crack (mm)", rows)
     found = understand(path, UTC_ZONE)
     assert [sensor.quantity for sensor in found.sensors] == ["crack_opening"]
 
@@ -112,7 +112,7 @@ def test_x_and_y_are_asked_for_their_direction_first(tmp_path):
 
 def test_feet_and_levelled_heights_alone_have_an_origin_of_their_axes(tmp_path):
     rows = [f"{BEGIN + timedelta(days=k):%d.%m.%Y %H:%M};{1700.0 - k / 304.8:.5f}" for k in range(DAYS)]
-    path = lay_rows(tmp_path / "bolt.csv", "Date;Height [ft]", rows)
+    path = write_table(tmp_path / "bolt.csv", "Date;Height [ft]", rows)
     found = understand(path, ACCEPT)
     ((station, origin),) = found.file_options.origins
     assert (station, origin.baseline_m) == ("bolt", (None, None, 518.16))
@@ -124,7 +124,7 @@ def test_a_column_for_each_axis_of_each_point_has_an_origin_for_each_point(tmp_p
         f"{BEGIN + timedelta(days=k):%d.%m.%Y %H:%M};{700 + k / 1000:.4f};{300:.4f};{710:.4f};{310 - k / 1000:.4f}"
         for k in range(DAYS)
     ]
-    path = lay_rows(tmp_path / "t.csv", "Date;P1 E [m];P1 N [m];P2 E [m];P2 N [m]", rows)
+    path = write_table(tmp_path / "t.csv", "Date;P1 E [m];P1 N [m];P2 E [m];P2 N [m]", rows)
     found = understand(path, ACCEPT)
     assert {station: origin.baseline_m for station, origin in found.file_options.origins} == {
         "P1": (700.0, 300.0, None),
@@ -187,7 +187,7 @@ def test_a_slope_distance_beside_coordinates_is_left_out(tmp_path):
         f"P1;{BEGIN + timedelta(days=k):%d.%m.%Y %H:%M};{700 + k / 1000:.4f};300.0000;{761.6 + k / 1100:.4f}"
         for k in range(DAYS)
     ]
-    path = lay_rows(tmp_path / "t.csv", "Point;Date;Easting [m];Northing [m];Slope distance [m]", rows)
+    path = write_table(tmp_path / "t.csv", "Point;Date;Easting [m];Northing [m];Slope distance [m]", rows)
     found = understand(path, ACCEPT)
     assert {sensor.quantity for sensor in found.sensors} == {"displacement_east", "displacement_north"}
     assert "coordinates contain" in str(dict(found.facts)["Slope distance [m]"])
@@ -262,7 +262,7 @@ def test_coordinates_are_never_silently_displacements(tmp_path_factory, place, s
             axes = [place[k] + n * spacing_m + speeds_mm[k] * day / 1000.0 for k in range(3)]
             cells = ";".join(f"{value:.4f}" for value in axes)
             rows.append(f"P{n};{BEGIN + timedelta(days=day):%d.%m.%Y %H:%M};{cells}")
-    path = lay_rows(tmp_path_factory.mktemp("grid") / "t.csv", f"Point;Date;{head}", rows)
+    path = write_table(tmp_path_factory.mktemp("grid") / "t.csv", f"Point;Date;{head}", rows)
     assert [question.key for question in understand(path, UTC_ZONE).questions] == ["coordinates"]
     values = read_values(path, understand(path, ACCEPT))
     for station in ("P0", "P1", "P2"):
@@ -280,5 +280,5 @@ def test_displacements_since_the_first_survey_are_not_asked_about(tmp_path_facto
         cells = ";".join(f"{speed_mm * day / size:.4f}" for speed_mm in speeds_mm)
         rows.append(f"P1;{BEGIN + timedelta(days=day):%d.%m.%Y %H:%M};{cells}")
     head = f"Point;Date;E [{unit}];N [{unit}];H [{unit}]"
-    path = lay_rows(tmp_path_factory.mktemp("moved") / "t.csv", head, rows)
+    path = write_table(tmp_path_factory.mktemp("moved") / "t.csv", head, rows)
     assert not understand(path, UTC_ZONE).questions

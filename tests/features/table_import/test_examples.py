@@ -6,7 +6,7 @@ import pytest
 
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from tests.data.payloads.guessed import lay_rows
+from tests.data.payloads.guess_tables import write_table
 
 BEGIN = datetime(2025, 3, 4)
 UTC_ZONE = {"zone": "UTC"}
@@ -15,7 +15,7 @@ UTC_ZONE = {"zone": "UTC"}
 def ask(path, heading, cells, **answers):
     """Return the questions about a table with one column."""
     rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M};{cell}" for k, cell in enumerate(cells)]
-    found = guess(read_raw_table(lay_rows(path, f"Time;{heading}", rows)), UTC_ZONE | answers)
+    found = guess(read_raw_table(write_table(path, f"Time;{heading}", rows)), UTC_ZONE | answers)
     return {question.key: question for question in found.questions}
 
 
@@ -53,7 +53,7 @@ def test_a_decimal_mark_shows_the_number_that_it_makes(tmp_path, cell, comma, po
 
 def test_axes_show_the_side_that_each_column_counts_to(tmp_path):
     rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M};{k}.5;{k}.1;{k}.2" for k in range(40)]
-    path = lay_rows(tmp_path / "t.csv", "Time;P1 X (mm);P1 Y (mm);P1 Z (mm)", rows)
+    path = write_table(tmp_path / "t.csv", "Time;P1 X (mm);P1 Y (mm);P1 Z (mm)", rows)
     (question,) = guess(read_raw_table(path), UTC_ZONE).questions
     assert question.examples["x east, y north"] == "'P1 X (mm)' counts to the east; 'P1 Y (mm)' counts to the north"
     assert question.examples["x north, y east"] == "'P1 X (mm)' counts to the north; 'P1 Y (mm)' counts to the east"
@@ -61,7 +61,7 @@ def test_axes_show_the_side_that_each_column_counts_to(tmp_path):
 
 def test_flags_show_how_many_rows_each_answer_stores(tmp_path):
     rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M};{k}.5;{'bad' if k % 4 == 0 else 'ok'}" for k in range(40)]
-    path = lay_rows(tmp_path / "t.csv", "Time;Crack 1 (mm);Quality", rows)
+    path = write_table(tmp_path / "t.csv", "Time;Crack 1 (mm);Quality", rows)
     (question,) = guess(read_raw_table(path), UTC_ZONE).questions
     assert question.examples == {
         "ok": "30 rows are stored",

@@ -31,7 +31,7 @@ from monitor.sites.quantities import QUANTITIES, convert
 from monitor.text.catalogue import use_language
 from monitor.text.rendering import translate
 from monitor.worker.records import plain_to_record, record_to_plain
-from tests.data.payloads.guessed import keep, lay_rows, read_all
+from tests.data.payloads.guess_tables import read_rows, save_and_reload, write_table
 from tests.data.payloads.hostile import damage
 from tests.tables import tabulated
 
@@ -157,8 +157,8 @@ def test_a_table_of_each_habit_is_read_as_it_was_meant(habit, tmp_path):
     found = understand(path, answers)
     assert {f"{s.station}.{s.quantity}": s.unit for s in found.sensors} == series
     assert (found.mapping.time.zone and found.mapping.time.zone.key) == zone
-    assert keep(found.mapping, path) == found.mapping
-    rows = read_all(path, found.mapping)
+    assert save_and_reload(found.mapping, path) == found.mapping
+    rows = read_rows(path, found.mapping)
     assert not [error for _, error in rows if error is not None]
     first = next(row for row, _ in rows)
     assert float(first["value"]) == pytest.approx(RISE[0] + (1200 if "thousands" in habit else 0))
@@ -191,7 +191,7 @@ def test_what_a_file_does_not_say_is_asked_and_never_chosen(tmp_path, text, key)
 
 
 def test_a_decimal_comma_among_commas_and_a_neutral_table_are_named(tmp_path):
-    path = lay_rows(tmp_path / "f.csv", "Date,Crack [mm]", (f"{d:02d}.01.2025,{d},5" for d in range(1, 29)))
+    path = write_table(tmp_path / "f.csv", "Date,Crack [mm]", (f"{d:02d}.01.2025,{d},5" for d in range(1, 29)))
     with pytest.raises(ConfigError, match="semicolons"):
         guess(read_raw_table(path), {})
     path.write_text("time,station,quantity,value\n2025-01-01T00:00Z,A,rain_mm,1\n2025-01-02T00:00Z,A,rain_mm,1\n")
@@ -206,12 +206,12 @@ def test_a_number_of_another_convention_is_refused_and_not_read_otherwise(tmp_pa
         'format = "%d.%m.%Y %H:%M"\n'
         'zone = "UTC"\n[[column]]\nname = "v"\nstation = "A"\nquantity = "rain"\nunit = "mm"\n'
     )
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv",
         "day;clock;v;v",
         (f"01.02.2025;0{k}:00;{v};9" for k, v in enumerate(("1.234,5", "12.5", "7", "-,5"))),
     )
-    rows = read_all(path, load_mapping(mapping))
+    rows = read_rows(path, load_mapping(mapping))
     assert [row["value"] for row, _ in rows] == ["1234.5", "12.5", "7", "-.5"]
     assert [error and error.code for _, error in rows] == [None, "not_number", None, None]
 
@@ -224,7 +224,7 @@ def test_columns_of_fixed_width_are_cut_at_their_starts(tmp_path):
         {"zone": "UTC", "quantity": "rain", "unit": "mm", "day": "00:00", "count": "rain of each interval"},
     )
     assert found.mapping.layout.starts
-    assert len(read_all(path, found.mapping)) == 28 + 9
+    assert len(read_rows(path, found.mapping)) == 28 + 9
 
 
 @pytest.mark.one_case_in(4)
@@ -241,7 +241,7 @@ def test_damage_ends_in_one_line(tmp_path, seed):
     with suppress(ConfigError):  # nothing else may come
         found = guess(read_raw_table(path), answers)
         if found.mapping is not None:
-            read_all(path, found.mapping)
+            read_rows(path, found.mapping)
 
 
 # quantity -> unit as a logger writes it, and what one of it is in the canonical unit
@@ -307,7 +307,7 @@ def test_columns_without_a_name_can_be_answered_one_by_one(tmp_path):
     assert {q.key: q.default for q in found.questions} == {"quantity:6": LEAVE_OUT, "quantity:7": LEAVE_OUT}
     found = guess(read_raw_table(path), {"zone": "UTC", "quantity:6": "rain", "quantity:7": LEAVE_OUT, "unit": "mm"})
     assert (found.mapping.time.columns, [c.name for c in found.mapping.columns]) == (("1", "2", "3", "4", "5"), ["6"])
-    assert read_all(path, found.mapping)[1][0]["time"] == datetime(2025, 1, 1, 12, tzinfo=ZoneInfo("UTC"))
+    assert read_rows(path, found.mapping)[1][0]["time"] == datetime(2025, 1, 1, 12, tzinfo=ZoneInfo("UTC"))
 
 
 def test_a_first_site_file_has_criteria_that_each_mover_can_answer_whichever_way_it_goes():
@@ -446,7 +446,7 @@ def test_serial_numbers_below_the_names_are_skipped(tmp_path, mark):
     head, *rows = path.read_text().splitlines()
     below = [mark.join(row) for row in (("serial", "10021", "10022"), ("", "1.2", "1.3"))]
     path.write_text("\n".join([head, *below, *rows, ""]))
-    assert [error for _, error in read_all(path, understand(path, {"zone": "UTC"}).mapping)] == [None] * 2 * len(DAYS)
+    assert [error for _, error in read_rows(path, understand(path, {"zone": "UTC"}).mapping)] == [None] * 2 * len(DAYS)
 
 
 def test_what_is_asked_and_understood_comes_from_the_worker_in_the_language_of_its_reader(tmp_path):
@@ -479,17 +479,17 @@ MONTHS |= {"it": "gen feb mar", "fr": "janv. févr. mars", "es": "ene feb mar"}
 @pytest.mark.parametrize("form", ["{d:02d}-{m}-{y:02d}", "{d}. {m} 20{y}", "{d:02d} {m} 20{y} 06:00"])
 def test_months_are_read_by_name_as_spreadsheets_of_many_countries_write_them(tmp_path, language, form):
     cells = (form.format(d=at.day, m=MONTHS[language].split()[at.month - 1], y=at.year % 100) for at in DAYS)
-    path = lay_rows(tmp_path / "f.csv", "Date;Crack 1 (mm)", (f"{c};{v}" for c, v in zip(cells, MOVES, strict=True)))
+    path = write_table(tmp_path / "f.csv", "Date;Crack 1 (mm)", (f"{c};{v}" for c, v in zip(cells, MOVES, strict=True)))
     answers = {"zone": "UTC"} | ({"times": "as they are"} if "y:02d" in form else {})
-    rows = read_all(path, understand(path, answers).mapping)
+    rows = read_rows(path, understand(path, answers).mapping)
     hours = 6 if "06" in form else 0
     assert [row["time"].replace(tzinfo=None) for row, _ in rows] == [at + timedelta(hours=hours) for at in DAYS]
 
 
 def test_midnight_may_be_the_end_of_a_day(tmp_path):
     cells = [(at - timedelta(hours=1), at.hour or 24) for at in TIMES]
-    path = lay_rows(tmp_path / "f.csv", "Tag;Zeit;Riss 1 (mm)", (f"{at:%d.%m.%Y};{h:02d}:00;{h}" for at, h in cells))
-    rows = read_all(path, understand(path, {"zone": "UTC"}).mapping)
+    path = write_table(tmp_path / "f.csv", "Tag;Zeit;Riss 1 (mm)", (f"{at:%d.%m.%Y};{h:02d}:00;{h}" for at, h in cells))
+    rows = read_rows(path, understand(path, {"zone": "UTC"}).mapping)
     assert [row["time"].replace(tzinfo=None) for row, _ in rows] == list(TIMES)
 
 
@@ -499,7 +499,7 @@ def test_a_footer_does_not_decide_the_decimal_mark(tmp_path):
         file.write('\nSource: Office, 2024\n"Checked, 3 May","12,5"\n')
     found = understand(path, {"zone": "UTC"})
     assert found.mapping.decimal == "."
-    assert [error is None for _, error in read_all(path, found.mapping)] == [True] * 60 + [False] * 2
+    assert [error is None for _, error in read_rows(path, found.mapping)] == [True] * 60 + [False] * 2
 
 
 def test_a_decimal_mark_that_many_cells_gainsay_is_asked(tmp_path):
@@ -515,7 +515,7 @@ def test_words_and_far_numbers_that_mean_no_measurement_are_no_values(tmp_path):
     path = write(tmp_path / "f.csv", "Date,Crack 1 (mm),Crack 2 (mm),Rain (mm)", cracks, words, rain)
     found = understand(path, {"zone": "UTC", "day": "24:00", "count": "rain of each interval"})
     assert {"-999", "#N/A", "NA", "error", "<0.1"} <= set(found.mapping.missing)
-    rows = read_all(path, found.mapping)
+    rows = read_rows(path, found.mapping)
     assert len(rows) == 180 - 7 - 12 - 20
     assert not [error for _, error in rows if error is not None]
 
@@ -564,7 +564,7 @@ def test_names_and_units_are_found_where_they_stand(tmp_path, place):
     found = understand(path, {"zone": "UTC", "day": "24:00"})
     columns_of = dict(one.split(" = ") for one in series.split("; "))
     assert {f"{c.station}.{c.quantity}": c.name for c in found.mapping.columns} == columns_of
-    rows = read_all(path, keep(found.mapping, path))
+    rows = read_rows(path, save_and_reload(found.mapping, path))
     assert len(rows) == len(columns_of) * len(DAYS)
     assert not [error for _, error in rows if error is not None]
     assert [float(row["value"]) for row, _ in rows[:: len(columns_of)]] == list(columns[0])
@@ -578,12 +578,12 @@ def test_units_behind_the_numbers_are_taken_off_and_others_refused(tmp_path):
         + "".join(f"{at:%d.%m.%Y};{comma(b)}%;{'-999 mm' if at.day == 3 else f'{comma(a)} mm'}\n" for at, a, b in rows)
         + "01.03.2024;0,5%;1,2 cm\n"
     )
-    mapping = keep(understand(path, {"zone": "UTC"}).mapping, path)
+    mapping = save_and_reload(understand(path, {"zone": "UTC"}).mapping, path)
     assert [(c.quantity, c.unit, c.tail) for c in mapping.columns] == [
         ("soil_moisture", "%", "%"),
         ("crack_opening", "mm", "mm"),
     ]
-    read = read_all(path, mapping)
+    read = read_rows(path, mapping)
     assert [row["value"] for row, _ in read[:2]] == ["0.30", str(f"{MOVES[0]:.2f}")]
     assert len(read) == 2 * 61 - 2  # two days without a measurement
     assert read[-1][0]["value"] == "1,2 cm"  # no number: the gate refuses it
@@ -615,14 +615,14 @@ def test_values_of_several_kinds_in_one_column_are_told_apart(tmp_path):
         "P2.crack_opening": 1,
         "P1.temperature": 7,
     }
-    mapping = keep(found.mapping, path)
+    mapping = save_and_reload(found.mapping, path)
     assert mapping == found.mapping
-    rows = read_all(path, mapping)
+    rows = read_rows(path, mapping)
     warm = [float(row["value"]) for row, _ in rows if row["quantity"] == "temperature"]
     assert (len(rows), warm) == (2 * 60 + 9, list(SMALL[::7]))
     with path.open("a") as file:
         file.write("2024-03-05,P1,crack,1.5,cm\n")
-    assert [error.code for _, error in read_all(path, mapping) if error is not None] == ["unit_mismatch"]
+    assert [error.code for _, error in read_rows(path, mapping) if error is not None] == ["unit_mismatch"]
     with open_wide(path, ImportOptions(mapping)) as lines:
         assert sum(line.missing for line in lines) == 0
 
@@ -635,13 +635,13 @@ def test_kinds_without_words_are_asked_and_kinds_in_two_units_refused(tmp_path):
 
 
 def test_names_of_sensors_in_a_column_say_what_each_measures(tmp_path):
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv",
         "Date,Sensor,Value",
         (f"{at:%Y-%m-%d},Crack 1,{a}\n{at:%Y-%m-%d},Temp 1,{b}" for at, a, b in zip(DAYS, MOVES, SMALL, strict=True)),
     )
     found = understand(path, {"zone": "UTC", "unit:crack_opening": "mm", "unit:temperature": "degC"})
-    rows = read_all(path, found.mapping)
+    rows = read_rows(path, found.mapping)
     told = [(row["station"], row["quantity"], float(row["value"])) for row, _ in rows[:2]]
     assert told == [("Crack-1", "crack_opening", MOVES[0]), ("Temp-1", "temperature", SMALL[0])]
 
@@ -652,17 +652,17 @@ def test_encodings_with_and_without_a_mark(tmp_path, encoding):
     rows = "".join(f"{at:%d.%m.%Y};{comma(v)}\r\n" for at, v in zip(DAYS, MOVES, strict=True))
     path.write_bytes(f"Datum;Riss Süd 1 [mm]\r\n{rows}".encode(encoding))
     found = understand(path, {"zone": "UTC"})
-    assert ([c.station for c in found.mapping.columns], len(read_all(path, found.mapping))) == (["Sud-1"], 60)
+    assert ([c.station for c in found.mapping.columns], len(read_rows(path, found.mapping))) == (["Sud-1"], 60)
 
 
 def test_a_remark_now_and_then_at_the_end_of_a_line_loses_no_row(tmp_path):
     rows = zip(DAYS, MOVES, strict=True)
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv",
         "Date,Crack 1 (mm),Remark",
         (f"{at:%Y-%m-%d},{v}{',checked' if k % 9 == 0 else ''}" for k, (at, v) in enumerate(rows)),
     )
-    assert [float(row["value"]) for row, _ in read_all(path, understand(path, {"zone": "UTC"}).mapping)] == list(MOVES)
+    assert [float(row["value"]) for row, _ in read_rows(path, understand(path, {"zone": "UTC"}).mapping)] == list(MOVES)
 
 
 def test_hours_beside_the_day_of_the_year_are_no_minutes(tmp_path):
@@ -675,7 +675,7 @@ def test_hours_beside_the_day_of_the_year_are_no_minutes(tmp_path):
         lines = [f"{at:%Y},{at:%-j},{c},{k}.5" for k, (at, c) in enumerate(zip(TIMES, cells, strict=True))]
         path.write_text(f"Year,DOY,{head},Crack 1 (mm)\n" + "\n".join(lines) + "\n")
         found = understand(path, {"zone": "UTC"})
-        times = [row["time"].replace(tzinfo=None) for row, _ in read_all(path, keep(found.mapping, path))]
+        times = [row["time"].replace(tzinfo=None) for row, _ in read_rows(path, save_and_reload(found.mapping, path))]
         assert {b - a for a, b in pairwise(times)} == {step}
         assert times[0] - BEGIN == (timedelta(minutes=30) if "Minute" in head else timedelta())
 
@@ -691,12 +691,12 @@ def test_the_zone_of_one_column_of_times_is_not_that_of_another(tmp_path):
 
 
 def test_clocks_with_an_h_and_signs_of_typographers_are_read(tmp_path):
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv",
         "Date;Heure;Fissure 1 (mm)",
         (f"{at:%d/%m/%Y};{at:%Hh%M};\u2212{k},5" for k, at in enumerate(TIMES)),
     )
-    rows = read_all(path, understand(path, {"zone": "UTC", "dates": "day first"}).mapping)
+    rows = read_rows(path, understand(path, {"zone": "UTC", "dates": "day first"}).mapping)
     assert [row["time"].replace(tzinfo=None) for row, _ in rows] == list(TIMES)
     assert [float(row["value"]) for row, _ in rows] == [-k - 0.5 for k in range(HOURS)]
 
@@ -709,22 +709,24 @@ def test_least_and_largest_values_are_no_sensors_of_their_own(tmp_path):
 
 
 def test_points_before_three_digits_are_asked_about_beside_semicolons(tmp_path):
-    path = lay_rows(tmp_path / "f.csv", "Datum;Pegel [mm]", (f"{at:%d.%m.%Y};1.{200 + k}" for k, at in enumerate(DAYS)))
+    path = write_table(
+        tmp_path / "f.csv", "Datum;Pegel [mm]", (f"{at:%d.%m.%Y};1.{200 + k}" for k, at in enumerate(DAYS))
+    )
     (question,) = guess(read_raw_table(path), {"zone": "UTC"}).questions
     assert (question.key, question.default) == ("decimal", "point")
     for said, value in (("comma", 1200.0), ("point", 1.2)):
         mapping = understand(path, {"zone": "UTC", "decimal": said}).mapping
-        assert float(read_all(path, mapping)[0][0]["value"]) == value
+        assert float(read_rows(path, mapping)[0][0]["value"]) == value
 
 
 def test_times_with_and_without_an_offset_in_one_column_are_asked_about(tmp_path):
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv",
         "Time,Crack 1 (mm)",
         (f"{at:%Y-%m-%dT%H:%M:%S}{'+01:00' if k % 7 == 0 else ''},{k}.5" for k, at in enumerate(TIMES)),
     )
     assert [q.key for q in guess(read_raw_table(path), {}).questions] == ["zone"]
-    rows = read_all(path, understand(path, {"zone": "UTC"}).mapping)
+    rows = read_rows(path, understand(path, {"zone": "UTC"}).mapping)
     assert rows[1][0]["time"] - rows[0][0]["time"] == timedelta(hours=2)
 
 
@@ -749,7 +751,7 @@ def test_the_neutral_form_in_another_spelling_is_understood_and_not_sent_back(tm
     ]
     text = "".join(["time,station,quantity,value\n", *rows]).replace(",", mark).replace(".", decimal)
     path.write_bytes(text.encode(encoding))
-    read = read_all(path, understand(path, {}).mapping)
+    read = read_rows(path, understand(path, {}).mapping)
     assert [(row["station"], row["quantity"], row["unit"], row["value"]) for row, _ in read[:2]] == [
         ("Sud", "displacement", "mm", "0.5"),
         ("G2", "rain", "mm", "0.5"),

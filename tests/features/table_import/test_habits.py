@@ -9,7 +9,7 @@ from monitor.errors import ConfigError
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.features.table_import.guess.toml_writer import format_stations
-from tests.data.payloads.guessed import keep, lay_rows, read_all, read_good
+from tests.data.payloads.guess_tables import read_rows, read_valid_rows, save_and_reload, write_table
 
 BEGIN = datetime(2025, 3, 29, tzinfo=UTC)
 
@@ -17,11 +17,11 @@ BEGIN = datetime(2025, 3, 29, tzinfo=UTC)
 def lay(path, head, line, count=60, step_h=2.0):
     """A table of so many rows; `line` makes one of its instant and number."""
     rows = (line(BEGIN + timedelta(hours=step_h * k), k) for k in range(count))
-    return read_raw_table(lay_rows(path, "\n".join(head), rows))
+    return read_raw_table(write_table(path, "\n".join(head), rows))
 
 
 def first_and_last(look, found):
-    rows = read_good(look.path, found.mapping)
+    rows = read_valid_rows(look.path, found.mapping)
     return rows[0]["time"].astimezone(UTC), rows[-1]["time"].astimezone(UTC), len(rows)
 
 
@@ -86,7 +86,9 @@ ITALIAN_DAYS = ("Lun", "Mar", "Mer", "Gio", "Ven", "Sab", "Dom")
     ],
 )
 def test_times_of_more_habits_are_read_and_nothing_is_asked(tmp_path, head, spell, said):
-    path = lay_rows(tmp_path / "f.csv", f"{head};Crack 1 [mm]", (f"{spell(at)};{k}.5" for k, at in enumerate(HOURLY)))
+    path = write_table(
+        tmp_path / "f.csv", f"{head};Crack 1 [mm]", (f"{spell(at)};{k}.5" for k, at in enumerate(HOURLY))
+    )
     answers = {"zone": "UTC"}
     if "%y" in said:
         assert [q.key for q in guess(read_raw_table(path), answers).questions] == ["times"], (
@@ -95,7 +97,9 @@ def test_times_of_more_habits_are_read_and_nothing_is_asked(tmp_path, head, spel
         answers["times"] = "as they are"
     found = guess(read_raw_table(path), answers)
     assert (found.questions, found.mapping.time.format) == ((), said)
-    assert [row["time"].replace(tzinfo=None) for row, _ in read_all(path, keep(found.mapping, path))] == HOURLY
+    assert [
+        row["time"].replace(tzinfo=None) for row, _ in read_rows(path, save_and_reload(found.mapping, path))
+    ] == HOURLY
 
 
 def test_a_record_with_the_newest_first_tells_day_from_month(tmp_path):
@@ -110,14 +114,14 @@ def test_a_record_with_the_newest_first_tells_day_from_month(tmp_path):
 def test_a_date_and_the_number_of_the_hour_are_one_time(tmp_path, head, first):
     hours = [datetime(2025, 2, 13, first) + timedelta(hours=k) for k in range(96)]
     cells = [(at - timedelta(hours=first), (at - timedelta(hours=first)).hour + first) for at in hours]
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv",
         f"Date;{head};Crack 1 (mm)",
         (f"{day:%d.%m.%Y};{hour};{k}.5" for k, (day, hour) in enumerate(cells)),
     )
     found = guess(read_raw_table(path), {"zone": "UTC"})
     assert found.questions == ()
-    assert [row["time"].replace(tzinfo=None) for row in read_good(path, found.mapping)] == hours
+    assert [row["time"].replace(tzinfo=None) for row in read_valid_rows(path, found.mapping)] == hours
 
 
 @pytest.mark.parametrize(
@@ -152,7 +156,7 @@ def test_a_column_that_repeats_another_is_no_second_instrument(tmp_path, head, c
 
 
 def test_a_time_that_cannot_be_read_is_shown(tmp_path):
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv", "Datum;Riss 1 [mm]", (f"{at:%d.%m. %H:%M};{k}.5" for k, at in enumerate(HOURLY))
     )
     with pytest.raises(ConfigError, match=r"the cells of 'Datum' are like '03\.02\. 00:00'"):
@@ -168,7 +172,7 @@ def test_units_above_the_names_count_column_by_column(tmp_path):
 
 
 def test_a_line_of_few_units_below_the_names_hides_no_name(tmp_path):
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.txt",
         "DATE      TIME  CRACK1  CRACK2  TEMP\n                  MM      MM     C",
         (f"{at:%Y%m%d}  {at:%H%M}{k + 0.5:8.2f}{-100 - k:8.2f}{k % 9:6.1f}" for k, at in enumerate(HOURLY)),
@@ -179,7 +183,7 @@ def test_a_line_of_few_units_below_the_names_hides_no_name(tmp_path):
         "CRACK2.crack_opening",
         "f.temperature",
     }
-    assert [row["time"].replace(tzinfo=None) for row in read_good(path, found.mapping)[::3]] == HOURLY
+    assert [row["time"].replace(tzinfo=None) for row in read_valid_rows(path, found.mapping)[::3]] == HOURLY
 
 
 def save_book(path, **sheets):
@@ -205,7 +209,7 @@ def test_sheets_that_are_no_tables_are_passed_over_and_of_several_tables_a_perso
     for said, station, years in (("2025", "2025", {2025}), ("all of them", "book", {2024, 2025})):
         whole = guess(read_raw_table(path, said), {"zone": "UTC", "sheet": said})
         assert [s.station for s in whole.sensors] == [station], "two sheets of one form may be two instruments"
-        rows = read_good(path, keep(whole.mapping, path))
+        rows = read_valid_rows(path, save_and_reload(whole.mapping, path))
         assert ({row["time"].year for row in rows}, len(rows)) == (years, 60 * len(years))
     with pytest.raises(ConfigError, match="expected one of 2024, 2025"):
         read_raw_table(path, "2023")
@@ -215,7 +219,7 @@ def test_date_and_clock_as_cells_of_a_workbook_are_one_time(tmp_path):
     path = tmp_path / "book.xlsx"
     rows = [["Date", "Time", "Crack 1 [mm]"], *([at.date(), at.time(), k + 0.5] for k, at in enumerate(HOURLY))]
     save_book(path, Data=rows).save(path)
-    rows = read_good(path, guess(read_raw_table(path), {"zone": "UTC"}).mapping)
+    rows = read_valid_rows(path, guess(read_raw_table(path), {"zone": "UTC"}).mapping)
     assert [row["time"].replace(tzinfo=None) for row in rows] == HOURLY
 
 
@@ -227,7 +231,7 @@ def test_a_share_that_is_shown_as_a_percentage_is_the_percentage(tmp_path):
         cell.number_format = "0.0%"
     book.save(path)
     mapping = guess(read_raw_table(path), {"zone": "UTC"}).mapping
-    assert [float(row["value"]) for row in read_good(path, mapping)][:2] == [30.0, 30.1]
+    assert [float(row["value"]) for row in read_valid_rows(path, mapping)][:2] == [30.0, 30.1]
 
 
 def test_a_column_of_dates_and_texts_is_refused(tmp_path):
@@ -254,17 +258,17 @@ def test_a_column_of_dates_and_texts_is_refused(tmp_path):
     ],
 )
 def test_depths_and_settlements_count_downward_unless_they_are_written_so(tmp_path, head, sign, quantity, first):
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv", f"Date;{head}", (f"{at:%Y-%m-%d %H:%M};{sign * (k + 1.5)}" for k, at in enumerate(HOURLY))
     )
     found = guess(read_raw_table(path), {"zone": "UTC"})
     assert found.questions == ()
-    row = read_good(path, keep(found.mapping, path))[0]
+    row = read_valid_rows(path, save_and_reload(found.mapping, path))[0]
     assert (row["quantity"], float(row["value"])) == (quantity, first)
 
 
 def test_a_settlement_of_both_signs_is_asked_about(tmp_path):
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv",
         "Date;Settlement S1 (mm)",
         (f"{at:%Y-%m-%d %H:%M};{(-1) ** k * 0.5}" for k, at in enumerate(HOURLY)),
@@ -272,21 +276,21 @@ def test_a_settlement_of_both_signs_is_asked_about(tmp_path):
     assert [q.key for q in guess(read_raw_table(path), {"zone": "UTC"}).questions] == ["downward:displacement_up"]
     for said, value in (("yes", -0.5), ("no", 0.5)):
         mapping = guess(read_raw_table(path), {"zone": "UTC", "downward:displacement_up": said}).mapping
-        assert float(read_good(path, mapping)[0]["value"]) == value
+        assert float(read_valid_rows(path, mapping)[0]["value"]) == value
 
 
 def test_rain_since_midnight_is_a_counter_and_rain_of_each_hour_is_none(tmp_path):
     path = tmp_path / "f.csv"
     hours = [datetime(2025, 2, 3) + timedelta(hours=k) for k in range(120)]
     for kind, told in ((lambda k: 0.2 * (k % 24 // 3), True), (lambda k: 1.2 * (k % 24 == 7), False)):
-        lay_rows(path, "Time;Rain (mm)", (f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}" for k, at in enumerate(hours)))
+        write_table(path, "Time;Rain (mm)", (f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}" for k, at in enumerate(hours)))
         sensors = guess(read_raw_table(path), {"zone": "UTC"}).sensors
         assert [s.stamp == "counter" for s in sensors] == [told]
         assert ('stamp = "counter"' in format_stations(sensors)) == told
 
 
 def test_rows_of_one_instant_with_other_values_are_asked_about_and_not_taken_for_corrections(tmp_path):
-    path = lay_rows(
+    path = write_table(
         tmp_path / "f.csv",
         "Date;Depth (m);Movement (mm);Remark",
         (f"{at:%Y-%m-%d %H:%M};{depth};{k * depth / 10};fine" for k, at in enumerate(HOURLY) for depth in (0.5, 1, 2)),
@@ -295,7 +299,7 @@ def test_rows_of_one_instant_with_other_values_are_asked_about_and_not_taken_for
     assert (question.key, question.choices) == ("rows", ("Depth (m)", "none of them"))
     for said, stations in (("Depth (m)", {"0-5", "1", "2"}), ("none of them", {"f"})):
         answers = {"zone": "UTC", "rows": said, "quantity:m": "leave out"}
-        rows = read_good(path, guess(read_raw_table(path), answers).mapping)
+        rows = read_valid_rows(path, guess(read_raw_table(path), answers).mapping)
         assert ({row["station"] for row in rows}, len(rows)) == (stations, 180)
 
 
@@ -314,5 +318,5 @@ def test_a_trace_of_rain_is_nothing_and_no_gap(tmp_path, word):
     path.write_text("\n".join(["Time;Rain (mm);Temperature (degC)", *rows]) + "\n")
     found = guess(read_raw_table(path), {"zone": "UTC"})
     assert "no measurement" not in dict(found.facts)
-    told = [row["value"] for row in read_good(path, found.mapping) if row["quantity"] == "rain"]
+    told = [row["value"] for row in read_valid_rows(path, found.mapping) if row["quantity"] == "rain"]
     assert (len(told), [float(told[k]) for k in range(60) if k % 5 == 2]) == (60, [0.0] * 12)

@@ -11,7 +11,7 @@ from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
-from tests.data.payloads.guessed import keep, read_all
+from tests.data.payloads.guess_tables import read_rows, save_and_reload
 
 BEGIN = datetime(2025, 4, 1)
 NAMES = ("Time (UTC)", "Crack C1 (mm)", "Piezo P1 (kPa)", "Rain R1 (mm)")
@@ -38,7 +38,7 @@ def draw(seed):
 def tell(path):
     found = guess(read_raw_table(path), {})
     assert not found.questions, found.questions
-    rows = read_all(path, keep(found.mapping, path))
+    rows = read_rows(path, save_and_reload(found.mapping, path))
     assert not [error for _, error in rows if error is not None]
     by_time = {}
     for row, _ in rows:
@@ -96,7 +96,7 @@ def test_a_logger_with_a_new_program_is_refused_where_its_head_says_anything_els
     path = tmp_path / "T.dat"
     lay_logger(path, ("Crack_mm", "Pore_kPa"), ("mm", "kPa"), lambda k: f"{k}.25,3{k % 7}.1")
     found = guess(read_raw_table(path), {"zone": "UTC"})
-    assert len([row for row, error in read_all(path, found.mapping) if error is None]) == 80
+    assert len([row for row, error in read_rows(path, found.mapping) if error is None]) == 80
     lay_logger(path, ("Crack_mm", "Pore_kPa"), ("cm", "kPa"), lambda k: f"{k}.25,3{k % 7}.1")
     with pytest.raises(ConfigError, match=r"line 27 .* its head says 'TS RN cm kPa'"):
         guess(read_raw_table(path), {"zone": "UTC"})
@@ -119,7 +119,7 @@ def test_marks_of_byte_order_and_words_at_the_end_are_no_head(tmp_path):
     rows = [f"{at},{k}.5,2{k % 7}.1,0.{k * 3 % 5}" for k, at in enumerate(times(20))]
     (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, "checked,by,the,office", ""]))
     found = guess(read_raw_table(tmp_path / "f.csv"), {})
-    errors = [error.code for _, error in read_all(tmp_path / "f.csv", found.mapping) if error is not None]
+    errors = [error.code for _, error in read_rows(tmp_path / "f.csv", found.mapping) if error is not None]
     assert errors == ["bad_time"] * 3
 
 
@@ -132,7 +132,7 @@ def test_rows_before_the_names_are_counted_and_wait_in_the_quarantine(tmp_path):
         "left out",
         "12 rows of data are above the headings of the columns: they go to the quarantine",
     ) in found.facts
-    read = read_all(tmp_path / "f.csv", found.mapping)
+    read = read_rows(tmp_path / "f.csv", found.mapping)
     assert [error.code for _, error in read if error is not None] == ["before_names"] * 12
     assert sum(error is None for _, error in read) == 180
 
@@ -162,7 +162,7 @@ def test_what_a_database_writes_above_the_names_is_no_name(tmp_path):
     path.write_text(head + parts[0] + "\n" + head + parts[1] + failed)
     found = guess(read_raw_table(path), {})
     assert not found.questions
-    rows = read_all(path, found.mapping)
+    rows = read_rows(path, found.mapping)
     told = {(row["station"], row["quantity"], row["unit"]) for row, error in rows if error is None}
     assert told == {("X0", "crack_opening", "mm"), ("X1", "pore_pressure", "kPa")}
     assert [error.code for _, error in rows if error] == ["no_time"] * 2, "what says that the query failed is kept"

@@ -16,7 +16,7 @@ from monitor.features.table_import.guess.site_file import add_stations, find_abs
 from monitor.features.table_import.guess.values import CheckedValue
 from monitor.sites.parsing import parse_site
 from monitor.sites.witnesses import find_groups
-from tests.data.payloads.guessed import lay_rows
+from tests.data.payloads.guess_tables import write_table
 
 BEGIN = datetime(2025, 3, 4)
 ROWS = 60
@@ -29,7 +29,7 @@ def write(path, columns):
         f"{BEGIN + timedelta(hours=row):%Y-%m-%d %H:%M};{';'.join(cells[row] for cells in columns.values())}"
         for row in range(ROWS)
     ]
-    return lay_rows(path, ";".join(["Time", *columns]), rows)
+    return write_table(path, ";".join(["Time", *columns]), rows)
 
 
 def simulate(seed, decimals=2, rows=ROWS):
@@ -163,7 +163,7 @@ def test_a_copy_in_rows_is_no_second_witness(tmp_path):
         for row in range(ROWS)
         for station, values in series.items()
     ]
-    found = understand(lay_rows(tmp_path / "t.csv", "Time;Station;Displacement (mm)", rows))
+    found = understand(write_table(tmp_path / "t.csv", "Time;Station;Displacement (mm)", rows))
     assert {sensor.station: sensor.instrument for sensor in found.sensors} == {"P1": "P1", "P2": "", "North": "P1"}
     assert count_groups(found) == 2
 

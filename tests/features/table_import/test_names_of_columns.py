@@ -18,7 +18,7 @@ from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import find_header_doubts
 from monitor.sites.quantities import QUANTITIES, is_unit_of
-from tests.data.payloads.guessed import lay_rows, read_good
+from tests.data.payloads.guess_tables import read_valid_rows, write_table
 from tests.tables import tabulated
 
 BEGIN = datetime(2025, 2, 3)
@@ -40,7 +40,7 @@ def lay(path, head, *columns, rows=40, mark=","):
         mark.join([f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M}", *(str(column(k)) for column in columns)])
         for k in range(rows)
     ]
-    return read_raw_table(lay_rows(path, head, lines))
+    return read_raw_table(write_table(path, head, lines))
 
 
 def rise(k):
@@ -317,7 +317,7 @@ def test_answers_column_by_column_drop_none_whatever_the_columns_are_called(tmp_
 def test_numbers_of_old_programs_are_read(tmp_path, spell, mark):
     look = lay(tmp_path / "f.csv", f"Time (UTC){mark}Crack 1 (mm)", lambda k: spell(1500.25 + k), mark=mark)
     sign = -1 if set(spell(1.0)) & {"-", "\u2212"} else 1
-    rows = read_good(look.path, guess(look, {}).mapping)
+    rows = read_valid_rows(look.path, guess(look, {}).mapping)
     assert [abs(float(row["value"])) for row in rows] == [1500.25 + k for k in range(40)]
     assert all((float(row["value"]) < 0) == (sign < 0) for row in rows)
     path = tmp_path / "long.csv"
@@ -334,7 +334,7 @@ def test_axes_of_a_displacement_are_asked_about_and_never_one_of_them_the_motion
     ]
     for name in ("displacement_{}_mm", "Displacement {} [mm]", "Verschiebung {} (mm)"):
         head = ",".join(["Date", "device", *(name.format(axis) for axis in "xyz")])
-        table = read_raw_table(lay_rows(tmp_path / "f.csv", head, lines))
+        table = read_raw_table(write_table(tmp_path / "f.csv", head, lines))
         assert [question.key for question in guess(table, {"zone": "UTC"}).questions] == ["axes"]
         found = guess(table, {"zone": "UTC", "axes": "x north, y east"})
         assert {s.quantity for s in found.sensors} == {f"displacement_{side}" for side in ("north", "east", "up")}

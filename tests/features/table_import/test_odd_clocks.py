@@ -9,7 +9,7 @@ from monitor.errors import ConfigError
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.recognise import find_form
-from tests.data.payloads.guessed import keep, read_good
+from tests.data.payloads.guess_tables import read_valid_rows, save_and_reload
 from tests.fixtures.soak import in_soak, with_soak
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -27,7 +27,10 @@ def understand(path, zone="UTC", **answers):
 
 
 def list_instants(path, found):
-    return [row["time"].astimezone(UTC).replace(tzinfo=None) for row in read_good(path, keep(found.mapping, path))]
+    return [
+        row["time"].astimezone(UTC).replace(tzinfo=None)
+        for row in read_valid_rows(path, save_and_reload(found.mapping, path))
+    ]
 
 
 def list_keys(found):

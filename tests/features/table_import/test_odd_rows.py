@@ -9,7 +9,7 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.data.payloads.guess_tables import read_valid_rows, save_and_reload, write_table
 from tests.fixtures.soak import in_soak
 
 BEGIN = datetime(2025, 2, 3)
@@ -18,7 +18,7 @@ HOURS = [BEGIN + timedelta(hours=k) for k in range(96)]
 
 
 def lay(path, head, rows):
-    return read_raw_table(lay_rows(path, head, rows))
+    return read_raw_table(write_table(path, head, rows))
 
 
 def lines(spell=lambda k: f"{k % 7}.5", instants=HOURS):
@@ -59,10 +59,10 @@ def test_readings_that_their_row_calls_bad_count_only_where_a_person_says_so(tmp
     )
     (question,) = guess(table, UTC).questions
     assert (question.key, question.default) == (f"flag:{head}", good or "no label")
-    kept = keep(guess(table, UTC | {question.key: question.default}).mapping, table.path)
-    values = [float(row["value"]) for row in read_good(table.path, kept)]
+    kept = save_and_reload(guess(table, UTC | {question.key: question.default}).mapping, table.path)
+    values = [float(row["value"]) for row in read_valid_rows(table.path, kept)]
     assert (len(values), max(values)) == (89, 6.5)
-    assert len(read_good(table.path, guess(table, UTC | {question.key: "every row"}).mapping)) == 96
+    assert len(read_valid_rows(table.path, guess(table, UTC | {question.key: "every row"}).mapping)) == 96
 
 
 def test_flags_are_of_the_column_that_they_are_called_like_and_others_are_not_asked_about(tmp_path):
@@ -89,11 +89,11 @@ def test_a_number_that_the_head_calls_no_value_is_none(tmp_path, line, fill):
     bad = set(random.Random(line).sample(range(96), 9))
     spell = lambda k: fill if k in bad else f"{5 + k % 7}.5"  # noqa: E731
     table = lay(tmp_path / "f.csv", f"{line.format(fill)}\nDate;Water level (m)", lines(spell))
-    values = [float(row["value"]) for row in read_good(table.path, guess(table, UTC).mapping)]
+    values = [float(row["value"]) for row in read_valid_rows(table.path, guess(table, UTC).mapping)]
     assert (len(values), min(values)) == (87, 5.5)
     for share in ("Missing values: 5", "Missing data: 5 %", "Fehlwerte: 5", "No data before 5"):
         table = lay(tmp_path / "g.csv", f"{share}\nDate;Water level (m)", lines(lambda k: f"{5 + k % 7}.0"))
-        assert len(read_good(table.path, guess(table, UTC).mapping)) == 96, share
+        assert len(read_valid_rows(table.path, guess(table, UTC).mapping)) == 96, share
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_unit_of_a_voltage_alone_makes_no_battery(tmp_path, head):
 
 def test_an_export_that_keeps_a_minus_from_being_a_formula_has_its_numbers(tmp_path):
     table = lay(tmp_path / "f.csv", "Date;Crack 1 (mm)", lines(lambda k: f"{chr(39) * (k % 3 == 0)}-{k % 7}.5"))
-    found = read_good(table.path, keep(guess(table, UTC).mapping, table.path))
+    found = read_valid_rows(table.path, save_and_reload(guess(table, UTC).mapping, table.path))
     assert [float(row["value"]) for row in found] == [-(k % 7) - 0.5 for k in range(96)]
 
 
@@ -130,7 +130,7 @@ def test_a_row_whose_time_is_missing_costs_no_other_and_the_end_of_a_window_is_i
     assert guess(table, UTC).mapping.time.columns == ("_stop",)
     blank = [line if k % 9 else "NaT;7.5" for k, line in enumerate(lines())]
     table = lay(tmp_path / "g.csv", "Date;Crack 1 (mm)", blank)
-    assert len(read_good(table.path, guess(table, UTC).mapping)) == 96 - 11
+    assert len(read_valid_rows(table.path, guess(table, UTC).mapping)) == 96 - 11
 
 
 def test_a_name_that_all_rows_share_does_not_hide_two_instruments(tmp_path):
@@ -203,7 +203,9 @@ def test_sums_of_days_among_their_rows_are_refused_and_a_midnight_without_its_cl
             guess(lay(tmp_path / "f.csv", "Date;Rain (mm)", rain), answers)
     short = [f"{at:{day}}{f' {at:%H:%M}' if at.hour else ''};0.5" for at in HOURS]
     table = lay(tmp_path / "g.csv", "Date;Rain (mm)", short)
-    assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, guess(table, answers).mapping)] == HOURS
+    assert [
+        row["time"].replace(tzinfo=None) for row in read_valid_rows(table.path, guess(table, answers).mapping)
+    ] == HOURS
 
 
 @pytest.mark.parametrize("head", ["Time;Crack 1 (mm);Time;Crack 2 (mm)", "Date A;Crack 1 (mm);Date B;Crack 2 (mm)"])

@@ -10,7 +10,7 @@ from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.time_rule import TimeRule
 from monitor.text.instants import read_iso
-from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.data.payloads.guess_tables import read_valid_rows, save_and_reload, write_table
 
 BEGIN = datetime(2025, 2, 3)
 HALF = "AM PM"
@@ -25,7 +25,7 @@ SPELLED = {
 
 def look(tmp_path, head, spell, instants):
     rows = (f"{spell(at)};{k % 7}.5" for k, at in enumerate(instants))
-    return read_raw_table(lay_rows(tmp_path / "f.csv", f"{head};Crack 1 (mm)", rows))
+    return read_raw_table(write_table(tmp_path / "f.csv", f"{head};Crack 1 (mm)", rows))
 
 
 @pytest.mark.one_case_in(4)
@@ -35,8 +35,8 @@ def test_a_clock_of_digits_without_its_zeros_is_the_clock(tmp_path, head, minute
     begin = BEGIN + timedelta(minutes=30 if minutes == 720 else 0)
     instants = [begin + timedelta(minutes=minutes * k) for k in range(150)]
     table = look(tmp_path, head, SPELLED[head], instants)
-    mapping = keep(guess(table, {"zone": "UTC", "dates": "month first"}).mapping, table.path)
-    assert [row["time"].replace(tzinfo=None) for row in read_good(table.path, mapping)] == instants
+    mapping = save_and_reload(guess(table, {"zone": "UTC", "dates": "month first"}).mapping, table.path)
+    assert [row["time"].replace(tzinfo=None) for row in read_valid_rows(table.path, mapping)] == instants
 
 
 def test_digits_side_by_side_are_read_in_their_full_width_or_not_at_all():
@@ -95,7 +95,7 @@ def test_a_count_in_powers_of_ten_that_lost_its_digits_says_no_instant(tmp_path)
 def test_a_zone_counts_where_nothing_beside_it_turns_it(tmp_path, text, zone):
     rows = [f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M};{k % 7}.5" for k in range(60)]
     for head in (f"Time ({text});Crack 1 (mm)", f"{text}\nTime;Crack 1 (mm)"):
-        found = guess(read_raw_table(lay_rows(tmp_path / "f.csv", head, rows)), {})
+        found = guess(read_raw_table(write_table(tmp_path / "f.csv", head, rows)), {})
         if zone is None:
             assert [q.key for q in found.questions] == ["zone"]
         else:
@@ -117,11 +117,11 @@ def test_a_zone_in_a_column_of_its_own_is_that_of_its_row(tmp_path, head, zone, 
         found = guess(table, {"zone": "Asia/Tokyo", "which zone": found.questions[0].choices[0]})
     read = [
         row["time"].astimezone(UTC).replace(tzinfo=None)
-        for row in read_good(table.path, keep(found.mapping, table.path))
+        for row in read_valid_rows(table.path, save_and_reload(found.mapping, table.path))
     ]
     assert read == [at - timedelta(hours=hours) for at in instants]
     winter = look(tmp_path, head, lambda at: f"{at:{clock}}".format("PST" if at < instants[40] else "PDT"), instants)
-    rows = read_good(winter.path, keep(guess(winter, {}).mapping, winter.path))
+    rows = read_valid_rows(winter.path, save_and_reload(guess(winter, {}).mapping, winter.path))
     assert rows[50]["time"] - rows[0]["time"] == timedelta(hours=49)
 
 

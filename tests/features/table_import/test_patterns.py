@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.names import read_heading
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.data.payloads.guess_tables import read_valid_rows, save_and_reload, write_table
 
 BEGIN = datetime(2025, 3, 4)
 UTC_ZONE = {"zone": "UTC"}
@@ -21,7 +21,7 @@ def write(path, titles, hours=40):
         f"{BEGIN + timedelta(hours=h):%Y-%m-%d %H:%M};{';'.join(f'{h / 10 + k:.2f}' for k in range(len(titles)))}"
         for h in range(hours)
     ]
-    return lay_rows(path, ";".join(["Time", *titles]), rows)
+    return write_table(path, ";".join(["Time", *titles]), rows)
 
 
 def understand(path, **answers):
@@ -60,7 +60,7 @@ def test_a_chain_is_one_question_and_its_tilt_has_two_axes_at_each_node(tmp_path
     found = answer(path, {key: "tilt", "unit:tilt": "mm/m"})
     expected = {(station.format(i=i, n=n), axis) for i, n in nodes for axis in ("tilt_x", "tilt_y")}
     assert {(sensor.station, sensor.quantity) for sensor in found.sensors} == expected
-    rows = read_good(path, keep(found.mapping, path))
+    rows = read_valid_rows(path, save_and_reload(found.mapping, path))
     values = {(row["station"], row["quantity"]): float(row["value"]) for row in rows[: len(titles)]}
     assert values[station.format(i=5, n=1), "tilt_y"] == 1.0
 

@@ -11,7 +11,7 @@ from monitor.features.table_import.guess.site_file import write_site
 from monitor.ingest.files.lines import open_wide
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Origin, TotalStation
-from tests.data.payloads.guessed import lay_rows
+from tests.data.payloads.guess_tables import write_table
 
 BEGIN = datetime(2025, 3, 4)
 INSTRUMENT = TotalStation("TS1", east_m=1000.0, north_m=2000.0, up_m=500.0, angle_unit="gon")
@@ -30,7 +30,7 @@ def write(path, headings, more="", cells=""):
     rows = [
         f"P1;{BEGIN + timedelta(days=k):%d.%m.%Y %H:%M};100.0000;100.0000;{100 + k / 500:.4f}{cells}" for k in range(40)
     ]
-    return lay_rows(path, ";".join(["Point", "Date", *headings]) + more, rows)
+    return write_table(path, ";".join(["Point", "Date", *headings]) + more, rows)
 
 
 @pytest.mark.parametrize("headings", HEADINGS)
@@ -123,5 +123,5 @@ def test_polar_readings_beside_coordinates_are_left_out(tmp_path):
 
 def test_an_angle_alone_is_no_reading_of_a_total_station(tmp_path):
     rows = [f"P1;{BEGIN + timedelta(days=k):%d.%m.%Y %H:%M};{k}.5" for k in range(40)]
-    path = lay_rows(tmp_path / "t.csv", "Point;Date;V [gon]", rows)
+    path = write_table(tmp_path / "t.csv", "Point;Date;V [gon]", rows)
     assert [question.key for question in guess(read_raw_table(path), {"zone": "UTC"}).questions] == ["quantity:gon"]

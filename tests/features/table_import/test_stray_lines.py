@@ -8,7 +8,7 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from tests.data.payloads.guessed import keep, read_all
+from tests.data.payloads.guess_tables import read_rows, save_and_reload
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGIN = datetime(2026, 3, 1)
@@ -26,7 +26,7 @@ def count_values(folder, lines):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     found = guess(read_raw_table(path), {"zone": "UTC", "part": "one instrument"}, NOW)
     assert not found.questions
-    errors = [error for _, error in read_all(path, keep(found.mapping, path))]
+    errors = [error for _, error in read_rows(path, save_and_reload(found.mapping, path))]
     return sum(error is None for error in errors), sum(error is not None for error in errors)
 
 

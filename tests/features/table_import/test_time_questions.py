@@ -7,14 +7,14 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from tests.data.payloads.guessed import keep, lay_rows, read_good
+from tests.data.payloads.guess_tables import read_valid_rows, save_and_reload, write_table
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def ask(folder, head, rows, **answers):
     """Return the open questions about a table by their key."""
-    path = lay_rows(folder / "table.csv", head, rows)
+    path = write_table(folder / "table.csv", head, rows)
     found = guess(read_raw_table(path), answers, NOW)
     return {question.key: question for question in found.questions}
 
@@ -98,7 +98,7 @@ def test_two_columns_of_different_times_are_asked_about(tmp_path):
 def test_a_second_column_of_the_same_times_raises_no_question(tmp_path, head, second):
     instants = [datetime(2026, 3, 1) + timedelta(hours=k) for k in range(60)]
     rows = [f"{at:%Y-%m-%d %H:%M};{second(at)};{k % 7}.5" for k, at in enumerate(instants)]
-    path = lay_rows(tmp_path / "table.csv", f"{head};Crack 1 (mm)", rows)
+    path = write_table(tmp_path / "table.csv", f"{head};Crack 1 (mm)", rows)
     found = guess(read_raw_table(path), {}, NOW)
     assert not found.questions
     assert found.mapping.time.columns == ("Time (UTC)",)
@@ -107,7 +107,7 @@ def test_a_second_column_of_the_same_times_raises_no_question(tmp_path, head, se
 def test_a_time_with_its_clock_is_preferred_to_its_date(tmp_path):
     instants = [datetime(2026, 3, 1) + timedelta(hours=k) for k in range(60)]
     rows = [f"{at:%Y-%m-%d};{at:%Y-%m-%d %H:%M};{k % 7}.5" for k, at in enumerate(instants)]
-    path = lay_rows(tmp_path / "table.csv", "Date;Timestamp;Crack 1 (mm)", rows)
+    path = write_table(tmp_path / "table.csv", "Date;Timestamp;Crack 1 (mm)", rows)
     found = guess(read_raw_table(path), {"zone": "UTC"}, NOW)
     assert found.mapping.time.columns == ("Timestamp",)
 
@@ -135,23 +135,23 @@ def test_numbers_in_a_column_that_is_not_named_after_a_time_are_asked_about(tmp_
 def test_a_clock_that_is_the_same_on_each_day_counts(tmp_path, clock):
     days = [datetime(2026, 1, 1) + timedelta(days=k) for k in range(60)]
     rows = [f"{at:%Y-%m-%d};{clock};{k % 7}.5" for k, at in enumerate(days)]
-    path = lay_rows(tmp_path / "table.csv", "Date;Time;Crack 1 (mm)", rows)
+    path = write_table(tmp_path / "table.csv", "Date;Time;Crack 1 (mm)", rows)
     found = guess(read_raw_table(path), {"zone": "UTC", "clock": "hhmm"}, NOW)
-    read = read_good(path, keep(found.mapping, path))
+    read = read_valid_rows(path, save_and_reload(found.mapping, path))
     assert read[0]["time"].astimezone(UTC) == datetime(2026, 1, 1, 9, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("line", ["Logger UTC-200", "Model: GMT-100", "UTC+99"])
 def test_numbers_behind_utc_that_are_no_offset_are_no_zone(tmp_path, line):
     rows = write_rows("%Y-%m-%d %H:%M", datetime(2026, 3, 1), timedelta(hours=1), 60)
-    path = lay_rows(tmp_path / "table.csv", f"{line}\nTime;Crack 1 (mm)", rows)
+    path = write_table(tmp_path / "table.csv", f"{line}\nTime;Crack 1 (mm)", rows)
     assert [question.key for question in guess(read_raw_table(path), {}, NOW).questions] == ["zone"]
     assert guess(read_raw_table(path), {"zone": "Europe/Rome"}, NOW).zone == "Europe/Rome"
 
 
 def test_only_the_order_of_dates_that_ends_before_now_is_a_choice(tmp_path):
     rows = write_rows("%m/%d/%Y", datetime(2026, 3, 1), timedelta(days=1), 10)
-    path = lay_rows(tmp_path / "table.csv", "Date;Crack 1 (mm)", rows)
+    path = write_table(tmp_path / "table.csv", "Date;Crack 1 (mm)", rows)
     found = guess(read_raw_table(path), {"zone": "UTC"}, NOW)
     assert not found.questions
     assert found.mapping.time.format == "%m/%d/%Y"
@@ -172,11 +172,14 @@ def test_large_day_numbers_are_read_or_asked_about(tmp_path, name, zero, number_
     instants = [datetime(2026, 3, 1) + timedelta(hours=6 * k) for k in range(40)]
     rows = [f"{(at - zero) / timedelta(days=1) + number_of_zero:.6f};{k % 7}.5" for k, at in enumerate(instants)]
     head = "datenum" if answer.endswith("MATLAB") and name != "time" else name
-    path = lay_rows(tmp_path / "table.csv", f"{head};Crack 1 (mm)", rows)
+    path = write_table(tmp_path / "table.csv", f"{head};Crack 1 (mm)", rows)
     found = guess(read_raw_table(path), {"zone": "UTC"}, NOW)
     assert [question.choices for question in found.questions] == ([(answer,)] if name == "time" else [])
     found = guess(read_raw_table(path), {"zone": "UTC", "times": answer}, NOW)
-    read = [row["time"].astimezone(UTC).replace(tzinfo=None) for row in read_good(path, keep(found.mapping, path))]
+    read = [
+        row["time"].astimezone(UTC).replace(tzinfo=None)
+        for row in read_valid_rows(path, save_and_reload(found.mapping, path))
+    ]
     assert all(abs(a - b) < timedelta(seconds=1) for a, b in zip(read, instants, strict=True))
 
 
@@ -191,6 +194,6 @@ def test_midnights_of_rain_are_asked_about_like_dates(tmp_path):
 def test_the_end_of_an_interval_counts_also_beside_a_date(tmp_path):
     instants = [datetime(2026, 3, 1) + timedelta(hours=k) for k in range(60)]
     rows = [f"{at:%Y-%m-%d;%H:%M};{at + timedelta(minutes=50):%H:%M};{k % 7}.5" for k, at in enumerate(instants)]
-    path = lay_rows(tmp_path / "table.csv", "Date;Start time;End time;Crack 1 (mm)", rows)
+    path = write_table(tmp_path / "table.csv", "Date;Start time;End time;Crack 1 (mm)", rows)
     found = guess(read_raw_table(path), {"zone": "UTC"}, NOW)
     assert found.mapping.time.columns == ("Date", "End time")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from monitor.errors import ConfigError
 from monitor.features.table_import.guess.guess import guess
 from monitor.features.table_import.guess.raw_table import read_raw_table
-from tests.data.payloads.guessed import keep, read_all, read_good
+from tests.data.payloads.guess_tables import read_rows, read_valid_rows, save_and_reload
 from tests.fixtures.soak import in_soak
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -28,7 +28,10 @@ def understand(path, **answers):
 
 
 def list_instants(path, found):
-    return [row["time"].astimezone(UTC).replace(tzinfo=None) for row in read_good(path, keep(found.mapping, path))]
+    return [
+        row["time"].astimezone(UTC).replace(tzinfo=None)
+        for row in read_valid_rows(path, save_and_reload(found.mapping, path))
+    ]
 
 
 def find_question(found, key):
@@ -259,7 +262,7 @@ def test_names_that_are_words_for_no_value_are_names(tmp_path, names, column):
     path = write(tmp_path, f"time,{column},displacement_mm", rows)
     found = understand(path, **({} if column == "point" else {"rows": column}))
     assert not found.questions
-    read = {row["station"] for row in read_good(path, keep(found.mapping, path))}
+    read = {row["station"] for row in read_valid_rows(path, save_and_reload(found.mapping, path))}
     assert read == {sensor.station for sensor in found.sensors}
     assert len(read) == len(names)
 
@@ -290,7 +293,7 @@ def test_totals_among_the_rows_are_set_aside_and_named(tmp_path, form, month, wo
     assert not found.questions
     left_out = dict(found.facts)["totals"].values
     assert (left_out["n"].value, set(words) <= set(left_out["labels"].names)) == (3 + len(words), True)
-    values = read_all(path, keep(found.mapping, path))
+    values = read_rows(path, save_and_reload(found.mapping, path))
     assert [error.code for _, error in values if error is not None] == ["bad_time"] * (3 + len(words))
     assert list_instants(path, found) == days
 
