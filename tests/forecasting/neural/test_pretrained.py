@@ -88,10 +88,7 @@ def test_pretrained_network_trains_on_forty_rows_and_errors_name_the_minimum(tmp
     trained = train(make_creeping_panel(40), request)
     assert trained.card["training"]["begun_from"] == "shipped weights"
     assert list(trained.card["dropped_horizons"]) == [f"{30 * STEP_S:.0f}"]
-    assert (
-        train(make_creeping_panel(40), replace(request, folder=tmp_path / "again")).model_hash
-        == trained.model_hash
-    )
+    assert train(make_creeping_panel(40), replace(request, folder=tmp_path / "again")).model_hash == trained.model_hash
     other_records = [
         replace(make_creeping_panel(50, seed=3, step_s=30 * DAY_S), start_s=-1500 * DAY_S),
         make_creeping_panel(8),
