@@ -97,6 +97,14 @@ def slope(database):
     return Slope(database)
 
 
+@pytest.mark.parametrize("kind", ["cap", "mqtt", "siren"])
+def test_no_device_and_no_other_system_takes_part_in_a_trial(kind):
+    channel = f'"{kind}:valley/horn"' if kind != "cap" else '"cap:FEED"'
+    text = SITE.format(shadow="true").replace('"email:ada@example.org"', f'"email:ada@example.org", {channel}')
+    (ada,) = parse_site(text.replace("trial = true", 'trial = true\nlevels = ["red"]'), "north.toml").recipients
+    assert ada.channels == ("email:ada@example.org",)
+
+
 def test_message_of_a_site_in_shadow_mode_is_marked_and_goes_to_the_trial_only(slope):
     slope.change(3)
     slope.escalate(60)
@@ -122,7 +130,7 @@ def test_open_alert_is_delivered_to_everybody_when_shadow_mode_ends(slope):
     ]
     newest = list(rows(slope.db).values())[-1]
     assert newest.subject.startswith("RED North")
-    assert "Raised at 2026-03-01 06:00 UTC, while this site was in shadow mode" in newest.body
+    assert "Raised at 2026-03-01 06:00 UTC. Until now this site was in shadow mode" in newest.body
     with slope.db.read() as c:
         assert find_alert(c, number).state == "unacknowledged", "people outside the trial have not acknowledged it"
         assert [event.shadow for event in load_alert_events(c, number)] == [True, True, False]

@@ -87,7 +87,7 @@ _WORK: Final = Template("alert.work", "work on {station} until {at}, by {name}: 
 _WORK_OVER: Final = Template("alert.work_over", "the work on its station is over")
 _RAISED_IN_SHADOW: Final = Template(
     "alert.raised_in_shadow",
-    "Raised at {at}, while this site was in shadow mode and notified only the people of the trial. Shadow mode is over",
+    "Raised at {at}. Until now this site was in shadow mode and notified only the people of the trial",
 )
 _TRIAL_OVER: Final = Template("alert.trial_over", "shadow mode is over; all recipients are notified of the alert")
 UNKNOWN_ALERT: Final = Template("alert.unknown", "there is no alert {n}")
