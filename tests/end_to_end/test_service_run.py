@@ -187,7 +187,7 @@ def test_new_site_file_is_used_for_decisions_and_no_level_falls(service):
     versions = [version for (version,) in service.query(version_query)]
     assert set(versions[versions.index(new_version) :]) == {new_version}
     assert service.query("SELECT key FROM alert WHERE site = 'status' AND level > 0") == []
-    assert service.log().count("core ended so that it starts again") == 2
+    assert service.log().count("core ended in order to be replaced") == 2
     check_lost_site_files(service)
 
 
