@@ -76,14 +76,16 @@ class Borehole(NamedTuple):
         Readings of other depths close to the instant of a survey belong to that survey.
         """
         within = timedelta(seconds=self.profile.within_s)
-        found: datetime | None = None
+        chosen_epoch: datetime | None = None
         for name in self.anchors:
             epoch = self._find_epoch_of(name, since, until, last=last)
             if epoch is None:
                 continue
-            is_other = found is None or (epoch > found + within if last else epoch < found - within)
-            found = epoch if is_other else found
-        return found
+            is_other = chosen_epoch is None or (
+                epoch > chosen_epoch + within if last else epoch < chosen_epoch - within
+            )
+            chosen_epoch = epoch if is_other else chosen_epoch
+        return chosen_epoch
 
     def find_zero_epoch(self, until: datetime) -> datetime | None:
         """Return the instant of the zero reading: of the depth nearest to the fixed end that was ever read."""
@@ -99,7 +101,7 @@ class Borehole(NamedTuple):
         station = self.profile.station
         places = {(station, name): since - BIT for name in names if (self.site.id, station, name) in self.ids}
         rows = load_known(self.c, self.site.id, places, until, known_at, self.ids) if places else {}
-        return {name: each for (_, name), each in rows.items()}
+        return {name: readings for (_, name), readings in rows.items()}
 
     def load_stamps(self, span: Span, known_at: datetime) -> list[StretchFingerprint]:
         """Return fingerprints of the readings in a span, ends included. A change of the readings changes them."""
@@ -111,7 +113,7 @@ class Borehole(NamedTuple):
         if at is None:
             return None
         surveys = group_surveys(self, self.load_around(at, known_at))
-        return SurveyValues(at, [one for one in surveys if one.at <= at][-1].values)
+        return SurveyValues(at, [survey for survey in surveys if survey.at <= at][-1].values)
 
     def load_around(self, at: datetime, known_at: datetime) -> Readings:
         """Return the readings of all depths that may belong to a survey."""

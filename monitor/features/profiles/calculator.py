@@ -116,13 +116,13 @@ class ProfileCalculator:
         self._states = {
             key: state for key, state in self._states.items() if self._sites.get(state.site.id) is state.site
         }
-        known = {note_id for state in self._states.values() for note_id in state.notes}
+        read_note_ids = {note_id for state in self._states.values() for note_id in state.notes}
         useless: list[str] = []
         with self._db.read() as c:
             new: dict[tuple[str, str], list[PendingProfiles]] = {}
             for row in load_pending(c):
                 site = self._sites.get(row.site)
-                if row.id in known or site is None:
+                if row.id in read_note_ids or site is None:
                     continue  # where the site file cannot be read now, the notes stay until it can
                 if row.station in map_profiles(site):
                     new.setdefault((row.site, row.station), []).append(row)
@@ -184,7 +184,7 @@ class ProfileCalculator:
                 state.deferred -= due
                 state.set_spans([*state.spans, *((at, at) for at in due)])
         waiting = [state for state in self._states.values() if state.spans]
-        return min(waiting, key=lambda one: (not one.is_present_waiting, one.served_s, one.name), default=None)
+        return min(waiting, key=lambda state: (not state.is_present_waiting, state.served_s, state.name), default=None)
 
     def _compute(self, state: _BoreholeState) -> Sequence[Observation]:
         """Compute a piece of the newest span that waits, and return the values that were stored."""
@@ -239,19 +239,19 @@ class ProfileCalculator:
 
     def list_waiting(self) -> Mapping[str, WaitingValues]:
         """Return by site which profiles wait, with the borehole that waits longest."""
-        found: dict[str, WaitingValues] = {}
+        waiting: dict[str, WaitingValues] = {}
         for state in self._states.values():
             since_s, present_s = state.waiting_since_s, state.present_since_s
             if since_s is None:
                 continue
-            before = found.get(state.site.id)
-            if before is None:
-                found[state.site.id] = WaitingValues(since_s, present_s, state.profile.station)
+            other = waiting.get(state.site.id)
+            if other is None:
+                waiting[state.site.id] = WaitingValues(since_s, present_s, state.profile.station)
                 continue
-            present = [one for one in (before.present_since_s, present_s) if one is not None]
-            dearest = before.dearest if before.since_s <= since_s else state.profile.station
-            found[state.site.id] = WaitingValues(min(before.since_s, since_s), min(present, default=None), dearest)
-        return found
+            present = [value for value in (other.present_since_s, present_s) if value is not None]
+            dearest = other.dearest if other.since_s <= since_s else state.profile.station
+            waiting[state.site.id] = WaitingValues(min(other.since_s, since_s), min(present, default=None), dearest)
+        return waiting
 
 
 def _store_values(c: Connection, site: Site, rows: Sequence[Observation], now: datetime) -> None:

@@ -62,33 +62,33 @@ def read_profiles(db: Database, sites: Mapping[str, Site], now: datetime) -> Pro
     return ProfileStatuses(statuses)
 
 
-def _find_missing(seen: ProfileStatuses) -> Iterator[SubjectState]:
-    for one in seen.profiles:
-        total = len(one.profile.depths_m)
-        count = one.depth_count or 0
+def _find_missing(statuses: ProfileStatuses) -> Iterator[SubjectState]:
+    for status in statuses.profiles:
+        total = len(status.profile.depths_m)
+        count = status.depth_count or 0
         yield make_state(
-            f"{one.site}:{one.profile.station}",
-            is_wrong=one.depth_count is not None and count < total,
+            f"{status.site}:{status.profile.station}",
+            is_wrong=status.depth_count is not None and count < total,
             figure=(float(total - count), None),
-            station=one.profile.station,
+            station=status.profile.station,
             missing=Figure(total - count, "d"),
             total=Figure(total, "d"),
         )
 
 
-def _find_refused(seen: ProfileStatuses) -> Iterator[SubjectState]:
-    for one in seen.profiles:
+def _find_refused(statuses: ProfileStatuses) -> Iterator[SubjectState]:
+    for status in statuses.profiles:
         yield make_state(
-            f"{one.site}:{one.profile.station}",
-            is_wrong=bool(one.refused),
-            station=one.profile.station,
-            reasons=NameList(tuple(one.refused)),
+            f"{status.site}:{status.profile.station}",
+            is_wrong=bool(status.refused),
+            station=status.profile.station,
+            reasons=NameList(tuple(status.refused)),
         )
 
 
-def _find_late(seen: WaitingProfiles) -> Iterator[SubjectState]:
-    waits_s = seen.list_waits_s()
-    for site_id in seen.sites:
+def _find_late(waiting: WaitingProfiles) -> Iterator[SubjectState]:
+    waits_s = waiting.list_waits_s()
+    for site_id in waiting.sites:
         wait_s, station = waits_s.get(site_id, (0.0, ""))
         yield make_state(
             site_id, is_wrong=wait_s > LATE_S, site=site_id, wait=Duration(wait_s, "about"), station=station

@@ -94,8 +94,8 @@ def _add_change(
 ) -> None:
     """Add a value to a piece if it differs from the stored one.
 
-    The store takes what an instant had before for a duplicate: a later value is a last digit higher each time. A value
-    that can no longer be computed stays, flagged as unusable.
+    The database ignores a reading whose value equals an earlier one of the same instant. Therefore each revision adds
+    the smallest possible amount (`ulp`) to the value. A value that can no longer be computed gets the flag `WITHDRAWN`.
     """
     facts = (hole.site.id, hole.profile.station, part.quantity, CALCULATED_UNITS[part.quantity], at, now)
     if stored is None:

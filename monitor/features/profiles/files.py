@@ -80,18 +80,21 @@ class _ProfileFile:
     """One file while it is read."""
 
     def __init__(self, path: Path, options: ImportOptions) -> None:
-        self.options, self.name, lines = options, options.restore_name(path).name, _read_lines(path)
+        self.options = options
+        self.name = options.restore_name(path).name
+        lines = _read_lines(path)
         mark, self.blocks = surveys.list_blocks(lines)
         if not self.blocks:
             raise ConfigError(
                 "no column of depths; expected Depth, A0, A180, ..., or a column of times and names such as A0_12.5"
             )
-        if not any(one.rows for one in self.blocks):
+        if not any(block.rows for block in self.blocks):
             raise ConfigError("no row below the names of the columns: check whether the file is complete")
         # Number of the last line if it does not end with a newline: the file may be incomplete.
         self.torn = len(lines) if not lines[-1].endswith("\n") else 0
-        rows = [(one, cells) for one in self.blocks for _, cells in one.rows]
-        dates = {one.head.get("date", "") for one in self.blocks} | {_join(cells, one.times) for one, cells in rows}
+        rows = [(block, cells) for block in self.blocks for _, cells in block.rows]
+        dates = {block.head.get("date", "") for block in self.blocks}
+        dates |= {_join(cells, block.times) for block, cells in rows}
         stated = self.blocks[0].head.get("order", "") + "m/d" * (self.blocks[0].is_digit and bool(mark))
         self.order = surveys.find_order(sorted(dates), stated)
         decimal = _find_decimal(
@@ -99,8 +102,10 @@ class _ProfileFile:
         )
         zone = read_toml(options.site_file, "site").get("site", {}).get("timezone", "UTC")
         self.table = TableMapping(TimeRule(("date",), zone=ZoneInfo(zone)), (), decimal=decimal)
-        self.profiles = {one.station: one for one in read_profiles(options.site_file, "site file")}
-        self.find_profile, self.find_unit = cache(self._find_profile), cache(self._find_unit)
+        self.profiles = {profile.station: profile for profile in read_profiles(options.site_file, "site file")}
+        # Every row calls these methods, and most rows with the same arguments.
+        self.find_profile = cache(self._find_profile)
+        self.find_unit = cache(self._find_unit)
         self.find_quantity = cache(self._find_quantity)
 
     def read(self) -> Iterator[ReadingLine]:
@@ -119,9 +124,9 @@ class _ProfileFile:
         return chain.from_iterable(rows)
 
     def _read_block(self, block: surveys.SurveyBlock) -> Iterator[ReadingLine]:
-        seen: set[str] = set()
+        read_keys: set[str] = set()
         for number, cells in block.rows:
-            yield self._read_row(block, number, cells, seen)
+            yield self._read_row(block, number, cells, read_keys)
 
     def _check(self, block: surveys.SurveyBlock) -> None:
         """Raise ConfigError if a block is incomplete or does not fit its profile."""
@@ -131,15 +136,16 @@ class _ProfileFile:
                 f"the head states {count} depths, the file has {len(block.rows)}: check whether it is complete"
             )
         holes = sorted({block.find_hole(cells) for _, cells in block.rows})
-        known = [hole for hole in holes if len(holes) == 1 or self._find_named(hole)]
-        if holes and not known:
+        # The station of a single borehole may be given by --station instead of its name.
+        stations = [hole for hole in holes if len(holes) == 1 or self._find_named(hole)]
+        if holes and not stations:
             raise ConfigError(f"none of {', '.join(holes)} is a station with a [[profile]]")
-        for profile in map(self.find_profile, known):
+        for profile in map(self.find_profile, stations):
             self.find_unit(profile.station, *block.describe_units())
             self._check_columns(block, profile)
 
     def _check_columns(self, block: surveys.SurveyBlock, profile: Profile) -> None:
-        faces = [(one.face or profile.faces[0]).upper() for one in block.values.values()]
+        faces = [(column.face or profile.faces[0]).upper() for column in block.values.values()]
         named = [self.find_quantity(profile.station, *place) for place in block.list_places(self._read_depth)]
         columns = named if block.depth_at is None else faces
         duplicates = {name for name in columns if name and columns.count(name) > 1}
@@ -150,7 +156,7 @@ class _ProfileFile:
         if absent:
             raise ConfigError(f"no column {absent[0]}: the profile of {profile.station} needs {', '.join(needed)}")
         if not any(named):
-            depths = ", ".join(f"{one:g}" for one in profile.depths_m[:3])
+            depths = ", ".join(f"{depth_m:g}" for depth_m in profile.depths_m[:3])
             raise ConfigError(
                 f"no depth of the file is a depth of {profile.station} ({depths}, ... m); if they are in feet, add the "
                 "line Depth Units, feet to the head"
@@ -182,9 +188,10 @@ class _ProfileFile:
             texts: Units in the file.
             constant: Constant of the instrument in the head of the file; may be empty.
         """
-        profile, named = self.profiles[station], {surveys.read_unit(text) for text in texts}
+        profile = self.profiles[station]
+        named = {surveys.read_unit(text) for text in texts}
         given = surveys.read_unit(self.options.unit) if self.options.unit else None
-        names = {one.name for one in (*named, *([given] if given else ()))}
+        names = {unit.name for unit in (*named, *([given] if given else ()))}
         if len(names) > 1 or len(named) > 1:
             raise ConfigError(f"the unit is ambiguous: {' or '.join(sorted(names))}; the file and --unit must agree")
         if not (given or named or constant):
@@ -208,17 +215,22 @@ class _ProfileFile:
 
     def _find_quantity(self, station: str, face: str, depth: float, depth_unit: str) -> str | None:
         """Return the quantity of a reading; None if the profile does not have this depth."""
-        profile, depth_m = self.profiles[station], depth * convert(1.0, surveys.read_unit(depth_unit).name, "m")
-        near = min(range(len(profile.depths_m)), key=lambda i: abs(profile.depths_m[i] - depth_m))
-        is_there = abs(profile.depths_m[near] - depth_m) < SAME_DEPTH_M
-        return profile.name_quantity(face or profile.faces[0], near) if is_there else None
+        profile = self.profiles[station]
+        depth_m = depth * convert(1.0, surveys.read_unit(depth_unit).name, "m")
+        nearest = min(range(len(profile.depths_m)), key=lambda place: abs(profile.depths_m[place] - depth_m))
+        if abs(profile.depths_m[nearest] - depth_m) >= SAME_DEPTH_M:
+            return None
+        return profile.name_quantity(face or profile.faces[0], nearest)
 
     def _read_depth(self, cell: str) -> float:
         return abs(float(str(self.table.clean(cell))))
 
-    def _read_row(self, block: surveys.SurveyBlock, number: int, cells: Sequence[str], seen: set[str]) -> ReadingLine:
+    def _read_row(
+        self, block: surveys.SurveyBlock, number: int, cells: Sequence[str], read_keys: set[str]
+    ) -> ReadingLine:
         when = _join(cells, block.times) or " ".join(block.head.get(key, "") for key in ("date", "time")).strip()
-        iso, line = surveys.write_iso(when, self.order), {"line": " ".join(cells)[:500]}
+        iso = surveys.write_iso(when, self.order)
+        line = {"line": " ".join(cells)[:500]}
         if not (iso or block.times):
             raise ConfigError(f"line {number}: the survey has no date: add a line Date to its head")
         try:
@@ -230,15 +242,15 @@ class _ProfileFile:
             if (hole := block.find_hole(cells)) and block.hole_at is not None and self._find_named(hole) is None:
                 raise PayloadError("no_station", f"line {number}: {hole!r} is no station with a [[profile]]")
             profile = self.find_profile(hole)
-            found, unknown = self._find_values(block, cells, profile)
-            if block.depth_at is not None and found:
-                key = " ".join((profile.station, iso, *found))
-                if key in seen:
+            values, unknown_depths = self._find_values(block, cells, profile)
+            if block.depth_at is not None and values:
+                key = " ".join((profile.station, iso, *values))
+                if key in read_keys:
                     raise ConfigError(
                         f"line {number}: the survey of {iso} has the depth {cells[block.depth_at]} twice: remove one"
                     )
-                seen.add(key)
-                if number == self.torn and (len(seen) < len(profile.depths_m) or "" in found.values()):
+                read_keys.add(key)
+                if number == self.torn and (len(read_keys) < len(profile.depths_m) or "" in values.values()):
                     raise PayloadError(
                         "cell_count",
                         f"the file ends within line {number} and lacks depths: check whether it is complete",
@@ -247,28 +259,29 @@ class _ProfileFile:
             fault = error if isinstance(error, PayloadError) else PayloadError("not_number", f"line {number}: {error}")
             return ReadingLine(((line, fault),))
         row = {"time": at, "station": profile.station, "unit": self.find_unit(profile.station, *block.describe_units())}
-        good = [(quantity, self.table.clean(cell)) for quantity, cell in found.items() if not is_missing(cell)]
+        good = [(quantity, self.table.clean(cell)) for quantity, cell in values.items() if not is_missing(cell)]
         rows: list[CheckedRow] = [(row | {"quantity": quantity, "value": value}, None) for quantity, value in good]
-        why = (f"{profile.station} has no depth {depth:g} in its [[profile]]" for depth in sorted(unknown))
-        rows += [(line, PayloadError("unknown_quantity", one)) for one in why]
-        return ReadingLine(tuple(rows), len(found) - len(good))
+        for depth in sorted(unknown_depths):
+            reason = f"{profile.station} has no depth {depth:g} in its [[profile]]"
+            rows.append((line, PayloadError("unknown_quantity", reason)))
+        return ReadingLine(tuple(rows), len(values) - len(good))
 
     def _find_values(
         self, block: surveys.SurveyBlock, cells: Sequence[str], profile: Profile
     ) -> tuple[dict[str, str], set[float]]:
         """Return the cells of a row by quantity, and the depths that the profile does not have."""
-        found: dict[str, str] = {}
-        unknown: set[float] = set()
-        for place, one in block.values.items():
-            depth = self._read_depth(cells[block.depth_at or 0]) if one.depth is None else one.depth
-            quantity = self.find_quantity(profile.station, one.face, depth, one.depth_unit or block.depth_unit)
-            if (one.face or profile.faces[0]) not in profile.faces:
+        values: dict[str, str] = {}
+        unknown_depths: set[float] = set()
+        for position, column in block.values.items():
+            depth = self._read_depth(cells[block.depth_at or 0]) if column.depth is None else column.depth
+            quantity = self.find_quantity(profile.station, column.face, depth, column.depth_unit or block.depth_unit)
+            if (column.face or profile.faces[0]) not in profile.faces:
                 continue
             if quantity is None:
-                unknown.add(depth)
+                unknown_depths.add(depth)
             else:
-                found[quantity] = cells[place]
-        return found, unknown
+                values[quantity] = cells[position]
+        return values, unknown_depths
 
 
 def _join(cells: Sequence[str], places: Iterable[int]) -> str:

@@ -17,11 +17,12 @@ from monitor.features.profiles.queries import PendingProfiles, add_pending
 
 def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
     """Note the whole past of every profile whose declaration, zero reading or offsets have changed."""
-    profiles, name = list_profiles(site), f"profiles:{site.id}"
+    profiles = list_profiles(site)
+    name = f"profiles:{site.id}"
     if not profiles:
         return IDLE
-    known = db.run_read(find_heartbeat, name)
-    before = {} if known is None else known[1]
+    heartbeat = db.run_read(find_heartbeat, name)
+    previous_digests = {} if heartbeat is None else heartbeat[1]
     digests: dict[str, str] = {}
     pending: list[PendingProfiles] = []
     with db.read() as c:
@@ -29,9 +30,9 @@ def run(db: Database, _config: Any, site: Site, now: datetime) -> str:
             hole = Borehole.open(c, site, profile)
             digests[profile.station] = _digest(hole, now)
             begin = hole.find_epoch(FIRST, now + AHEAD)
-            if begin is not None and digests[profile.station] != before.get(profile.station):
+            if begin is not None and digests[profile.station] != previous_digests.get(profile.station):
                 pending.append(PendingProfiles(site.id, profile.station, (begin, now + AHEAD)))
-    if digests == before:
+    if digests == previous_digests:
         return IDLE
     with db.write() as c:
         add_pending(c, pending)

@@ -121,14 +121,14 @@ class SurveyBlock:
 
     def describe_units(self) -> tuple[frozenset[str], str]:
         """Return the units in the names of the columns, else in the head, and the constant of the instrument."""
-        texts = {one.unit for one in self.values.values()} - {""} or {self.head.get("unit", "")} - {""}
+        texts = {column.unit for column in self.values.values()} - {""} or {self.head.get("unit", "")} - {""}
         return frozenset(texts or ({DIGIT} if self.is_digit else ())), self.head.get("constant", "")
 
     def list_places(self, read_depth: Callable[[str], float]) -> Iterator[tuple[str, float, str]]:
         """Yield face, depth and unit of the depth for all columns of a table, or for one face of all survey rows."""
-        for one in self.values.values():
-            if one.depth is not None:
-                yield one.face, one.depth, one.depth_unit or self.depth_unit
+        for column in self.values.values():
+            if column.depth is not None:
+                yield column.face, column.depth, column.depth_unit or self.depth_unit
         for _, cells in self.rows:
             with suppress(ValueError, IndexError, TypeError, PayloadError):
                 yield next(iter(self.values.values())).face, read_depth(cells[self.depth_at]), self.depth_unit  # type: ignore[index]
@@ -185,24 +185,26 @@ def _find_names(lines: Sequence[str]) -> tuple[str, SurveyBlock | None]:
     """Return the delimiter of a file and its first block."""
     for line in lines[:HEAD_LINES]:
         for mark in filter(line.__contains__, ";\t, "):
-            begun = begin_block(split_cells(line, mark), {})
-            if begun is not None and (mark != " " or len(_PAIRED & {one.face for one in begun.values.values()}) > 1):
-                return mark, begun
+            block = begin_block(split_cells(line, mark), {})
+            if block is not None and (
+                mark != " " or len(_PAIRED & {column.face for column in block.values.values()}) > 1
+            ):
+                return mark, block
     return "", None
 
 
 def is_survey(text: str) -> bool:
     """Return whether a text is a file with readings by depth. Other tables may have columns of depths too."""
     lines = text.splitlines()[:HEAD_LINES]
-    _, begun = _find_names(lines)
-    if begun is None:
+    _, block = _find_names(lines)
+    if block is None:
         return any(_RPP.fullmatch(line) for line in lines)
-    faces = {one.face for one in begun.values.values()}
-    if begun.depth_at is not None:
+    faces = {column.face for column in block.values.values()}
+    if block.depth_at is not None:
         # A table of times, depths and temperatures may describe water.
-        return faces <= _OF_AXES and bool(not begun.times or _PAIRED & faces)
-    each = [one for one in begun.values.values() if one.face in _OF_AXES]
-    return sum(bool(one.depth_unit or (one.depth or 0.0) % 1.0) for one in each) > 1
+        return faces <= _OF_AXES and bool(not block.times or _PAIRED & faces)
+    axis_columns = [column for column in block.values.values() if column.face in _OF_AXES]
+    return sum(bool(column.depth_unit or (column.depth or 0.0) % 1.0) for column in axis_columns) > 1
 
 
 def list_blocks(lines: Sequence[str]) -> tuple[str, list[SurveyBlock]]:
@@ -210,34 +212,34 @@ def list_blocks(lines: Sequence[str]) -> tuple[str, list[SurveyBlock]]:
     mark, first = _find_names(lines)
     if first is None:
         return "", _list_fixed(lines)
-    found: list[SurveyBlock] = []
+    blocks: list[SurveyBlock] = []
     head: dict[str, str] = {}
     is_open = False  # whether rows of the last block may follow
     for number, line in enumerate(lines, 1):
         cells = split_cells(line, mark)
-        last = found[-1] if found else first
-        if not any(cells) or (found and cells == last.names and last.depth_at is None):
+        last = blocks[-1] if blocks else first
+        if not any(cells) or (blocks and cells == last.names and last.depth_at is None):
             continue
-        is_row = bool(found) and _is_row(last, cells)
+        is_row = bool(blocks) and _is_row(last, cells)
         if is_open and is_row:
             last.rows.append((number, cells))
         elif is_open and not last.rows and _add_units(last, cells):
             continue
         elif (begun := begin_block(cells, head)) is not None:
-            if found and begun.depth_at is None:
+            if blocks and begun.depth_at is None:
                 raise ConfigError(f"line {number} starts a second table with other columns: divide the file there")
-            found.append(begun)
+            blocks.append(begun)
             head, is_open = {key: value for key, value in head.items() if key in _LASTING}, True
         elif is_row:
             raise ConfigError(f"line {number}: readings below an unknown line: repeat the names of the columns there")
         elif _add_head(head, cells, line):
             is_open = False
-    return mark, found
+    return mark, blocks
 
 
 def _list_fixed(lines: Sequence[str]) -> list[SurveyBlock]:
     """Return the blocks of a .rpp file, in which each row consists of two lines."""
-    found: list[SurveyBlock] = []
+    blocks: list[SurveyBlock] = []
     head: dict[str, str] = {}
     is_open = False
     for number, line in enumerate(lines, 1):
@@ -246,10 +248,10 @@ def _list_fixed(lines: Sequence[str]) -> list[SurveyBlock]:
             continue
         if not is_open:
             values = {i: ValueColumn(face, "") for i, face in enumerate(("a0", "a180", "b0", "b180"), 1)}
-            found.append(SurveyBlock(head, values, [""] * 5, 0, is_digit=True))
+            blocks.append(SurveyBlock(head, values, [""] * 5, 0, is_digit=True))
             head, is_open = {key: value for key, value in head.items() if key in _LASTING}, True
-        _add_fixed(found[-1].rows, number, fixed)
-    return found
+        _add_fixed(blocks[-1].rows, number, fixed)
+    return blocks
 
 
 def _add_fixed(rows: list[tuple[int, list[str]]], number: int, fixed: re.Match[str]) -> None:
@@ -278,7 +280,7 @@ def _add_units(block: SurveyBlock, cells: Sequence[str]) -> bool:
     units = [read_unit(plain.get(i, "")) for i in block.values]
     if not all(unit.name in UNITS or unit.name == DIGIT for unit in units):
         return False
-    block.values = {i: one._replace(unit=plain[i]) for i, one in block.values.items()}
+    block.values = {i: column._replace(unit=plain[i]) for i, column in block.values.items()}
     if block.depth_at is not None:
         block.head = block.head | {"depth unit": plain[block.depth_at] or "m"}
     return True
@@ -321,8 +323,9 @@ def read_unit(text: str) -> ReadingUnit:
     (ReadingUnit(name='digit', constant=25000.0), 'm', 'digit')
     """
     plain = text.strip()
-    if (found := _SINE.search(plain)) is not None:
-        return ReadingUnit(DIGIT, float(found[1] or found[2]))
+    sine = _SINE.search(plain)
+    if sine is not None:
+        return ReadingUnit(DIGIT, float(sine[1] or sine[2]))
     return ReadingUnit(
         DIGIT if is_raw(plain) or plain.lower().endswith((" digit", " digits")) else _WORDS.get(plain.lower(), plain)
     )
@@ -334,12 +337,12 @@ def find_order(dates: Iterable[str], stated: str = "") -> str:
     Raises:
         ConfigError: Both orders are possible.
     """
-    found = [one for date in dates if (one := _YEAR_LAST.search(date)) is not None]
-    if not found or found[0][2] == "." or "d/m" in stated or any(int(one[1]) > 12 for one in found):
+    matches = [match for match in map(_YEAR_LAST.search, dates) if match is not None]
+    if not matches or matches[0][2] == "." or "d/m" in stated or any(int(match[1]) > 12 for match in matches):
         return "day"
-    if "m/d" in stated or any(int(one[3]) > 12 for one in found):
+    if "m/d" in stated or any(int(match[3]) > 12 for match in matches):
         return "month"
-    raise ConfigError(f"day or month may be first in {found[0][0]}: write the year first, such as 2026-03-31")
+    raise ConfigError(f"day or month may be first in {matches[0][0]}: write the year first, such as 2026-03-31")
 
 
 @lru_cache(maxsize=4096)
@@ -350,16 +353,16 @@ def write_iso(text: str, order: str) -> str:
     ('2025-10-13T13:44:00', '2025-08-28T10:31:02', '2026-03-01T09:05:00')
     """
     text = translate_months(text)
-    if (found := _YEAR_FIRST.search(text.replace("_", " _"))) is not None:
-        year, month, day = found[1], found[3], found[4]
-    elif (found := _YEAR_LAST.search(text)) is not None:
-        year = found[4] if len(found[4]) == 4 else f"20{found[4]}"
-        day, month = (found[1], found[3]) if order == "day" else (found[3], found[1])
-    elif (found := _BY_NAME.search(text)) is not None:
-        year, month, day = found[3], str(1 + _MONTHS.index(found[2])), found[1]
+    if (match := _YEAR_FIRST.search(text.replace("_", " _"))) is not None:
+        year, month, day = match[1], match[3], match[4]
+    elif (match := _YEAR_LAST.search(text)) is not None:
+        year = match[4] if len(match[4]) == 4 else f"20{match[4]}"
+        day, month = (match[1], match[3]) if order == "day" else (match[3], match[1])
+    elif (match := _BY_NAME.search(text)) is not None:
+        year, month, day = match[3], str(1 + _MONTHS.index(match[2])), match[1]
     else:
         return ""
-    clock = _CLOCK.search(text.replace(found[0], " ")) or _PACKED.search(text)
+    clock = _CLOCK.search(text.replace(match[0], " ")) or _PACKED.search(text)
     hour, minute, second, half, ahead = ("0", "0", "0", "", "") if clock is None else clock.groups(default="")
     late = 12 * (half.lower() == "pm") - 12 * (bool(half) and int(hour) == 12)
     return f"{year}-{month:0>2}-{day:0>2}T{int(hour) + late:02}:{minute:0>2}:{second or '0':0>2}{ahead}"

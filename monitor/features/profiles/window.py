@@ -84,7 +84,7 @@ class SurveyWindow:
             if count and time.monotonic() >= deadline_s:
                 return None
             self._blocks[key] = self._read_block(hole, key, stamps[key], known_at)
-        return [one for key in keys for one in self._blocks[key].surveys if span[0] <= one.at <= span[1]]
+        return [held for key in keys for held in self._blocks[key].surveys if span[0] <= held.at <= span[1]]
 
     def _find_key(self, at: datetime) -> int:
         return (at - EPOCH) // self._length
@@ -116,5 +116,5 @@ class SurveyWindow:
 def cut_window(surveys: Sequence[HeldSurvey], place: int, window_s: float) -> list[Survey]:
     """Return the surveys in the window of the rate of one survey, that survey last."""
     newest_s = surveys[place].survey.at_s
-    begin = bisect_right(surveys, newest_s - window_s, 0, place, key=lambda one: one.survey.at_s)
-    return [one.survey for one in surveys[begin : place + 1]]
+    begin = bisect_right(surveys, newest_s - window_s, 0, place, key=lambda held: held.survey.at_s)
+    return [held.survey for held in surveys[begin : place + 1]]
