@@ -277,15 +277,13 @@ def find_largest_sum(gauge: Gauge, duration_s: float) -> float:
         gauge: Amounts by end of interval, counter step or tip.
         duration_s: Length of the window in seconds.
     """
-    # A sum that ends within half an interval after the start of a window belongs to the time before the window.
-    tolerance_s = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
     first = 0
     total = 0.0
     largest = (0.0, 0, 0)  # sum, first reading, reading after the last one
     # Each reading enters the window once and leaves it once.
     for last, at_s in enumerate(gauge.times_s):
         total += gauge.amounts_mm[last]
-        while gauge.times_s[first] <= at_s - duration_s + tolerance_s:
+        while gauge.times_s[first] <= at_s - duration_s + gauge.end_tolerance_s:
             total -= gauge.amounts_mm[first]
             first += 1
         largest = max(largest, (total, first, last + 1))
