@@ -30,7 +30,8 @@ def test_a_line_has_horizon_target_change_and_interval(show):
     assert status == 0
     lines = out.splitlines()
     assert lines
-    pattern = r"G1 in 1d \(2026-\d\d-\d\d \d\d:\d\d.*\): -?[\d.]+ mm \(-?[\d.]+ to -?[\d.]+\) since 2026-.*"
+    change = r"-?[\d.]+ mm \(-?[\d.]+ to -?[\d.]+\)"
+    pattern = rf"G1 displacement \w+ in 1d \(2026-\d\d-\d\d \d\d:\d\d.*\): {change} since 2026-.*"
     assert any(re.fullmatch(pattern, line) for line in lines), lines
 
 

@@ -20,7 +20,6 @@ from monitor.api.cli import (
 )
 from monitor.api.database import load_view
 from monitor.api.text import format_duration, format_to_width
-from monitor.features.forecasts.series_text import name_series
 from monitor.features.forecasts.views import IssuedForecastRow
 
 
@@ -30,10 +29,11 @@ def show(
     horizon: Annotated[str | None, typer.Option("--horizon", help="Only this horizon, such as 1d.")] = None,
     utc: UtcOption = False,
 ) -> None:
-    """Show the newest forecast of each station: how far it will move, with the interval of 80 %.
+    """Show the newest forecast of each series: how far it will move, with the interval of 80 %.
 
-    Each line has the horizon, the time that the forecast is for, the change since the newest reading that was used,
-    and the time of that reading. Exit 4 if no forecast is shown; `slopeward forecast run` then prints the reasons.
+    Each line has the station and the quantity, the horizon, the time that the forecast is for, the change since the
+    newest reading that was used, and the time of that reading. Exit 4 if no forecast is shown; `slopeward
+    forecast run` then prints the reasons.
     """
     horizon_s = None if horizon is None else read_duration_s("--horizon", horizon)
     with open_database() as db, db.read() as connection:
@@ -56,8 +56,8 @@ def show(
 
 
 def _describe(row: IssuedForecastRow, format_at: Callable[[str], str]) -> str:
-    series = name_series(row["station"], row["quantity"])
-    start = f"{series} in {format_duration(row['horizon_s'])} ({format_at(row['target_at'])})"
+    quantity = row["quantity"].replace("_", " ")
+    start = f"{row['station']} {quantity} in {format_duration(row['horizon_s'])} ({format_at(row['target_at'])})"
     since = f"since {format_at(row['data_until'])}"
     low, median, high = row["q10"], row["q50"], row["q90"]
     if low is None or median is None or high is None:
