@@ -41,7 +41,7 @@ _SIGN_THAT: Final = Template("answer.sign_that", "{text}; a second person must s
 _NO_LEVEL: Final = Template("level.no_such", "level {number} does not exist; expected one of: {names}")
 _NOT_LOWERED: Final = Template(
     "level.not_lowered",
-    "{site} was not lowered to {level}, because {count} requests for a higher level remain ({texts}). Confirm to "
+    "{site} was not lowered to {level}, because requests for a higher level remain ({texts}). Confirm to "
     "lower it nevertheless (--yes); then only newer data raise it again",
 )
 _SET_ALONE: Final = Template(
@@ -101,7 +101,7 @@ def set_level_in_transaction(
     if requests and not sure:
         name = site.levels[level].name
         texts = MessageList(tuple(requests))
-        raise RefusedError(_NOT_LOWERED(site=site.id, level=Term(name), count=len(requests), texts=texts))
+        raise RefusedError(_NOT_LOWERED(site=site.id, level=Term(name), texts=texts))
     stake = _measure_stake(memory)
     if stake > level:
         require_two_at_stake(connection, site, stake, actor, second, now, partial(_SET_ALONE, site=site.id))
