@@ -76,7 +76,7 @@ def load_other_alarms(
 
 
 def find_last_import(c: Connection, site: str) -> datetime | None:
-    """Return when alarms of the other system were last imported; None if none are stored."""
+    """Return when an import last added an alarm of the other system; None if none are stored."""
     a = other_alarm.c
     query = select(a.received_at).where(a.site == site).order_by(a.received_at.desc()).limit(1)
     return c.execute(query).scalar()

@@ -45,7 +45,7 @@ class SecondOpinion:
     Attributes:
         level_name: Name of the level from which alarms of Slopeward count.
         episodes: All episodes, oldest first.
-        imported_at: When alarms of the other system were last imported; None if none are stored.
+        imported_at: When an import last added an alarm of the other system; None if none are stored.
         evaluated_s: Seconds of the period in which Slopeward evaluated the site.
         blind_s: Seconds of these in which it could not see the slope.
         is_shadow: Whether the site is in shadow mode now.
@@ -293,8 +293,8 @@ def _describe_import(report: SecondOpinion) -> str:
         return """No alarm of the other system was ever imported, so it is unknown whether it raised one. Import its
         table with `slopeward second-opinion import`."""
     if report.imported_at < report.options.to_at:
-        return f"""The alarms of the other system were last imported at {_format(report.imported_at)} UTC. Later ones
-        are missing: import the table again before you judge the days after it."""
+        return f"""The last import that added an alarm of the other system was at {_format(report.imported_at)} UTC. If
+        you have not imported its table since the end of the period, import it again: later alarms may be missing."""
     return ""
 
 
