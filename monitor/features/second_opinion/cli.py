@@ -32,7 +32,7 @@ def import_alarms(
     zone: Annotated[
         str | None, typer.Option("--zone", help="Time zone of times without an offset, such as Europe/Zurich")
     ] = None,
-    delimiter: Annotated[str, typer.Option("--delimiter", help="Sign between two columns; TAB for a tabulator")] = ",",
+    delimiter: Annotated[str, typer.Option("--delimiter", help="Sign between two columns; TAB for a tab")] = ",",
     encoding: Annotated[str, typer.Option("--encoding", help="Encoding of the file, such as cp1252")] = "utf-8-sig",
     by: By = None,
 ) -> None:
