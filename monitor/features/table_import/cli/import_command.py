@@ -467,7 +467,7 @@ def _print_next(draft: SiteDraft, path: Path) -> None:
     if draft.site.criteria:
         print_note(f"  a geologist confirms the bounds in {path}")
     print_note(f"  slopeward backtest --site {site}{more}      # the levels of the whole record")
-    print_note(f"  slopeward run{more}      # the service with its page, new readings over MQTT, and messages")
+    print_note(f"  slopeward run{more}      # the service with its page, new readings (MQTT, sources), and messages")
 
 
 def _select_stored(found: ImportGuess, results: Sequence[tuple[FileGuess, FileResult | str]]) -> ImportGuess:
