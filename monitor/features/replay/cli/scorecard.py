@@ -56,7 +56,7 @@ def describe_known(card: Scorecard) -> str:
     """Describe since when readings counted as known in the replay."""
     known = card.known
     exact_s = known["granularity_s"]
-    exact = f"levels are exact to {exact_s:g} s" if exact_s else "looks are those of the service"
+    exact = f"levels are exact to {exact_s:g} s" if exact_s else "evaluations are those of the service"
     return (
         f"{known['rows']:,} readings ({known['mode']}): {known['rows_by_reception']:,} count from their stored time of "
         f"arrival; the arrival of {known['rows_by_epoch']:,} is unknown, and each is assumed to arrive "
@@ -76,7 +76,7 @@ def describe_latency(latency_s: float) -> str:
 def _print_run(run: Run, console: Console) -> None:
     console.print(_make_table(*_make_levels(run), right=0))
     console.print(
-        f"{run.looks:,} looks; {len(run.hazards)} hazard alerts, "
+        f"{run.looks:,} evaluations; {len(run.hazards)} hazard alerts, "
         f"{sum(a.ledger == 'health' for a in run.alerts)} health alerts, "
         f"{sum(a.ledger == 'advice' for a in run.alerts)} advices; {len(run.alarm_days)} days with an alarm"
     )
@@ -226,7 +226,7 @@ def _describe_other_windows(run: Run) -> str:
     """Describe the series without a trusted window, and the periods without one."""
     trusted = {(p.first.station, p.first.quantity) for p in run.windows.periods if p.first_trusted is not None}
     untrusted = sum(p.first_trusted is None for p in run.windows.periods)
-    quiet = [f"{name} ({n:,} looks)" for name, n in run.windows.looks if tuple(name.split(".", 1)) not in trusted]
+    quiet = [f"{name} ({n:,} evaluations)" for name, n in run.windows.looks if tuple(name.split(".", 1)) not in trusted]
     parts = [f"{untrusted} further periods with untrusted windows alone"] if untrusted else []
     parts += [f"no trusted window: {', '.join(quiet)}"] if quiet else []
     return "; ".join(parts) or "every series had a trusted window"
