@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.alerts.queries.alerts import load_alert_events, load_alerts, require_alert
+from monitor.alerts.queries.alerts import Alert, load_alert_events, load_alerts, require_alert
 from monitor.cli import session
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import find_readable_sites, require_readable
@@ -33,7 +33,7 @@ def list_(
     limit: session.LimitOption = 100,
     utc: session.UtcOption = False,
 ) -> None:
-    """List the open alerts: hazard, health, then advice, newest first.
+    """List the open alerts: hazard, health, then advice, newest first. A health alert ends with its key.
 
     --since and --until select alerts by the time at which they were raised. Exit 4 if there are none.
 
@@ -64,7 +64,7 @@ def list_(
         line = f"{alert.id:>5} {raised_at} {alert.site} {alert.ledger} {level}, {_name_state(alert.state)}"
         # The level is already in the line, so the reason is shown without it.
         reason = session.translate_in_zone(unwrap_reason(alert.reason), zone)
-        session.print_result(record_to_json(alert), f"{line}: {reason}")
+        session.print_result(record_to_json(alert), f"{line}: {reason}{_format_key(alert)}")
     session.require_any(alerts, "no alert")
 
 
@@ -83,7 +83,9 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
     level_names = summaries.get(alert.site, ())
     facts = {**record_to_json(alert), "events": [record_to_json(event) for event in events]}
     level = name_level(level_names, alert.ledger, alert.level)
-    lines = [f"alert {alert.id} of {alert.site}: {alert.ledger} {level}, {_name_state(alert.state)}"]
+    lines = [
+        f"alert {alert.id} of {alert.site}: {alert.ledger} {level}, {_name_state(alert.state)}{_format_key(alert)}"
+    ]
     for event in events:
         states = f"{_name_state(event.from_state or 'normal')} -> {_name_state(event.to_state)}"
         reason = session.translate_in_zone(unwrap_reason(event.reason), zone)
@@ -95,6 +97,11 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
 
 
 add_acts(app, "alerts")
+
+
+def _format_key(alert: Alert) -> str:
+    # The documentation lists the remedy of each health alert by its key.
+    return f" [{alert.key}]" if alert.ledger == AlertCategory.HEALTH else ""
 
 
 def _name_state(state: str) -> str:
