@@ -28,7 +28,9 @@ _LOSES: Final = Template(
 )()
 _SILENT: Final = Template("check.broker.silent", "{url} does not answer: {problem}")
 _START: Final = Template("check.broker.start", "start it, or correct broker.url")()
-_RUN: Final = Template("check.broker.run", "slopeward run starts it")()
+_RUN: Final = Template(
+    "check.broker.run", "start the service (slopeward run); if another program uses the port, change broker.url"
+)()
 _NO_SESSION: Final = Template("check.queue.no_session", "unknown: nothing is kept without a session")()
 _ALLOW: Final = Template("check.broker.allow", "allow persistent sessions")()
 _KEPT: Final = Template("check.queue.kept", "of {n} messages for an absent client the broker kept {kept}")
