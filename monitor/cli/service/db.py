@@ -152,7 +152,7 @@ def verify_all(
             f"{len(findings)} findings; restore a backup from before the change, or find out who changed the database"
         )
         raise typer.Exit(1)
-    print_result({"findings": 0, "audit_head": head}, f"nothing was changed; audit head {head}")
+    print_result({"findings": 0, "audit_head": head}, f"no row was altered; audit head {head}")
 
 
 @app.command("prune")
