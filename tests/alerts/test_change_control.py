@@ -369,7 +369,8 @@ def test_no_command_puts_a_loosened_file_in_force(bench, tmp_path, capsys):
 @pytest.fixture
 def core(bench, tmp_path):
     made = Core(load_service(write_service(tmp_path, bench.database, LOOSE), {}), lambda: START)
-    made.evaluation = made.ingest = made.dispatcher = SimpleNamespace(progress=dict, is_busy=bool, wake=lambda: None)
+    part = SimpleNamespace(progress=dict, is_busy=bool, wake=lambda: None)
+    made.evaluation = made.ingest = made.dispatcher = made.self_monitoring = part
     yield made
     made.db.close()
 

@@ -99,6 +99,7 @@ CALLS = {
     "people users bind": ("Ada", "--os-user", "nobody"),
     "db restore": ("FILE", "--yes"),
     "db grant-readonly": ("grafana",),
+    "second-opinion import": ("bench", "ALARMS"),
 }
 # With these arguments, commands that need no person act for one.
 CALLS_WITH_PERSON_OPTIONS = {
@@ -158,7 +159,9 @@ def files(tmp_path, monkeypatch):
     site, outline = tmp_path / "new.toml", tmp_path / "outline.geojson"
     site.write_text(SITE_TEXT.replace("6.0, window", "7.0, window"))
     outline.write_text('{"type": "Polygon", "coordinates": [[[9.0, 46.0], [9.001, 46.0], [9.0, 46.001], [9.0, 46.0]]]}')
-    return {"FILE": str(site), "OUTLINE": str(outline)}
+    alarms = tmp_path / "alarms.csv"
+    alarms.write_text("time\n2026-03-01T06:00:00Z\n")
+    return {"FILE": str(site), "OUTLINE": str(outline), "ALARMS": str(alarms)}
 
 
 @pytest.fixture
