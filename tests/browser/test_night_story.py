@@ -4,7 +4,6 @@ import email.policy
 import io
 import re
 import socket
-from datetime import timedelta
 from email import message_from_bytes
 
 import pytest
@@ -46,12 +45,13 @@ class Inbox:
 
 @pytest.fixture
 def inbox():
-    inbox = Inbox()
-    server = Controller(inbox, hostname="127.0.0.1", port=0)
+    # aiosmtpd does not report the port that port 0 selects, so a free port is found first.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        server.port = inbox.port = probe.getsockname()[1]
-    inbox.environ = {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(inbox.port)}
+        port = probe.getsockname()[1]
+    inbox = Inbox()
+    server = Controller(inbox, hostname="127.0.0.1", port=port)
+    inbox.environ = {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(port)}
     inbox.environ |= {"SLOPEWARD_SMTP__SECURITY": "none"}
     server.start()
     yield inbox
@@ -77,83 +77,84 @@ def test_mail_leads_to_acknowledgement_chart_call_and_hand_over(inbox, chromium,
     telephone = Watch(chromium, width=390, height=844)
     page = telephone.page
     try:
-        page_server.__enter__()
-        # At the start of the shift, the duty officer signs in once.
-        telephone.log_in(base, "bo")
-        # The slope fails in the night, and a mail is sent.
-        slope.live(10, {"G1": 150.0, "G2": 140.0})
-        clock[0] = slope.now
-        tell(
-            db,
-            write_heartbeat,
-            "core",
-            {"state": "running", "version": "x", "degraded": []},
-            slope.now + timedelta(minutes=10),
-        )
-        dispatcher.start()
-        wait_for(lambda: any("RED" in mail["subject"] for mail in inbox.mails))
-        mail = next(mail for mail in inbox.mails if "RED" in mail["subject"])
-        assert re.fullmatch(
-            r"RED North bench: Clear the pit floor\. \d+ mm/day, 2 stations\. \d\d:\d\d", mail["subject"]
-        )
-        assert len(mail["subject"]) <= 78
-        link = re.search(r"http://\S+/alerts/\d+", mail.get_content())[0]
-        # The session of the evening is still valid, so the link opens the alert without signing in again.
-        taps = ["the link of the message"]
-        page.goto(link)
+        with page_server:
+            # At the start of the shift, the duty officer signs in once.
+            telephone.log_in(base, "bo")
+            # The slope fails in the night, and a mail is sent.
+            slope.live(10, {"G1": 150.0, "G2": 140.0})
+            clock[0] = slope.now
+            tell(
+                db,
+                write_heartbeat,
+                "core",
+                {"state": "running", "version": "x", "degraded": []},
+                slope.now,
+            )
+            dispatcher.start()
+            wait_for(lambda: any("RED" in mail["subject"] for mail in inbox.mails))
+            mail = next(mail for mail in inbox.mails if "RED" in mail["subject"])
+            assert re.fullmatch(
+                r"RED North bench: Clear the pit floor\. \d+ mm/day, 2 stations\. \d\d:\d\d", mail["subject"]
+            )
+            assert len(mail["subject"]) <= 78
+            link = re.search(r"http://\S+/alerts/\d+", mail.get_content())[0]
+            # The session of the evening is still valid, so the link opens the alert without signing in again.
+            taps = ["the link of the message"]
+            page.goto(link)
 
-        def tap(element):
-            taps.append(element.inner_text())
-            element.click()
+            def tap(element):
+                taps.append(element.inner_text())
+                element.click()
 
-        head = page.locator("#part-alert_head").inner_text()
-        assert re.search(r"Rate of crack opening is \d+ mm/day over 8 h at 2 of 2 stations, red from 80 mm/day\.", head)
-        assert "Clear the pit floor" in head
-        button = page.get_by_role("button", name="I am on my way")
-        assert button.bounding_box()["height"] >= 24
-        assert button.bounding_box()["y"] < 844, "the button must be on the first screen"
-        tap(button)
-        page.wait_for_url(re.compile("told=.*acknowledged"))
-        assert ask(db, find_alert, int(link.rpartition("/")[2])).acknowledged_by == "bo"
-        assert "2 of 2 stations agree on red." in page.locator("main").inner_text()
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        # One tap dials the number of the next person.
-        call = page.get_by_role("link", name="Call duty engineer +41 79 123 45 67")
-        assert call.get_attribute("href") == "tel:+41791234567"
-        assert call.bounding_box()["height"] >= 44
-        taps.append(call.inner_text())
-        # The chart shows the time of the alert.
-        tap(page.get_by_role("link", name="Show the chart around this time"))
-        page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
-        assert page.locator("#chart .key").count() == 1
-        # The duty officer hands over with a note for the next person.
-        tap(page.get_by_role("link", name="Who to call"))
-        page.wait_for_url(re.compile("/duty"))
-        assert page.locator(".calls a[href^='tel:']").first.get_attribute("href") == "tel:+41791234567"
-        page.get_by_label("What the person who takes over must know").fill(
-            "G1 and G2 are accelerating, the pit floor is clear"
-        )
-        tap(page.get_by_role("button", name="Sign the hand-over as bo"))
-        page.get_by_text("G1 and G2 are accelerating, the pit floor is clear").first.wait_for()
-        assert len(taps) <= MAX_TAPS, taps
-        # An observation on the slope is added to the alert with a photo.
-        page.goto(link)
-        page.get_by_label("Note").fill("crack at the toe, three fingers")
-        photo = io.BytesIO()
-        Image.new("RGB", (1600, 1200), "orange").save(photo, "JPEG")
-        page.locator("#note-photo").set_input_files(
-            {"name": "IMG_1.jpg", "mimeType": "image/jpeg", "buffer": photo.getvalue()}
-        )
-        page.get_by_role("button", name="Add the note").click()
-        page.locator(".shots img").wait_for(state="attached")
-        page.get_by_role("heading", name="What happened").click()
-        page.locator(".shots img").wait_for()
-        assert page.wait_for_function("document.querySelector('.shots img').naturalWidth > 0")
-        assert "crack at the toe, three fingers" in page.locator("#part-alert_chain").inner_text()
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert (telephone.complaints, telephone.hosts) == ([], {"127.0.0.1"})
+            head = page.locator("#part-alert_head").inner_text()
+            assert re.search(
+                r"Rate of crack opening is \d+ mm/day over 8 h at 2 of 2 stations, red from 80 mm/day\.", head
+            )
+            assert "Clear the pit floor" in head
+            button = page.get_by_role("button", name="I am on my way")
+            assert button.bounding_box()["height"] >= 24
+            assert button.bounding_box()["y"] < 844, "the button must be on the first screen"
+            tap(button)
+            page.wait_for_url(re.compile("told=.*acknowledged"))
+            assert ask(db, find_alert, int(link.rpartition("/")[2])).acknowledged_by == "bo"
+            assert "2 of 2 stations agree on red." in page.locator("main").inner_text()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            # One tap dials the number of the next person.
+            call = page.get_by_role("link", name="Call duty engineer +41 79 123 45 67")
+            assert call.get_attribute("href") == "tel:+41791234567"
+            assert call.bounding_box()["height"] >= 44
+            taps.append(call.inner_text())
+            # The chart shows the time of the alert.
+            tap(page.get_by_role("link", name="Show the chart around this time"))
+            page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
+            assert page.locator("#chart .key").count() == 1
+            # The duty officer hands over with a note for the next person.
+            tap(page.get_by_role("link", name="Who to call"))
+            page.wait_for_url(re.compile("/duty"))
+            assert page.locator(".calls a[href^='tel:']").first.get_attribute("href") == "tel:+41791234567"
+            page.get_by_label("What the person who takes over must know").fill(
+                "G1 and G2 are accelerating, the pit floor is clear"
+            )
+            tap(page.get_by_role("button", name="Sign the hand-over as bo"))
+            page.get_by_text("G1 and G2 are accelerating, the pit floor is clear").first.wait_for()
+            assert len(taps) <= MAX_TAPS, taps
+            # An observation on the slope is added to the alert with a photo.
+            page.goto(link)
+            page.get_by_label("Note").fill("crack at the toe, three fingers")
+            photo = io.BytesIO()
+            Image.new("RGB", (1600, 1200), "orange").save(photo, "JPEG")
+            page.locator("#note-photo").set_input_files(
+                {"name": "IMG_1.jpg", "mimeType": "image/jpeg", "buffer": photo.getvalue()}
+            )
+            page.get_by_role("button", name="Add the note").click()
+            page.locator(".shots img").wait_for(state="attached")
+            page.get_by_role("heading", name="What happened").click()
+            page.locator(".shots img").wait_for()
+            assert page.wait_for_function("document.querySelector('.shots img').naturalWidth > 0")
+            assert "crack at the toe, three fingers" in page.locator("#part-alert_chain").inner_text()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            assert (telephone.complaints, telephone.hosts) == ([], {"127.0.0.1"})
     finally:
         dispatcher.stop(2.0)
         telephone.close()
-        page_server.__exit__()
         db.close()

@@ -48,7 +48,7 @@ def site(database: Database) -> Site:
 
 
 def add(database: Database, hours: Iterable[int], *stations: str, at: int | None = None) -> None:
-    """Store the readings of some hours. Each is received an hour later, or all at the hour `at`."""
+    """Store the readings of some hours. `draw` has each received a minute later; with `at`, all are received then."""
     chosen = list(hours)
     rows = [
         reading if at is None else replace(reading, received_at=START + at * HOUR)
@@ -66,7 +66,12 @@ def run_jobs(database: Database, site: Site, hour: int) -> None:
 
 
 def list_gaps(database: Database, hour: int) -> list[tuple[str, float, float, int]]:
-    """Return station, first and last hour, and number of missing readings of the gaps known at an hour."""
+    """Return the gaps known at an hour.
+
+    Returns:
+        Station, hour of the last reading before the gap, hour of the first reading after it, and number of missing
+        readings.
+    """
     now = START + hour * HOUR + timedelta(minutes=5)
     with database.read() as c:
         return [
@@ -105,6 +110,7 @@ def test_a_gap_is_stored_without_a_notice_and_late_readings_remove_it(database, 
         (row,) = load_view(c, "reading_gaps", site="kinds")
     assert (row["station"], row["missing"], row["filled_at"]) == ("T1", 12, None)
     if at_once:
+        # The next run builds the running state again from the database.
         forget(database, "kinds")
     run_jobs(database, site, LATE)
     assert list_gaps(database, LATE) == [("T1", GAP_START - 1, GAP_END, 12)], (
@@ -152,12 +158,13 @@ def test_many_gaps_are_stored_in_parts_without_loss_after_an_interruption(databa
 
     missing_hours = [hour for hour in range(12, 300) if hour % 24 in {7, 8, 9, 10, 11}]
     fill_gaps = anomaly_jobs.fill_gaps
+    filled_parts: list[int] = []
 
     def fill_until_stop(c: Connection, gaps: Sequence[GapCandidate], now: datetime) -> None:
         fill_gaps(c, gaps, now)
-        if len(part_sizes) == stop_after[0]:
+        filled_parts.append(len(gaps))
+        if len(filled_parts) == 2:
             raise KeyboardInterrupt
-        stop_after[0] = len(part_sizes)
 
     monkeypatch.setattr(anomaly_jobs, "add_gaps", add_gaps)
     monkeypatch.setattr(anomaly_jobs, "fill_gaps", fill_until_stop)
@@ -199,15 +206,16 @@ def test_the_command_lists_missing_readings(database, tmp_path, capsys):
 
 
 def test_flagged_readings_and_series_sent_on_change_are_no_gaps(database, site):
-    rows = [
-        replace(
-            reading,
-            flags=("out_of_range",) if reading.station == "T1" and GAP_START <= hour < GAP_END else reading.flags,
-        )
-        for reading in draw(STATIONS, range(LATE), lambda _, __, value: value)
-        # C1 sends every fifth hour only.
-        if (hour := (reading.observed_at - START) // HOUR) % 5 == 0 or reading.station != "C1"
-    ]
+    rows = []
+    for reading in draw(STATIONS, range(LATE), lambda _, __, value: value):
+        hour = (reading.observed_at - START) // HOUR
+        if reading.station == "C1" and hour % 5 != 0:
+            # C1 sends every fifth hour only.
+            continue
+        if reading.station == "T1" and GAP_START <= hour < GAP_END:
+            rows.append(replace(reading, flags=("out_of_range",)))
+        else:
+            rows.append(reading)
     tell(database, add_observations, rows, START + LATE * HOUR)
     run_jobs(database, site, LATE)
     assert ask(database, load_view, "reading_gaps", site="kinds") == []
