@@ -36,6 +36,8 @@ PLOT_WIDTH: Final = 300.0
 PLOT_HEIGHT: Final = 380.0
 # The oldest curve of a plot still has about this opacity; the newest has 1.
 MIN_OPACITY: Final = 0.15
+# Values within a smaller range are drawn as equal. The ticks are rounded to 9 decimals, so they would not differ.
+MIN_VALUE_RANGE: Final = 1e-6
 ViewRow = Mapping[str, Any]
 
 
@@ -189,7 +191,9 @@ def choose_ticks(low: float, high: float) -> list[float]:
     >>> choose_ticks(0.0, 10.0), choose_ticks(-0.3, 8.9)
     ([0.0, 2.0, 4.0, 6.0, 8.0, 10.0], [-2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0])
     """
-    length = (high - low) or 1.0
+    length = high - low
+    if length < MIN_VALUE_RANGE:
+        length = 1.0
     power = 10.0 ** floor(log10(length / 4.0))
     step = next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if length / (factor * power) <= 6.0)
     # The margin keeps a limit that is a multiple of the step, except for rounding, from getting one more tick.
