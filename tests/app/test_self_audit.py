@@ -63,11 +63,12 @@ def test_outage_is_recorded_with_late_and_missing_readings(database):
     watch = OutageWatch(database, clock)
     watch.update(make_status())
     status_by_minute = {
+        1.2: make_status(connected=False),
         10: make_status(connected=False),
         20: make_status(connected=False),
         60: make_status(drained=False),
     }
-    for minutes in (0.4, 0.8, 1, 10, 20, 60, 62, 62.4):
+    for minutes in (0.4, 0.8, 1, 1.2, 10, 20, 60, 62, 62.4):
         clock.minutes = minutes
         watch.update(status_by_minute.get(minutes, make_status()))
     with database.write() as connection:
@@ -127,6 +128,20 @@ def test_burst_of_readings_is_no_outage_and_a_suspended_machine_is_one(database)
     watch.update(make_status())
     (outage,) = ask(database, load_view, "outages")
     assert (outage["cause"], outage["from_at"][11:16], outage["back_at"][11:16]) == ("service", "06:01", "07:30")
+
+
+def test_short_outage_is_a_restart_even_if_storing_takes_long(database):
+    clock = MinuteClock()
+    watch = OutageWatch(database, clock)
+    watch.update(make_status())
+    for seconds, status in (
+        (5, make_status(connected=False)),
+        (20, make_status(drained=False)),
+        (35, make_status()),
+    ):
+        clock.minutes = seconds / 60
+        watch.update(status)
+    assert ask(database, load_view, "outages") == []
 
 
 def test_check_that_no_longer_exists_is_removed_and_checks_of_others_stay(database):

@@ -52,15 +52,16 @@ class OutageWatch:
             heartbeat = self._db.run_read(find_heartbeat, INPUT_HEARTBEAT)
             self._complete_at = None if heartbeat is None else heartbeat[0]
             self._has_started = True
-        is_long = self._complete_at is not None and (now - self._complete_at).total_seconds() >= SHORTEST_OUTAGE_S
-        if is_long and self._is_first_call_since_complete:
-            # The last call stored a heartbeat, and this method was not called since: the machine was suspended.
+        is_overdue = self._complete_at is not None and (now - self._complete_at).total_seconds() >= SHORTEST_OUTAGE_S
+        if is_overdue and self._is_first_call_since_complete:
+            # In the last call all readings were stored, and this method was not called since: the machine was
+            # suspended.
             self._back_at = None
         self._is_first_call_since_complete = False
         is_available = self._update_availability(status, now)
         if not (is_available and status["drained"]):
             return
-        outage = self._make_outage(now) if is_long else None
+        outage = self._make_outage(now)
         is_heartbeat_due = (
             self._heartbeat_at is None or (now - self._heartbeat_at).total_seconds() >= WRITE_HEARTBEAT_EVERY_S
         )
@@ -91,9 +92,10 @@ class OutageWatch:
     def _make_outage(self, now: datetime) -> Outage | None:
         """Return the outage that is over.
 
-        None if broker and database were available all the time, and storing only took long.
+        None if broker and database were available again within `SHORTEST_OUTAGE_S`, or all the time. The time that it
+        takes to store the readings that the broker kept does not count.
         """
         back_at = self._back_at or now
-        if self._complete_at is None or back_at <= self._complete_at:
+        if self._complete_at is None or (back_at - self._complete_at).total_seconds() < SHORTEST_OUTAGE_S:
             return None
         return Outage(self._cause, self._complete_at, back_at, now)
