@@ -144,6 +144,22 @@ def test_short_outage_is_a_restart_even_if_storing_takes_long(database):
     assert ask(database, load_view, "outages") == []
 
 
+def test_cause_is_the_service_if_the_broker_is_not_connected_yet_after_a_suspension(database):
+    clock = MinuteClock()
+    watch = OutageWatch(database, clock)
+    watch.update(make_status())
+    for minutes, status in ((60, make_status(connected=False)), (61, make_status())):
+        clock.minutes = minutes
+        watch.update(status)
+    (outage,) = ask(database, load_view, "outages")
+    assert (outage["cause"], outage["back_at"][11:16]) == ("service", "07:01")
+    # The next outage has a cause of its own.
+    for minutes, status in ((61.2, make_status(connected=False)), (70, make_status())):
+        clock.minutes = minutes
+        watch.update(status)
+    assert [row["cause"] for row in ask(database, load_view, "outages", order_by=("from_at",))] == ["service", "broker"]
+
+
 def test_check_that_no_longer_exists_is_removed_and_checks_of_others_stay(database):
     rows = [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")]
     tell(database, save_checks, rows, NOW)

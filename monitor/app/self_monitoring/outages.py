@@ -35,7 +35,9 @@ class OutageWatch:
         self._back_at: datetime | None = None  # time since which broker and database are available
         # Whether the next call of `update` is the first one after `_complete_at` was set.
         self._is_first_call_since_complete = True
-        # The default cause: the service did not run, or the machine was suspended.
+        # Whether the service did not run, or the machine was suspended, since `_complete_at`. This is then the cause,
+        # even if the connection to the broker or the database is still down at the first call.
+        self._was_stopped = True
         self._cause = SERVICE
 
     def update(self, status: Mapping[str, Any]) -> None:
@@ -57,6 +59,7 @@ class OutageWatch:
             # In the last call all readings were stored, and this method was not called since: the machine was
             # suspended.
             self._back_at = None
+            self._was_stopped = True
         self._is_first_call_since_complete = False
         is_available = self._update_availability(status, now)
         if not (is_available and status["drained"]):
@@ -73,6 +76,7 @@ class OutageWatch:
             self._heartbeat_at = now
         self._complete_at = now
         self._cause = SERVICE
+        self._was_stopped = False
         self._is_first_call_since_complete = True
 
     def _update_availability(self, status: Mapping[str, Any], now: datetime) -> bool:
@@ -84,8 +88,7 @@ class OutageWatch:
             self._back_at = self._back_at or now
         else:
             self._back_at = None
-            # Before the first heartbeat of this process, the cause is that the service did not run.
-            if self._heartbeat_at is not None:
+            if not self._was_stopped:
                 self._cause = DATABASE if is_database_busy else BROKER
         return is_available
 
