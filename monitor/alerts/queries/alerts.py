@@ -928,11 +928,15 @@ def load_level_changes(
 
 
 def load_outcomes(
-    connection: Connection, sites: frozenset[str] | None, kinds: Sequence[str], *, limit: int
+    connection: Connection, sites: frozenset[str] | None, kinds: Sequence[str], *, limit: int, exercises: bool
 ) -> list[tuple[Alert, Outcome]]:
     """Return hazard alerts that are over and whose latest outcome is one of `kinds`, the newest outcome first.
 
     Alerts of which only the people of a trial were notified (shadow mode) are left out.
+
+    Args:
+        sites: The sites; None for all.
+        exercises: Whether to include drills.
     """
     a, o, e = alert.c, alert_outcome.c, alert_event.c
     was_public = exists().where(e.alert_id == a.id, e.shadow.is_(False))
@@ -942,7 +946,7 @@ def load_outcomes(
         .join(alert_outcome, o.alert_id == a.id)
         .where(a.ledger == AlertCategory.HAZARD, a.level == 0, *match_given(a.site, sites))
         .where(o.id.in_(newest), o["class"].in_(kinds), was_public)
-        .order_by(o.at.desc(), o.id.desc())
-        .limit(limit)
     )
+    query = query if exercises else query.where(a.exercise.is_(False))
+    query = query.order_by(o.at.desc(), o.id.desc()).limit(limit)
     return [(row_to_record(Alert, row), Outcome(row.kind, row.recorded_at)) for row in connection.execute(query)]

@@ -144,10 +144,9 @@ def _list_entries(c: Connection, sites: frozenset[str] | None, *, exercises: boo
         # The first event after shadow mode has no level before either.
         kind = "Alert" if event.from_level is None else "Update"
         add_entry(alert, str(event.sequence), event.at, event.to_level, event.reason, kind)
-    for alert, outcome in load_outcomes(c, sites, sorted(FALSE_ALARMS), limit=MAX_ENTRIES):
-        if exercises or not alert.exercise:
-            # After a false alarm the level is the lowest one.
-            add_entry(alert, "cancel", outcome.at, 0, FALSE_ALARMS[outcome.kind], "Cancel")
+    for alert, outcome in load_outcomes(c, sites, sorted(FALSE_ALARMS), limit=MAX_ENTRIES, exercises=exercises):
+        # After a false alarm the level is the lowest one.
+        add_entry(alert, "cancel", outcome.at, 0, FALSE_ALARMS[outcome.kind], "Cancel")
     return sorted(entries, key=lambda entry: (entry.at, entry.alert_id), reverse=True)[:MAX_ENTRIES]
 
 

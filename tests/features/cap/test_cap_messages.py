@@ -25,8 +25,9 @@ from monitor.settings.service import parse_service
 from monitor.sites.parsing import find_weaknesses, parse_site
 from monitor.sites.tables import site as site_table
 from monitor.storage.actor import Actor
+from tests.data.rows import insert_rows
 from tests.data.store_rows import ask, tell
-from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
+from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 from tests.delivery.outbox import running
 from tests.fixtures.waiting import wait_for
 from tests.tables import tabulated
@@ -232,6 +233,29 @@ def test_feed_lists_each_message_once_and_answers_304_if_unchanged(failed, slope
         assert b"<status>Exercise" in client.get(path).content
     with pytest.raises(ConfigError, match="certificate_file together"):
         parse_service(f'[cap]\nkey_file = "{tmp_path}/key.pem"\n', "x")
+
+
+def test_newer_outcomes_of_drills_do_not_displace_those_of_hazards(database):
+    rows = """
+alert id=1 site=bench ledger=hazard key=a level=0 peak_level=1 state=closed exercise=no raised_at=+0s reason=r
+    rule_version=0
+alert id=2 site=bench ledger=hazard key=b level=0 peak_level=1 state=closed exercise=yes raised_at=+1h reason=r
+    rule_version=0
+alert_event alert_id=1 sequence=1 at=+0s to_state=closed to_level=0 actor=a actor_kind=person reason=r shadow=no
+alert_event alert_id=2 sequence=1 at=+1h to_state=closed to_level=0 actor=a actor_kind=person reason=r shadow=no
+alert_outcome alert_id=1 class=false_weather by=ada note=n at=+2h
+alert_outcome alert_id=2 class=false_weather by=ada note=n at=+3h
+"""
+    tell(database, insert_rows, START, rows)
+
+    def load_alert_ids(exercises):
+        outcomes = ask(
+            database, alerts.load_outcomes, frozenset({"bench"}), ["false_weather"], limit=1, exercises=exercises
+        )
+        return [alert.id for alert, _ in outcomes]
+
+    assert load_alert_ids(exercises=False) == [1]
+    assert load_alert_ids(exercises=True) == [2]
 
 
 def test_channel_posts_the_message_of_each_level_change(failed, slope, hazard, hooks):
