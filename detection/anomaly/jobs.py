@@ -20,6 +20,7 @@ from detection.anomaly.kinds import classify_shapes
 from detection.anomaly.networks import TRAIN_UNTIL, VALIDATE_UNTIL
 from detection.anomaly.parts import find_alarm_kind
 from detection.anomaly.records import (
+    MONTH_S,
     DetectorCheckpointError,
     DetectorTraining,
     InputError,
@@ -113,14 +114,18 @@ def _read_rain(rain: Timed | None, step_s: float) -> Series | None:
 def measure_card(request: ScoringRequest, budget: float) -> dict[str, Any]:
     """Return the facts about a trained detector, measured again on the present record.
 
+    The `seed` of these facts is that of the injected faults, 0, not that of the training.
+
     Args:
         request: Checkpoint and record.
         budget: Allowed false alarms per sensor-month.
 
     Raises:
-        InputError: The checkpoint belongs to another detector, or a series cannot be used.
+        InputError: There is no series, the checkpoint belongs to another detector, or a series cannot be used.
         DetectorCheckpointError: The checkpoint cannot be read or was changed.
     """
+    if not request.samples:
+        raise InputError("no series to measure the detector on: import readings of its series first")
     samples = {label: build_series(*timed, request.step_s) for label, timed in request.samples.items()}
     rain = _read_rain(request.rain, request.step_s)
     return _write_card(_load_detector(request)[0], samples, rain, budget, 0)
@@ -208,15 +213,19 @@ def _write_card(
     alarm_values = {label: is_alarm.astype(np.float64) for label, is_alarm in alarms.items()}
     held_out = evaluate_alarms(samples, alarm_values, [], TEST_FROM)
     held_out_rate = held_out.false_alarms_per_sensor_month
-    months = max(threshold.months for threshold in detector.thresholds.values())
+    step_s = next(iter(samples.values())).step_s
     # Simultaneous alarms of several parts are one run of alarms.
     runs = 0
+    scored_cells = 0
     digest = hashlib.sha256()
     for label, series in sorted(samples.items()):
         part = slice(int(len(series.values) * TRAIN_UNTIL), int(len(series.values) * VALIDATE_UNTIL))
         runs += count_runs(series.times_s[part][alarms[label][part]])
+        scored_cells += int(np.isfinite(scored[label][part]).sum())
         for content in (label.encode(), series.times_s.tobytes(), series.values.tobytes()):
             digest.update(content)
+    # The thresholds state months too, but of the record of the training and of the part that chose them.
+    months = scored_cells * step_s / MONTH_S
     gain = None
     if is_network(detector.name):
         gain = _measure_gain(detector, samples, rain, budget, seed)
@@ -224,11 +233,11 @@ def _write_card(
         "detector": detector.name,
         "seed": seed,
         "stations": sorted(samples),
-        "step_s": next(iter(samples.values())).step_s,
+        "step_s": step_s,
         "budget_per_sensor_month": budget,
         "threshold": detector.limit,
         "thresholds": {part: asdict(threshold) for part, threshold in sorted(detector.thresholds.items())},
-        "validation_false_alarms_per_sensor_month": runs / months,
+        "validation_false_alarms_per_sensor_month": runs / months if months > 0.0 else None,
         "validation_months": months,
         "heldout_alarms_per_sensor_month": held_out_rate if np.isfinite(held_out_rate) else None,
         "heldout_months": held_out.months,

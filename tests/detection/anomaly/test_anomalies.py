@@ -23,6 +23,7 @@ from detection.anomaly.jobs import load_checkpoint
 from detection.anomaly.kinds import classify_shapes
 from detection.anomaly.parts import LONG_AGO, PARTS, StrongestPart, score_parts
 from detection.anomaly.records import (
+    MONTH_S,
     RUN_GAP_S,
     DetectorCheckpointError,
     DetectorTraining,
@@ -406,6 +407,17 @@ def test_checks_find_stuck_and_gaps_and_unusable_series_have_no_scores():
     samples = {**site(400, 1), "NEW": ([0.0, DAY], [1.0, 2.0]), "EMPTY": ([], [])}
     answer = jobs.score(scoring(samples=samples, since_s=-1.0))
     assert {row.station for row in answer.scores} == {"G0"}
+
+
+def test_card_counts_validation_alarms_and_months_on_the_same_record():
+    # Without a checkpoint the thresholds come from other sites, and no months are stored with them.
+    card = jobs.measure_card(scoring(samples=site(700, 1)), 0.3)
+    longer = jobs.measure_card(scoring(samples=site(1400, 1)), 0.3)
+    assert card["validation_months"] == pytest.approx(0.17 * 700 * DAY / MONTH_S, rel=0.05)
+    assert longer["validation_months"] == pytest.approx(2 * card["validation_months"], rel=0.05)
+    assert 0 <= longer["validation_false_alarms_per_sensor_month"] <= 1
+    with pytest.raises(InputError, match="no series to measure"):
+        jobs.measure_card(scoring(samples={}), 0.3)
 
 
 def test_bad_requests_are_refused_with_a_reason(tmp_path):
