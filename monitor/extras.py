@@ -30,7 +30,7 @@ PACKAGES: Final = {
     "slopeward_earth": OwnPackage("slopeward-earth", "earth"),
     "slopeward_lab": OwnPackage("slopeward-lab", "lab"),
 }
-EXTRAS: Final = {
+OPTIONAL_MODULES: Final = {
     "torch": OptionalModule("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
     "statsmodels": OptionalModule("statsmodels is not installed; the analysis of seasons needs it", "models"),
     "statsforecast": OptionalModule(
@@ -60,12 +60,12 @@ def is_installed(module: str) -> bool:
 
 def describe_install(module: str) -> Message:
     """Return the command that installs an optional module."""
-    return _INSTALL_COMMAND(extra=EXTRAS[module].extra)
+    return _INSTALL_COMMAND(extra=OPTIONAL_MODULES[module].extra)
 
 
 def describe_missing(module: str) -> Message:
     """Return one line: which module is missing, what needs it, and the command that installs it."""
-    return LABELLED_TEXT(name=EXTRAS[module].message, text=describe_install(module))
+    return LABELLED_TEXT(name=OPTIONAL_MODULES[module].message, text=describe_install(module))
 
 
 def describe_package(module: str, what: str) -> Message:
@@ -86,4 +86,4 @@ def explain_missing(error: BaseException) -> Message | None:
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
     module = error.name.partition(".")[0]
-    return describe_missing(module) if module in EXTRAS else None
+    return describe_missing(module) if module in OPTIONAL_MODULES else None

@@ -150,7 +150,8 @@ def score(request: ScoringRequest) -> Scores:
         return Scores((), model_hash)
     if detector.name in INCREMENTAL_DETECTORS:
         limits = {part: threshold.value for part, threshold in detector.thresholds.items()}
-        rows = DetectorState(samples, {detector.name: limits}, since_s).score_new()[0][detector.name]
+        scores_by_detector, _ = DetectorState(samples, {detector.name: limits}, since_s).score_new()
+        rows = scores_by_detector[detector.name]
         return Scores(tuple(sorted(rows, key=lambda row: (row.station, row.at_s))), model_hash)
     scored, strongest = detector.score_with_parts(samples, rain=_read_rain(request.rain, request.step_s))
     parts = list(detector.thresholds)
@@ -275,5 +276,5 @@ def _measure_gain(
     compared = {detector.name: detector}
     with suppress(ThresholdError):
         compared[SIMPLE] = train_detector(SIMPLE, samples, budget, seed)
-    rows = run_bench(samples, tuple(compared), budget, (seed,), compared, rain)
+    rows = run_bench(samples, tuple(compared), budget, seeds=(seed,), ready=compared, rain=rain)
     return find_gain(rows, detector.name)

@@ -37,6 +37,7 @@ MAX_SHORTER_SCORE: Final = (25.0, 0.0)
 # Weights of the two sets before any error. The first set is preferred, because it reacts sooner when a station
 # accelerates or stops.
 SET_PRIORS: Final = (5.0, 1.0)
+_LOG_SET_PRIORS: Final = np.log(np.array(SET_PRIORS))[:, None]
 MAX_NETWORK_SHARE: Final = 0.5  # largest weight of all networks together
 MIN_ERROR_MM: Final = 1e-6  # smaller mean errors count as equal
 # Consecutive forecasts over many rows overlap. For long lead times only every second, third, ... forecast is scored, so
@@ -144,16 +145,16 @@ class ExpertWeights(ArrayState):
         self._groups = groups
         self._log_priors = np.log([expert.prior for expert in experts])[:, None]
         self._trial_forecasts = np.array([expert.trial_forecasts for expert in experts])[:, None]
-        self._rows = np.array(self.lead_times)[:, None]
-        strides = np.maximum(1, self._rows // MAX_PENDING_FORECASTS)
+        self._lead_rows = np.array(self.lead_times)[:, None]
+        strides = np.maximum(1, self._lead_rows // MAX_PENDING_FORECASTS)
         self._delayed = DelayedRows(self.lead_times, strides[:, 0].tolist())
         self._strides = strides.astype(np.float64)
-        self._discount = (1.0 - 1.0 / (MAX_ERRORS * self._rows)) ** self._strides
-        lead_times = len(self.lead_times)
+        self._discount = (1.0 - 1.0 / (MAX_ERRORS * self._lead_rows)) ** self._strides
+        lead_time_count = len(self.lead_times)
         forecasters = len(experts) + len(MAX_SHORTER_SCORE) + 1
         self.pending_mm = np.full((self._delayed.slots, forecasters, stations), np.nan)  # forecasts until their targets
-        self.loss = np.zeros((lead_times, forecasters, stations))  # discounted sums of absolute errors, mm
-        self.count = np.zeros((lead_times, stations))  # discounted number of errors
+        self.loss = np.zeros((lead_time_count, forecasters, stations))  # discounted sums of absolute errors, mm
+        self.count = np.zeros((lead_time_count, stations))  # discounted number of errors
         self.forecasts_made = np.zeros((len(experts), stations), dtype=np.int64)  # rows with a forecast, by expert
 
     def add_expert(self, expert: Expert) -> None:
@@ -195,13 +196,13 @@ class ExpertWeights(ArrayState):
             Weights (R, E, S) and combination (R, S). The weights sum to one over the experts. Without any forecast the
             weights are 0 and the combination is NaN.
         """
-        experts = forecasts_mm.shape[1]
+        expert_count = forecasts_mm.shape[1]
         is_made = np.isfinite(forecasts_mm)
-        scored_forecasts = self.forecasts_made - self._rows[:, None]
+        scored_forecasts = self.forecasts_made - self._lead_rows[:, None]
         is_candidate = is_made & ((self._trial_forecasts == 0) | (scored_forecasts >= self._trial_forecasts))
         has_forecast = is_candidate.any(axis=1)
         candidates_mm = np.where(is_candidate, forecasts_mm, 0.0)
-        own_scores = self._compute_scores(self.loss[:, :experts])
+        own_scores = self._compute_scores(self.loss[:, :expert_count])
         weight_sets = []
         set_forecasts_mm = []
         for max_shorter_score in MAX_SHORTER_SCORE:
@@ -210,7 +211,8 @@ class ExpertWeights(ArrayState):
             weights = limit_share(weights, first_network, MAX_NETWORK_SHARE)
             weight_sets.append(weights)
             set_forecasts_mm.append(np.where(has_forecast, (weights * candidates_mm).sum(axis=1), np.nan))
-        set_scores = self._compute_scores(self.loss[:, experts:-1])
+        set_scores = self._compute_scores(self.loss[:, expert_count:-1])
+        # The two sets are compared with the shorter lead times, like the experts in the first set.
         set_shares = normalise(_LOG_SET_PRIORS - add_shorter_lead_times(set_scores, MAX_SHORTER_SCORE[0]))
         weights = compute_weighted_mean(set_shares, weight_sets)
         combination_mm = compute_weighted_mean(set_shares, set_forecasts_mm)
@@ -242,16 +244,13 @@ class ExpertWeights(ArrayState):
         Args:
             loss: Their rows of `self.loss`, shape (R, F, S).
         """
-        independent = self.count / self._rows
+        independent = self.count / self._lead_rows
         mean = loss / np.maximum(self.count, 1e-12)[:, None]
         scores = self._groups.sum_groups(independent[:, None] * np.log(np.maximum(mean, MIN_ERROR_MM)))
         scores = scores - scores.min(axis=1, keepdims=True)
         is_active = self._groups.sum_groups((self.count > 0.0).astype(np.float64)) > 0.0
         active = is_active[:, None].astype(np.float64)
         return np.asarray(scores + POOLED_SHARE * self._groups.average_other_groups(scores, active))
-
-
-_LOG_SET_PRIORS: Final = np.log(np.array(SET_PRIORS))[:, None]
 
 
 def add_shorter_lead_times(own_scores: Floats, max_shorter_score: float) -> Floats:
@@ -269,8 +268,9 @@ def add_shorter_lead_times(own_scores: Floats, max_shorter_score: float) -> Floa
     shorter = np.zeros(own_scores.shape[1:])
     for position, own_score in enumerate(own_scores):
         score = own_score + np.minimum(shorter, max_shorter_score)
-        shorter = score - score.min(axis=0)
-        scores[position] = shorter
+        relative = score - score.min(axis=0)
+        scores[position] = relative
+        shorter = relative
     return scores
 
 

@@ -1,7 +1,7 @@
 """Compare forecasting models on one record with a rolling origin.
 
-The training block grows from fold to fold. An embargo separates it from the calibration block and the test, and the
-tests of the folds do not overlap.
+The training block grows from fold to fold. The calibration block and the test follow it, with an embargo of one horizon
+before each of them. The tests of the folds do not overlap.
 """
 
 import time

@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from monitor.extras import EXTRAS
+from monitor.extras import OPTIONAL_MODULES
 from tests.architecture.syntax import STATEMENTS, walk
 from tests.tables import tabulated
 
@@ -96,13 +96,15 @@ def test_what_is_imported_is_asked_for():
     assert len(imported) > 40
     for module, path in imported.items():
         packages = {canonicalize_name(name) for name in brings.get(module, ())}
-        assert packages & core or module in EXTRAS, f"{path} imports {module}: neither of the core nor in extras.py"
+        assert packages & core or module in OPTIONAL_MODULES, (
+            f"{path} imports {module}: neither of the core nor in extras.py"
+        )
         assert packages & (core | brought) or not packages, f"{path} imports {module}: pyproject.toml lacks {packages}"
 
 
 def test_an_extra_brings_what_is_said_of_it():
     brings = packages_distributions()
-    for module, (_, extra) in EXTRAS.items():
+    for module, (_, extra) in OPTIONAL_MODULES.items():
         packages = {canonicalize_name(name) for name in brings.get(module, ())}
         core, whole = ({canonicalize_name(one.name) for one in list_asked(*extras)} for extras in ((), (extra,)))
         assert not packages & core, f"{module} is of the core"

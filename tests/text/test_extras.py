@@ -33,6 +33,6 @@ NEEDS: dict[str, tuple[str, type[SlopewardError], Callable[[Path], object]]] = {
 @pytest.mark.parametrize("need", NEEDS)
 def test_error_of_missing_package_names_its_extra(need, tmp_path, monkeypatch):
     extra, error, use = NEEDS[need]
-    monkeypatch.setattr(extras, "is_installed", lambda module: extras.EXTRAS[module][1] != extra)
+    monkeypatch.setattr(extras, "is_installed", lambda module: extras.OPTIONAL_MODULES[module][1] != extra)
     with pytest.raises(error, match=rf"not installed; .*: pip install 'slopeward\[{extra}\]'"):
         use(tmp_path)

@@ -44,9 +44,8 @@ class KnownOutline(PlacedOutline):
     change: str | None = None  # see the module
     parent_id: str | None = None  # footprint of an earlier date that it continues
     root_id: str | None = None  # first footprint of its line
-    anchor_scene: str | None = (
-        None  # hash of the newest scene on which a footprint of its line was new, grown or single
-    )
+    # Hash of the newest scene on which a footprint of its line was new, grown or single.
+    anchor_scene: str | None = None
     first_seen_at: datetime | None = None  # instant of the image of the first footprint of its line
 
     @property
@@ -145,7 +144,8 @@ class ComparisonResult:
     areas: Mapping[str, ChangedAreas] = field(default_factory=dict)  # by class
     warnings: tuple[Explanation, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)  # paths of the written files, by name
-    # Smallest detectable change of the index, in excess of the change of the whole scene. None without an index.
+    # Smallest detectable rise of the index of red and green (see `by_index`; without a unit), after the median rise of
+    # the scene is subtracted. None without an index.
     limit: float | None = None
 
     @property

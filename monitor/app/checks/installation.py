@@ -28,9 +28,11 @@ class Installation(NamedTuple):
 
 
 def _check_packages(_: Installation) -> Iterator[SubjectState]:
-    from monitor.extras import EXTRAS, describe_install, is_installed
+    from monitor.extras import OPTIONAL_MODULES, describe_install, is_installed
 
-    yield make_state(is_wrong=not is_installed("torch"), line=EXTRAS["torch"].message, todo=describe_install("torch"))
+    yield make_state(
+        is_wrong=not is_installed("torch"), line=OPTIONAL_MODULES["torch"].message, todo=describe_install("torch")
+    )
 
 
 def _find_foreign_distributions(_: Installation) -> Iterator[SubjectState]:

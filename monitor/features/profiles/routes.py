@@ -87,6 +87,7 @@ def show_profiles(request: Request, site: str) -> HTMLResponse:
 def _load_profile(c: Connection, site: str, profile: Profile) -> dict[str, Any]:
     """Return the template variables of one profile."""
     borehole = {"site": site, "station": profile.station}
+    # The view has a row for each survey, also if the survey shows no slip.
     slips = load_view(c, "slip_depth", order_by=("-observed_at",), limit=MAX_SURVEYS, **borehole)
     survey_instants = _choose_evenly([slip["observed_at"] for slip in slips])
     rows: Sequence[ViewRow] = []

@@ -135,7 +135,7 @@ def test_the_verb_prints_a_row_for_each_model_and_peer(library, tmp_path, capsys
 @pytest.mark.soak
 def test_what_is_not_installed_is_one_line_and_the_rest_is_printed(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("monitor.features.forecasts.cli.models.is_installed", lambda _: False)
-    assert extras.EXTRAS[peers.LIBRARY][1] == "compare"
+    assert extras.OPTIONAL_MODULES[peers.LIBRARY][1] == "compare"
     words = ("--peers", write_long(tmp_path / "slope.csv"), "--horizon", "1d")
     status, out, err = compare(capsys, *words)
     assert status == 0
