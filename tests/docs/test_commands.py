@@ -105,8 +105,6 @@ STATUS = {  # where a page promises another than 0
     "slopeward import prisms.csv --site cut": 1,  # the file leaves questions open, and nobody is at the terminal
     # the first of two people
     "slopeward level set north-bench green --by ada --reason 'inspected on site'": 3,
-    "slopeward doctor": 1,  # no service runs
-    "slopeward status": 6,  # the readings are old
 }
 INPUTS = {
     "people duty plan": "Mon-Fri 07:00 R. Mori, A. Rossi\nMon-Fri 19:00 A. Rossi\nSat 09:00 R. Mori\n",

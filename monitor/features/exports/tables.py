@@ -77,7 +77,7 @@ instant: at since data_until data_time window_from window_mid window_to
 integer: revision n issue_id horizon n_filters n_agree level peak_level sequence from_level to_level confirmations
 integer: expected received alert_id offset_id event_id maintenance_id outline_id parent_alert_id asks top_level
 integer: calibration_age_days label_id
-boolean: shown hindcast inside_80 inside_95 trusted alerted exercise votes on_slope
+boolean: shown hindcast inside_80 inside_95 trusted alerted exercise votes on_slope shadow
 real: value value_raw offset_applied sigma size q025 q10 q50 q90 q975 baseline_q50 data_value novelty weight horizon_s
 real: observed susceptibility error baseline_error persistence_error pinball winkler_80 crps pit velocity_mm_per_day r2
 real: probability velocity_error_mm_per_day velocity_window_s acceleration_mm_per_day2 acceleration_error_mm_per_day2

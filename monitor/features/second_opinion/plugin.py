@@ -27,6 +27,7 @@ def register_commands() -> Mapping[str, Command]:
             after="backtest",
             rules={"second-opinion import": "operator"},
             subject="Results",
+            is_in_overview=False,
         )
     }
 

@@ -130,7 +130,9 @@ def test_check_explains_probabilities_and_the_page_shows_the_chance():
         read(f"dwell = {{hits = 2, of = 3}}\n{YELLOW}")
     (rule,) = [rule for rule in describe_rules(plain) if rule["id"] == "f"]
     assert rule["bounds"] == ["yellow over 10 mm/day in 1d with a chance of more than 30 %"]
-    assert translate(rule["bounds"][0], "es") == "amarillo sobre 10 mm/day en 1d con probabilidad superior al 30 %"
+    assert (
+        translate(rule["bounds"][0], "es") == "amarillo por encima de 10 mm/day en 1d con probabilidad superior al 30 %"
+    )
 
 
 def forecasting(chance, role="witness"):
