@@ -94,5 +94,7 @@ def test_health_reports_slow_writes_with_their_name(database: Database, clock_s:
     assert list_problems() == []
     compute_for_long(database, clock_s, 2.0)
     [text] = list_problems()
-    assert text.startswith(f"{__name__}:compute_for_long held the write lock of the database for 2.0 s, and readings waited")
+    assert text.startswith(
+        f"{__name__}:compute_for_long held the write lock of the database for 2.0 s, and readings waited"
+    )
     assert list_problems() == []

@@ -47,7 +47,7 @@ def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
         "model": "sar",
         "model_hash": MODEL_HASH,
         "out_dir": "",
-        "prob": "",
+        "probability_path": "",
         "threshold": 0.5,
         "minimum_area_m2": 5000.0,
     }
