@@ -222,6 +222,8 @@ def test_a_broker_that_lost_its_files_is_reported_and_loses_nothing_more(
     wait_for_acknowledgements(instrument, 50)
     second = start_ingest()
     wait_for(lambda: load_numbers(database) == set(range(50)))
+    # The session for stored readings may connect after all readings were received.
+    wait_for(lambda: all(second.status()["connected"].values()))
     assert find_open_alarms(second) == {SESSION_LOST, f"{SESSION_LOST}:backfill"}
     second.stop()
     third = start_ingest()
