@@ -77,6 +77,16 @@ class SecondOpinion:
         return [episode for episode in self.episodes if not episode.own]
 
     @property
+    def agreement(self) -> float | None:
+        """Share of the episodes with alarms of both systems. None if it is not known.
+
+        Without an imported alarm it is unknown whether the other system raised one.
+        """
+        if not self.episodes or self.imported_at is None:
+            return None
+        return len(self.both) / len(self.episodes)
+
+    @property
     def leads_s(self) -> list[float]:
         """Lead time of Slopeward in each episode of both systems, in seconds; negative if it was later."""
         return [episode.lead_s for episode in self.both if episode.lead_s is not None]
@@ -101,7 +111,7 @@ class SecondOpinion:
             "both": len(self.both),
             "own_alone": len(self.own_alone),
             "other_alone": len(self.other_alone),
-            "agreement": len(self.both) / len(self.episodes) if self.episodes else None,
+            "agreement": self.agreement,
             "lead_median_s": median(leads_s) if leads_s else None,
             "lead_shortest_s": min(leads_s, default=None),
             "lead_longest_s": max(leads_s, default=None),
@@ -166,16 +176,23 @@ def write_text(report: SecondOpinion) -> str:
 def _write_summary(report: SecondOpinion) -> list[str]:
     count = len(report.episodes)
     own_count = len(report.both) + len(report.own_alone)
-    other_count = len(report.both) + len(report.other_alone)
-    agreement = "no episode" if not count else f"{len(report.both)} of {count} episodes"
+    own_alone = "not known" if report.imported_at is None else len(report.own_alone)
+    other_alone = "not imported" if report.imported_at is None else len(report.other_alone)
+    other_count = "not imported" if report.imported_at is None else len(report.both) + len(report.other_alone)
+    if not count:
+        agreement = "no episode with alarms of both systems"
+    elif report.imported_at is None:
+        agreement = "not known, because no alarm of the other system was imported"
+    else:
+        agreement = f"{len(report.both)} of {count} episodes with alarms of both systems"
     return [
         "|  | Slopeward | other system |",
         "|---|---|---|",
         f"| episodes with an alarm | {own_count} | {other_count} |",
-        f"| of these, of this system alone | {len(report.own_alone)} | {len(report.other_alone)} |",
+        f"| of these, of this system alone | {own_alone} | {other_alone} |",
         f"| recorded as false alarms | {_describe_false(report, own=True)} | {_describe_false(report, own=False)} |",
         "",
-        f"**Agreement**: {agreement} with alarms of both systems.",
+        f"**Agreement**: {agreement}.",
         f"**Lead time of Slopeward** in these: {_describe_leads(report.leads_s)}.",
     ]
 

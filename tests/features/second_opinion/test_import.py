@@ -8,11 +8,12 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import select
 
-from monitor.alerts.replay.other_alarms import SystemAlarm, Verdict, group_alarms
+from monitor.alerts.replay.other_alarms import Episode, SystemAlarm, Verdict, group_alarms
 from monitor.cli.main import run_command
 from monitor.errors import ConfigError, RefusedError
 from monitor.features.second_opinion import reading
 from monitor.features.second_opinion.reading import read_alarms, read_columns_option
+from monitor.features.second_opinion.report import ReportOptions, SecondOpinion, write_text
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.storage.audit_tables import audit_entry
@@ -184,3 +185,14 @@ def test_episode_is_false_only_if_people_recorded_it(outcomes, verdict):
     own, other = (alarm(0, outcome=outcome) for outcome in outcomes)
     (episode,) = group_alarms([own], [other])
     assert episode.verdict == verdict
+
+
+def test_agreement_is_not_known_without_an_imported_alarm():
+    end = datetime(2026, 4, 1, tzinfo=UTC)
+    options = ReportOptions(end - timedelta(days=30), end, 86400.0, 1)
+    own = SystemAlarm(end - timedelta(days=3), end, 7, "orange")
+    opinion = SecondOpinion("bench", "Bench", options, "yellow", (Episode([own]),), None, 2592000.0, 0.0, True)
+    assert opinion.to_json()["agreement"] is None
+    text = write_text(opinion)
+    assert "**Agreement**: not known" in text
+    assert "| of these, of this system alone | not known | not imported |" in text
