@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -186,9 +186,8 @@ def _load_progress(folder: Path, key: str) -> _Progress:
 
 
 def _save_progress(folder: Path, progress: _Progress) -> None:
-    document = {name: getattr(progress, name) for name in _Progress.__dataclass_fields__}
     part = folder / f"{PROGRESS_FILE}.part"
-    part.write_text(json.dumps(document), encoding="utf-8")
+    part.write_text(json.dumps(asdict(progress)), encoding="utf-8")
     part.replace(folder / PROGRESS_FILE)
 
 

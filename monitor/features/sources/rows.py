@@ -114,9 +114,10 @@ def _list_pages(
     A position in the future is not stored, because the next poll would skip all rows before it.
     """
     positions = Positions(query)
+    page_rows = min(PAGE_ROWS, query.max_rows)
     known_rows: list[Row] = []
     while True:
-        page = server.read_page(start, min(PAGE_ROWS, query.max_rows))
+        page = server.read_page(start, page_rows)
         if not page:
             return
         progress.rows += len(page)
@@ -124,7 +125,7 @@ def _list_pages(
         reached = _find_last_past(page, positions)
         if reached is not None:
             progress.reached = reached
-        is_full = len(page) == min(PAGE_ROWS, query.max_rows)
+        is_full = len(page) == page_rows
         progress.has_more = False
         yield [row for row in page if row not in known_rows]
         if not is_full:
