@@ -64,7 +64,6 @@ def table(
         "source": chosen.source,
         "protocol": chosen.protocol,
         "differences": list(chosen.differences),
-        "seeds": list(options.seeds),
         "rows": [asdict(row) for row in rows],
     }
     if not print_if_json(answer):

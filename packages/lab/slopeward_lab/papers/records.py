@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -130,7 +131,7 @@ def score_network(
         options.report(f"{name}, seed {seed}")
         settings = Settings(seed=seed, window=window_rows)
         if options.epochs is not None:
-            settings = Settings(seed=seed, window=window_rows, epochs=options.epochs)
+            settings = replace(settings, epochs=options.epochs)
         forecaster = train_network(name, panel, parts, (horizon_s,), settings).forecaster
         median = forecaster.quantiles(panel.values, origins)[:, :, 0, 2]
         errors.append(compute_errors(observed, median, level))

@@ -13,7 +13,8 @@ class MeasurementOptions(NamedTuple):
 
     Attributes:
         data_folder: folder that contains the data; None for the folder `SLOPEWARD_DATA`.
-        seeds: seeds of each network. The figure of a network is the median over them.
+        seeds: seeds of each forecasting network, whose figure is the median over them. A network for images is trained
+            with the first one.
         epochs: largest number of epochs of each training; None for the default of the training.
         report: called with one line before each longer step.
     """
