@@ -31,7 +31,8 @@ torch_index=https://download.pytorch.org/whl/cpu
 pip=("$python" -m pip --disable-pip-version-check install)
 
 echo "1 of 3: packages: ${files[*]}" >&2
-"${pip[@]}" --require-hashes "${files[@]}"
+# The lock files name every package. pip would ask for PyTorch, which other packages depend on and the next step installs.
+"${pip[@]}" --no-deps --require-hashes "${files[@]}"
 
 find_torch() {
     "$python" -c 'import importlib.metadata as m; print(m.version("torch").split("+")[0])' 2>/dev/null || true
