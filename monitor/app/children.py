@@ -7,6 +7,7 @@
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -62,8 +63,31 @@ MOST_DENIED_IN_HEARTBEAT: Final = 50
 
 _NOT_STARTED: Final = Template("process.not_started", "{name} cannot be started: {problem}")
 _ENDED: Final = Template("process.ended", "{name} ended")
-_KILLED: Final = Template("process.killed", "{name} ended by signal {n}")
-_EXITED: Final = Template("process.exited", "{name} ended with status {n}")
+_SILENT: Final = Template("process.silent", "{name} sent no heartbeat for {n} s and was killed")
+_UNREACHABLE: Final = Template("process.unreachable", "{name} runs but accepts no connections")
+_KILLED: Final = Template("process.killed", "{name} was ended by {signal}")
+_KILLED_BECAUSE: Final = Template("process.killed_because", "{name} was ended by {signal} ({reason})")
+_EXITED: Final = Template("process.exited", "{name} ended with exit status {n}")
+_EXITED_BECAUSE: Final = Template("process.exited_because", "{name} ended with exit status {n} ({reason})")
+_NO_MEMORY: Final = Template(
+    "process.no_memory", "the kernel does this if memory runs out; `journalctl -k` then names the process"
+)()
+_NATIVE_ERROR: Final = Template("process.native_error", "an error in a compiled library")()
+# Meaning of signals.
+SIGNAL_REASONS: Final[Mapping[int, Message]] = {
+    signal.SIGKILL: _NO_MEMORY,
+    signal.SIGABRT: _NATIVE_ERROR,
+    signal.SIGBUS: _NATIVE_ERROR,
+    signal.SIGFPE: _NATIVE_ERROR,
+    signal.SIGILL: _NATIVE_ERROR,
+    signal.SIGSEGV: _NATIVE_ERROR,
+}
+# Meaning of exit statuses of the core and the web process.
+STATUS_REASONS: Final[Mapping[int, Message]] = {
+    1: Template("process.error", "an error, which its last lines in the log name")(),
+    heartbeats.EXIT_OVERDUE: Template("process.overdue", "one of its threads had ended or made no progress")(),
+    heartbeats.EXIT_TRY_AGAIN: Template("process.no_database", "the database was busy or unreachable")(),
+}
 _DENIED: Final = Template(
     "quarantine.denied", "the broker refused the message: {login} has no right to publish on this topic"
 )
@@ -90,6 +114,9 @@ class Child(Protocol):
 
     def poll(self) -> bool:
         """Update the state of the process, and return whether it runs and works."""
+
+    def describe_end(self) -> Message:
+        """Return how the process ended, after `poll` has returned False."""
 
     def stop(self) -> None:
         """End the process and wait for its end. Does nothing if it does not run."""
@@ -174,6 +201,7 @@ class PythonChild:
         self._heartbeat_pipe: int | None = None
         self._line_pipe: int | None = None
         self._heartbeats = HeartbeatWatch(SILENT_CORE_S)
+        self._was_killed_as_silent = False
         self._incomplete_line = b""
         self.is_ready = False
         self.is_deciding = False
@@ -206,6 +234,7 @@ class PythonChild:
             for descriptor in inherited:
                 os.close(descriptor)
         self._heartbeats.start()
+        self._was_killed_as_silent = False
         self.is_ready = False
         self.is_deciding = False
 
@@ -246,10 +275,16 @@ class PythonChild:
                 if content := os.read(self._heartbeat_pipe, 65536):
                     self._read_heartbeats(content)
             if self._heartbeats.is_overdue:
-                log.critical("%s sent no heartbeat for %g s and is killed", self.name, self._heartbeats.limit_s)
+                self._was_killed_as_silent = True
                 self.kill()
                 return False
         return True
+
+    def describe_end(self) -> Message:
+        """Return how the process ended: killed because of missing heartbeats, its signal, or its exit status."""
+        if self._was_killed_as_silent:
+            return _SILENT(name=self.name, n=self._heartbeats.limit_s)
+        return describe_status(self.name, self.status)
 
     def _read_heartbeats(self, content: bytes) -> None:
         *lines, self._incomplete_line = (self._incomplete_line + content).split(b"\n")
@@ -355,6 +390,12 @@ class BrokerChild:
             return self._broker.pid is not None
         self._probed_s = time.monotonic()
         return self._broker.is_alive()
+
+    def describe_end(self) -> Message:
+        """Return how the broker ended, or that it runs but accepts no connections."""
+        if self._broker.pid is not None:
+            return _UNREACHABLE(name=self.name)
+        return describe_status(self.name, self._broker.status, {})
 
     def reload(self) -> None:
         """Apply changed site files to access control. If that fails, the next start of the broker applies them."""
@@ -484,11 +525,15 @@ class ProcessRestarter:
                 log.info("%s has run for %g s", self.child.name, STEADY_S)
             return
         if getattr(self.child, "status", None) == heartbeats.EXIT_REPLACE:
-            log.info("%s ended in order to be replaced and starts again at once", self.child.name)
+            log.info(
+                "%s ended with exit status %d, because it has to be replaced, and starts again at once",
+                self.child.name,
+                heartbeats.EXIT_REPLACE,
+            )
             self._on_replaced()
             self.start_at_once()
             return
-        self._note_failure(now_s, _describe_end(self.child))
+        self._note_failure(now_s, self.child.describe_end())
 
     def start_at_once(self) -> None:
         """Start the child at the next check, without a pause."""
@@ -519,13 +564,33 @@ class ProcessRestarter:
         return self._next_start_s is None and now_s - self._started_s > STEADY_S
 
 
-def _describe_end(child: Child) -> Message:
-    status = getattr(child, "status", None)
+def describe_status(name: str, status: int | None, reasons: Mapping[int, Message] = STATUS_REASONS) -> Message:
+    """Return how a process ended.
+
+    Args:
+        name: Name of the process in the text.
+        status: Return code of `subprocess.Popen`: the exit status, or the negative number of a signal. None if it is
+            unknown.
+        reasons: Meaning of its exit statuses.
+    """
     if status is None:
-        return _ENDED(name=child.name)
+        return _ENDED(name=name)
     if status < 0:
-        return _KILLED(name=child.name, n=-status)
-    return _EXITED(name=child.name, n=status)
+        reason = SIGNAL_REASONS.get(-status)
+        if reason is None:
+            return _KILLED(name=name, signal=_name_signal(-status))
+        return _KILLED_BECAUSE(name=name, signal=_name_signal(-status), reason=reason)
+    reason = reasons.get(status)
+    if reason is None:
+        return _EXITED(name=name, n=status)
+    return _EXITED_BECAUSE(name=name, n=status, reason=reason)
+
+
+def _name_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def read_sites(config: ServiceConfig) -> list[Site]:

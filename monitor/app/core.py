@@ -93,13 +93,6 @@ STOP_S: Final = 7.0
 # Threads of jobs may run for this long after all other parts have ended.
 END_JOBS_S: Final = 2.0
 
-# Exit statuses, besides `heartbeats.EXIT_REPLACE`.
-
-# A thread has ended or hangs.
-EXIT_OVERDUE: Final = 70
-# The database was unreachable at the start.
-EXIT_TRY_AGAIN: Final = 75
-
 
 def now_utc() -> datetime:
     """Return the current time."""
@@ -390,7 +383,7 @@ class Core:
                 log.critical("threads have ended, so this process ends and a new one starts: %s", ", ".join(ended))
                 self.self_monitoring.check_ended_threads()
                 compute.stop_all()
-                return EXIT_OVERDUE
+                return heartbeats.EXIT_OVERDUE
             now = self.clock()
             # After a jump of the clock, times of progress from before the jump are no measure of hanging.
             has_jumped = self._jump_guard.has_jumped(now)
@@ -402,7 +395,7 @@ class Core:
                     ", ".join(overdue),
                 )
                 compute.stop_all()
-                return EXIT_OVERDUE
+                return heartbeats.EXIT_OVERDUE
             if self.has_new_site_files.is_set():
                 return heartbeats.EXIT_REPLACE
             if self.lease is not None and self.lease.is_lost:
@@ -551,7 +544,7 @@ def main(config_path: str | None = None) -> int:
         core.start()
         freeze_startup_objects()
         status = core.watch()
-        if status == EXIT_OVERDUE:
+        if status == heartbeats.EXIT_OVERDUE:
             # A thread that hangs would delay any other way to end.
             os._exit(status)
         # A database that is unreachable could delay the stop. The supervisor needs the same exit status as after a
@@ -579,4 +572,4 @@ if __name__ == "__main__":
         log.critical("%s", error)
         # The log may not be configured yet.
         print(error, file=sys.stderr)  # noqa: T201
-        sys.exit(EXIT_TRY_AGAIN if isinstance(error, StoreBusyError) else 1)
+        sys.exit(heartbeats.EXIT_TRY_AGAIN if isinstance(error, StoreBusyError) else 1)

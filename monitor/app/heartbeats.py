@@ -34,6 +34,10 @@ STANDBY_PREFIX: Final = "standby:"
 # Exit status of a core that must be replaced at once, because it has to load other site files, or because it becomes
 # active or standby. This does not count as a failure.
 EXIT_REPLACE: Final = 76
+# Exit status of a core of which a thread has ended or hangs.
+EXIT_OVERDUE: Final = 70
+# Exit status of a core that found the database unreachable at its start.
+EXIT_TRY_AGAIN: Final = 75
 
 
 def find_overdue(progress: Mapping[str, datetime], now: datetime, limit_s: float = OVERDUE_S) -> list[str]:

@@ -143,6 +143,11 @@ class _BrokerProcess(ABC):
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
+    @property
+    def status(self) -> int | None:
+        """Return code of the process; None while it runs, before its first start and after `stop`."""
+        return None if self._process is None else self._process.poll()
+
     @abstractmethod
     def command(self) -> list[str]:
         """Return the command that starts the broker."""

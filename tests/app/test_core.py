@@ -15,8 +15,9 @@ from types import SimpleNamespace
 import pytest
 
 from monitor.app import heartbeats
-from monitor.app.core import END_JOBS_S, EXIT_OVERDUE, STOP_S, Core
+from monitor.app.core import END_JOBS_S, STOP_S, Core
 from monitor.app.core import main as core_main
+from monitor.app.heartbeats import EXIT_OVERDUE
 from monitor.app.self_monitoring.alarms import ServiceAlarms
 from monitor.app.self_monitoring.commits import CommitMonitor
 from monitor.app.self_monitoring.database_file import DatabaseFileWatch, check_identity

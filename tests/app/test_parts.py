@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -22,8 +23,14 @@ from monitor.app import heartbeats
 from monitor.app.checks.decisions import LONGEST_START_S, LONGEST_WITHOUT_WRITE_S
 from monitor.app.checks.running import SiteStatus
 from monitor.app.checks.table import ServiceState, assess_service
-from monitor.app.children import STEADY_S, HeartbeatWatch, ProcessRestarter, PythonChild
-from monitor.app.core import EXIT_OVERDUE
+from monitor.app.children import (
+    SIGNAL_REASONS,
+    STEADY_S,
+    HeartbeatWatch,
+    ProcessRestarter,
+    PythonChild,
+    describe_status,
+)
 from monitor.app.evaluation_loop import EvaluationLoop
 from monitor.app.evaluation_queue import (
     OTHER_DATA_DEBOUNCE_S,
@@ -32,7 +39,7 @@ from monitor.app.evaluation_queue import (
     EvaluationTask,
     Trigger,
 )
-from monitor.app.heartbeats import OVERDUE_S, find_overdue
+from monitor.app.heartbeats import EXIT_OVERDUE, OVERDUE_S, find_overdue
 from monitor.app.outcomes import Outcome
 from monitor.app.schedule import NO_WORKER_RETRY_S, Schedule, list_jobs
 from monitor.app.self_monitoring import supervisor_records
@@ -809,6 +816,9 @@ class FakeProcess:
     def poll(self):
         return self.is_running
 
+    def describe_end(self):
+        return describe_status(self.name, self.status)
+
     def stop(self):
         self.is_running = False
 
@@ -833,7 +843,7 @@ def test_child_that_keeps_ending_restarts_with_growing_pauses_and_is_one_alarm(m
     assert starts == sorted(starts)
     assert starts[0] < 0.5
     assert starts[-1] > 20
-    text = "mortal ended with status 9, 3 times in a row. The supervisor keeps restarting it; "
+    text = "mortal ended with exit status 9, 3 times in a row. The supervisor keeps restarting it; "
     text += "the log of the service contains the cause"
     alarms = [(alarm.key, alarm.level, alarm.reason) for alarm in records.alarms.pending()]
     assert alarms == [("health:process:mortal", 2, text)]
@@ -971,7 +981,34 @@ def test_core_whose_first_heartbeat_is_overdue_is_killed(monkeypatch):
     now[0] = 181.0
     assert not core.poll()
     assert killed == ["core"]
+    assert core.describe_end() == "core sent no heartbeat for 180 s and was killed"
     core.stop()
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (-9, f"core was ended by SIGKILL ({SIGNAL_REASONS[signal.SIGKILL]})"),
+        (-11, "core was ended by SIGSEGV (an error in a compiled library)"),
+        (-15, "core was ended by SIGTERM"),
+        (-63, "core was ended by signal 63"),
+        (1, "core ended with exit status 1 (an error, which its last lines in the log name)"),
+        (EXIT_OVERDUE, "core ended with exit status 70 (one of its threads had ended or made no progress)"),
+        (75, "core ended with exit status 75 (the database was busy or unreachable)"),
+        (3, "core ended with exit status 3"),
+        (None, "core ended"),
+    ],
+)
+def test_log_states_why_a_process_ended_and_when_it_starts_again(caplog, status, text):
+    child = FakeProcess()
+    child.name = "core"
+    child.status = status
+    restarter = ProcessRestarter(child)
+    restarter.check()
+    child.is_running = False
+    restarter.check()
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.getMessage() == f"{text}; it is started again in 0.2 s"
 
 
 def test_killed_core_that_waits_for_a_disk_does_not_block_the_supervisor(monkeypatch):
