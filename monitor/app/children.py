@@ -7,9 +7,11 @@
 import contextlib
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -55,6 +57,9 @@ LONGEST_FIRST_BEAT_S: Final = 1440.0
 
 # The kernel ends a killed process at once, unless the process waits for a device, such as a disk that does not answer.
 AWAIT_KILLED_S: Final = 5.0
+
+# How long the supervisor waits for the end of a start of the broker that it has cancelled.
+CANCEL_START_S: Final = 10.0
 
 # Probe the port rarely: each probe adds a line to the broker's log.
 PROBE_BROKER_EVERY_S: Final = 15.0
@@ -110,7 +115,18 @@ class Child(Protocol):
     name: str
 
     def start(self) -> None:
-        """Start the process; raises SlopewardError or OSError if it cannot be started."""
+        """Start the process, after the end of an earlier one. Must not wait for long.
+
+        Raises:
+            SlopewardError, OSError: It cannot be started.
+        """
+
+    def has_started(self) -> bool:
+        """Return whether the start is complete.
+
+        Raises:
+            SlopewardError, OSError: The start failed.
+        """
 
     def poll(self) -> bool:
         """Update the state of the process, and return whether it runs and works."""
@@ -210,7 +226,8 @@ class PythonChild:
         self.trouble = ""
 
     def start(self) -> None:
-        """Start the process."""
+        """Start the process, after the end of an earlier one."""
+        self.stop()
         environment = dict(self._environment)
         inherited: list[int] = []
         if self._sends_heartbeats:
@@ -237,6 +254,10 @@ class PythonChild:
         self._was_killed_as_silent = False
         self.is_ready = False
         self.is_deciding = False
+
+    def has_started(self) -> bool:
+        """Return True: `start` is complete when it returns."""
+        return True
 
     @property
     def pid(self) -> int | None:
@@ -312,7 +333,9 @@ class PythonChild:
 
     def stop(self) -> None:
         """Terminate the process, kill it if it does not end in time, and close its pipes."""
-        if self._process is not None:
+        if self._process is not None and self._was_killed_as_silent:
+            self._await_killed(self._process)
+        elif self._process is not None:
             if self.pid is not None:
                 self._process.terminate()
             try:
@@ -345,8 +368,28 @@ class PythonChild:
             )
 
 
+class BrokerStart:
+    """A start of the broker, which `BrokerChild` requests and its thread executes.
+
+    Attributes:
+        cancelled: Set to end the start early.
+        finished: Set when the thread has finished the start or has given up.
+        error: Why the start failed; None if it succeeded.
+    """
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self.finished = threading.Event()
+        self.error: Exception | None = None
+
+
 class BrokerChild:
-    """The broker that the service runs: Mosquitto with durable settings, or the demo broker, which stores nothing."""
+    """The broker that the service runs: Mosquitto with durable settings, or the demo broker, which stores nothing.
+
+    A thread starts the broker, because a start can take a minute and the loop of the supervisor must continue. The same
+    thread makes all starts and never ends: the kernel ends a process with the thread that created it
+    (PR_SET_PDEATHSIG, prctl(2)).
+    """
 
     name = "broker"
 
@@ -372,6 +415,9 @@ class BrokerChild:
         self._broker = broker
         self.durable = broker.durable
         self._probed_s = 0.0
+        self._start: BrokerStart | None = None
+        self._starts: queue.SimpleQueue[BrokerStart] = queue.SimpleQueue()
+        self._starter: threading.Thread | None = None
         if isinstance(broker, ManagedBroker):
             # The login of the service is written here, before another process reads it.
             try:
@@ -380,9 +426,42 @@ class BrokerChild:
                 log.error("the broker's folder cannot be prepared: %s", error)  # noqa: TRY400
 
     def start(self) -> None:
-        """Start the broker and wait until it accepts connections."""
-        self._broker.start()
+        """Begin to start the broker. `has_started` returns True when it accepts connections."""
+        if self._starter is None:
+            self._starter = threading.Thread(target=self._execute_starts, name="broker-starter", daemon=True)
+            self._starter.start()
+        self._start = BrokerStart()
+        self._starts.put(self._start)
+
+    def _execute_starts(self) -> None:
+        while True:
+            start = self._starts.get()
+            try:
+                self._broker.stop()
+                self._broker.start(start.cancelled)
+            except Exception as error:
+                start.error = error
+            finally:
+                start.finished.set()
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a start has begun and is not complete."""
+        return self._start is not None and not self._start.finished.is_set()
+
+    def has_started(self) -> bool:
+        """Return whether the broker accepts connections since the last start.
+
+        Raises:
+            SlopewardError, OSError: The start failed.
+        """
+        start = self._start
+        if start is None or not start.finished.is_set():
+            return False
+        if start.error is not None:
+            raise start.error
         self._probed_s = time.monotonic()
+        return True
 
     def poll(self) -> bool:
         """Return whether the broker runs and, every `PROBE_BROKER_EVERY_S`, whether it accepts connections."""
@@ -398,8 +477,14 @@ class BrokerChild:
         return describe_status(self.name, self._broker.status, {})
 
     def reload(self) -> None:
-        """Apply changed site files to access control. If that fails, the next start of the broker applies them."""
-        if isinstance(self._broker, ManagedBroker):
+        """Apply changed site files to access control. If that fails, the next start of the broker applies them.
+
+        A start that has not finished may have loaded the former site files, so it is begun again.
+        """
+        if self.is_starting:
+            self._cancel_start()
+            self.start()
+        elif isinstance(self._broker, ManagedBroker):
             try:
                 self._broker.reload()
             except (SlopewardError, OSError) as error:
@@ -455,8 +540,16 @@ class BrokerChild:
         return rows
 
     def stop(self) -> None:
-        """End the broker. Mosquitto writes its queue first."""
+        """End the broker, also while it is starting. Mosquitto writes its queue first."""
+        self._cancel_start()
         self._broker.stop()
+
+    def _cancel_start(self) -> None:
+        """End a start early, and wait for its end, but not for long: a disk that does not answer can block it."""
+        if self._start is not None:
+            self._start.cancelled.set()
+            if not self._start.finished.wait(CANCEL_START_S):
+                log.error("the start of the broker did not end within %g s", CANCEL_START_S)
 
 
 def make_quarantine_rows(refused: Iterable[RefusedTopic]) -> list[RejectedMessage]:
@@ -486,7 +579,8 @@ def _make_quarantine_row(message: RefusedTopic) -> RejectedMessage:
 class ProcessRestarter:
     """Keep one child running.
 
-    Pauses between restarts grow while the child fails: while it ends by itself or cannot be started.
+    Pauses between restarts grow while the child fails: while it ends by itself or cannot be started. No method waits
+    until a start is complete.
 
     Args:
         on_replaced: Called when the child ended with `EXIT_REPLACE`, before it is started again.
@@ -505,6 +599,7 @@ class ProcessRestarter:
         self.outcome: Outcome | None = None
         self._on_replaced = on_replaced
         self._started_s = 0.0
+        self._is_starting = False
         self._next_start_s: float | None = 0.0
 
     @property
@@ -518,6 +613,9 @@ class ProcessRestarter:
         if self._next_start_s is not None:
             if now_s >= self._next_start_s:
                 self._start(now_s)
+            return
+        if self._is_starting:
+            self._finish_start(now_s)
             return
         if self.child.poll():
             if self._has_been_steady(now_s) and self.outcome != Outcome(0):
@@ -540,28 +638,43 @@ class ProcessRestarter:
         self._next_start_s = 0.0
 
     def _start(self, now_s: float) -> None:
+        self._is_starting = True
+        self._next_start_s = None
         try:
-            # Frees the resources of a process that has ended.
-            self.child.stop()
             self.child.start()
         except (SlopewardError, OSError) as error:
-            self._note_failure(now_s, _NOT_STARTED(name=self.child.name, problem=error_text(error)))
+            self._note_failed_start(now_s, error)
             return
-        self._started_s = time.monotonic()
-        self._next_start_s = None
-        log.info("%s started", self.child.name)
+        self._finish_start(now_s)
+
+    def _finish_start(self, now_s: float) -> None:
+        """Record that the start of the child is complete or has failed. Does nothing while it is in progress."""
+        try:
+            has_started = self.child.has_started()
+        except (SlopewardError, OSError) as error:
+            self._note_failed_start(now_s, error)
+            return
+        if has_started:
+            self._is_starting = False
+            self._started_s = time.monotonic()
+            log.info("%s started", self.child.name)
+
+    def _note_failed_start(self, now_s: float, error: Exception) -> None:
+        self._note_failure(now_s, _NOT_STARTED(name=self.child.name, problem=error_text(error)))
 
     def _note_failure(self, now_s: float, text: Message) -> None:
         failures_before = 0 if self._has_been_steady(now_s) else self.failures
         pause_s = RESTART_PAUSES_S[min(failures_before, len(RESTART_PAUSES_S) - 1)]
         self.outcome = Outcome(failures_before + 1, text)
+        self._is_starting = False
         self._next_start_s = now_s + pause_s
         level = logging.CRITICAL if self.failures >= PROCESS_ENDS_IN_A_ROW else logging.ERROR
         log.log(level, "%s; it is started again in %g s", text, pause_s)
 
     def _has_been_steady(self, now_s: float) -> bool:
         """Return whether the child has run for `STEADY_S` since its last start."""
-        return self._next_start_s is None and now_s - self._started_s > STEADY_S
+        is_running = self._next_start_s is None and not self._is_starting
+        return is_running and now_s - self._started_s > STEADY_S
 
 
 def describe_status(name: str, status: int | None, reasons: Mapping[int, Message] = STATUS_REASONS) -> Message:

@@ -1,6 +1,6 @@
 """The supervisor: starts the broker, the core and the web process, restarts them, and stops them in order.
 
-The web process starts beside the core, and opens its port when the core has upgraded the database.
+Broker, core and web process start side by side. The web process opens its port when the core has upgraded the database.
 
 It also does what must not depend on the core: it notifies people while the core cannot decide (`CoreWatch`), stores its
 heartbeat (`SupervisorRecords`) and calls the outside watcher (`send_ping`).
@@ -106,7 +106,7 @@ class Supervisor:
             receives_lines=True,
             environment=web_environment(os.environ) | running_mode,
         )
-        # In the order of their start.
+        # They are started in this order and stopped in the reverse order.
         self.children: list[Child] = []
         if self.broker is not None:
             self.children.append(self.broker)
@@ -157,8 +157,9 @@ class Supervisor:
                 self._note_ready()
 
     def _note_ready(self) -> None:
-        """Notify systemd when the core has finished its first start."""
-        if self._is_ready or not self.core.is_ready:
+        """Notify systemd when the core has finished its first start, and the broker its start or its first attempt."""
+        is_broker_starting = self.broker is not None and self.broker.is_starting
+        if self._is_ready or not self.core.is_ready or is_broker_starting:
             return
         self._is_ready = True
         heartbeats.notify_systemd("READY=1")

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -131,6 +132,7 @@ class _BrokerProcess(ABC):
         self._process: subprocess.Popen[bytes] | None = None
         # A process that was killed and had not ended when `stop` returned.
         self._killed: subprocess.Popen[bytes] | None = None
+        self._cancelled = threading.Event()
 
     @property
     def url(self) -> str:
@@ -152,15 +154,19 @@ class _BrokerProcess(ABC):
     def command(self) -> list[str]:
         """Return the command that starts the broker."""
 
-    def start(self) -> None:
+    def start(self, cancelled: threading.Event | None = None) -> None:
         """Start the broker and wait until it accepts connections.
 
+        Args:
+            cancelled: Set by another thread to end the start early.
+
         Raises:
-            BrokerError: The port is in use, the program is not installed, it ended at once, or an earlier broker was
-                killed and has not ended.
+            BrokerError: The port is in use, the program is not installed, it ended at once, an earlier broker was
+                killed and has not ended, or the start was cancelled.
         """
         if self.is_alive():
             return
+        self._cancelled = cancelled or threading.Event()
         self._check_killed_has_ended()
         self._end_orphan()
         if _accepts(self.host, self.port):
@@ -184,11 +190,13 @@ class _BrokerProcess(ABC):
         """Start the process and wait until it is ready.
 
         Raises:
-            BrokerError: The process ended, or is not ready in time, or an earlier one was killed and has not ended.
+            BrokerError: The process ended, or is not ready in time, an earlier one was killed and has not ended, or the
+                start was cancelled.
         """
         self._check_killed_has_ended()
+        self._check_cancelled()
         with self.log.open_pipe() as out:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -198,18 +206,22 @@ class _BrokerProcess(ABC):
                 start_new_session=True,  # Ctrl+C ends the service, which then stops the broker
                 preexec_fn=end_with_parent,  # noqa: PLW1509 - a killed service must not leave a broker behind
             )
-        self._pid_file.write_text(str(self._process.pid), encoding="utf-8")
+        self._process = process
+        self._pid_file.write_text(str(process.pid), encoding="utf-8")
         deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                status = self._process.returncode
+        while time.monotonic() < deadline and not self._cancelled.wait(0.05):
+            if process.poll() is not None:
                 self.log.close()
-                raise BrokerError(f"the broker ended at once with status {status}: {self._last_line}")
+                raise BrokerError(f"the broker ended at once with status {process.returncode}: {self._last_line}")
             if is_ready():
                 return
-            time.sleep(0.05)
         self.stop()
+        self._check_cancelled()
         raise BrokerError(f"the broker does not accept connections after {_START_S:g} s: {self._last_line}")
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise BrokerError("the start of the broker was cancelled")
 
     def _check_killed_has_ended(self) -> None:
         """Raise BrokerError if a killed process has not ended, because two brokers would write the same files."""
@@ -240,10 +252,10 @@ class _BrokerProcess(ABC):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._cancelled.wait(0.05):
             if not logins.is_process(pid, self.mark()):
                 return
-            time.sleep(0.05)
+        self._check_cancelled()
         log.error("the broker that was left behind (pid %d) does not end and is killed", pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -310,11 +322,11 @@ class ManagedBroker(_BrokerProcess):
         self.book = logins.LoginBook(self.folder)
         self.saver = QueueSaver(self.folder / DATABASE, self._request_save)
 
-    def start(self) -> None:
+    def start(self, cancelled: threading.Event | None = None) -> None:
         """Create the sessions of the service, then start the broker for instruments."""
         if self.is_alive():
             return
-        super().start()
+        super().start(cancelled)
         self.saver.start()
 
     def stop(self, timeout_s: float = _STOP_S) -> None:

@@ -24,8 +24,10 @@ from monitor.app.checks.decisions import LONGEST_START_S, LONGEST_WITHOUT_WRITE_
 from monitor.app.checks.running import SiteStatus
 from monitor.app.checks.table import ServiceState, assess_service
 from monitor.app.children import (
+    AWAIT_KILLED_S,
     SIGNAL_REASONS,
     STEADY_S,
+    BrokerChild,
     HeartbeatWatch,
     ProcessRestarter,
     PythonChild,
@@ -813,6 +815,9 @@ class FakeProcess:
         self.starts += 1
         self.is_running = True
 
+    def has_started(self):
+        return True
+
     def poll(self):
         return self.is_running
 
@@ -1029,6 +1034,98 @@ def test_killed_core_that_waits_for_a_disk_does_not_block_the_supervisor(monkeyp
     core.stop()
     assert waits_s == [0.2, 0.1]
     assert core.heartbeat_pipe is None
+
+
+def test_silent_core_that_was_killed_is_not_terminated_again(monkeypatch):
+    monkeypatch.setattr("monitor.app.children.FIRST_BEAT_S", 0.0)
+    process = Mock(pid=7, poll=lambda: None)
+    monkeypatch.setattr("monitor.app.children.subprocess.Popen", lambda *_, **__: process)
+    core = PythonChild("core", "m", (), stop_s=8.0, sends_heartbeats=True, environment={})
+    core.start()
+    assert not core.poll()
+    core.stop()
+    process.kill.assert_called_once_with()
+    process.wait.assert_called_once_with(AWAIT_KILLED_S)
+
+
+class SlowBroker:
+    """Replaces the broker. Its first start waits until it is cancelled or `is_up` is set, and others fail."""
+
+    durable, pid, status = True, 7, None
+
+    def __init__(self):
+        self.is_up = threading.Event()
+        self.threads = []
+        self.was_cancelled = False
+
+    def start(self, cancelled):
+        self.threads.append(threading.current_thread())
+        if len(self.threads) > 1:
+            raise BrokerError("port 1883 is taken")
+        while not self.is_up.is_set() and not self.was_cancelled:
+            self.was_cancelled = cancelled.wait(0.01)
+        if self.was_cancelled:
+            raise BrokerError("the start of the broker was cancelled")
+
+    def stop(self):
+        pass
+
+    def is_alive(self):
+        return False
+
+
+@pytest.fixture
+def slow_broker(monkeypatch):
+    broker = SlowBroker()
+    monkeypatch.setattr("monitor.app.children.open_broker", lambda *_, **__: broker)
+    yield broker
+    broker.is_up.set()
+
+
+def make_broker_child():
+    return BrokerChild(parse_service('[broker]\nmode = "demo"\n', "x"))
+
+
+def test_start_of_the_broker_does_not_block_the_supervisor(slow_broker, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    child = make_broker_child()
+    restarter = ProcessRestarter(child)
+    for _ in range(3):
+        restarter.check()
+    assert child.is_starting
+    assert "broker started" not in caplog.messages
+    slow_broker.is_up.set()
+    wait_for(lambda: not child.is_starting)
+    restarter.check()
+    assert "broker started" in caplog.messages
+    monkeypatch.setattr("monitor.app.children.PROBE_BROKER_EVERY_S", 0.0)
+    restarter.check()
+    assert "broker runs but accepts no connections; it is started again in 0.2 s" in caplog.messages
+    restarter.start_at_once()
+    restarter.check()
+    wait_for(lambda: not child.is_starting)
+    restarter.check()
+    assert restarter.outcome == Outcome(2, "broker cannot be started: port 1883 is taken")
+    # The kernel ends a process with the thread that created it.
+    assert len(set(slow_broker.threads)) == 1
+    assert slow_broker.threads[0].is_alive()
+
+
+def test_stop_of_the_service_ends_a_start_of_the_broker_early(slow_broker):
+    child = make_broker_child()
+    child.start()
+    child.stop()
+    assert slow_broker.was_cancelled
+    assert not child.is_starting
+
+
+def test_new_site_files_begin_an_unfinished_start_of_the_broker_again(slow_broker):
+    child = make_broker_child()
+    child.start()
+    child.reload()
+    wait_for(lambda: not child.is_starting)
+    assert slow_broker.was_cancelled
+    assert len(slow_broker.threads) == 2
 
 
 def test_start_that_fails_leaves_no_open_descriptor(monkeypatch):

@@ -130,6 +130,17 @@ def test_a_second_service_on_the_folder_is_refused_and_leaves_the_broker_alone(t
         pass
 
 
+def test_a_cancelled_start_leaves_no_broker(managed, port):
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(BrokerError, match="cancelled"):
+        managed.start(cancelled)
+    assert managed.pid is None
+    assert not managed.is_alive()
+    managed.start()
+    assert managed.is_alive()
+
+
 def test_a_taken_port_and_a_foreign_address_are_refused_with_what_to_do(managed, port, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))

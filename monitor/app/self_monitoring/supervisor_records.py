@@ -169,7 +169,7 @@ class SupervisorRecords:
         return {
             "mode": self.broker.mode,
             "durable": self.broker.durable,
-            "alive": self.broker.poll(),
+            "alive": not self.broker.is_starting and self.broker.poll(),
             "risk_s": self.broker.risk_s,
             "denied": self.broker.describe_denied(refused),
         }
