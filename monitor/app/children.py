@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from monitor.app import heartbeats
 from monitor.app.checks.live import PROCESS_ENDS_IN_A_ROW
 from monitor.app.outcomes import Outcome
+from monitor.app.service_file import LastValidServiceFile
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.broker_log import ContestedClient, OversizedClient, RefusedTopic
 from monitor.broker.logins import Login, LoginBook
@@ -185,6 +186,7 @@ class PythonChild:
         stop_s: Seconds between SIGTERM and SIGKILL in `stop`.
         sends_heartbeats: The process writes heartbeats to a pipe (`monitor.app.heartbeats.send_heartbeat`).
         receives_lines: The process reads lines from a pipe (`send_line`).
+        service_file: While the service file has an error, the process gets the last valid version as its only argument.
 
     Attributes:
         is_ready: Whether the process has finished its start, or is a standby.
@@ -204,6 +206,7 @@ class PythonChild:
         stop_s: float,
         sends_heartbeats: bool = False,
         receives_lines: bool = False,
+        service_file: LastValidServiceFile | None = None,
         environment: Mapping[str, str],
     ) -> None:
         self.name = name
@@ -212,6 +215,7 @@ class PythonChild:
         self._stop_s = stop_s
         self._sends_heartbeats = sends_heartbeats
         self._receives_lines = receives_lines
+        self._service_file = service_file
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._heartbeat_pipe: int | None = None
@@ -229,7 +233,13 @@ class PythonChild:
         """Start the process, after the end of an earlier one."""
         self.stop()
         environment = dict(self._environment)
+        arguments = self._arguments
         inherited: list[int] = []
+        if self._service_file is not None:
+            last_valid = self._service_file.open_if_current_is_faulty(self.name)
+            if last_valid is not None:
+                inherited.append(last_valid)
+                arguments = (f"/dev/fd/{last_valid}",)
         if self._sends_heartbeats:
             self._heartbeat_pipe, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             environment[heartbeats.HEARTBEAT_FD] = str(writer)
@@ -241,7 +251,7 @@ class PythonChild:
             inherited.append(reader)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "monitor.worker.run_module", self._module, *self._arguments],
+                [sys.executable, "-P", "-m", "monitor.worker.run_module", self._module, *arguments],
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 pass_fds=inherited,

@@ -25,6 +25,7 @@ from monitor.app.self_monitoring.clock import ServiceClock
 from monitor.app.self_monitoring.core_watch import CoreWatch
 from monitor.app.self_monitoring.dead_man_ping import send_ping
 from monitor.app.self_monitoring.supervisor_records import SupervisorRecords
+from monitor.app.service_file import LastValidServiceFile
 from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker_process import hold_folder
 from monitor.settings.service import ServiceConfig, load_service
@@ -66,7 +67,7 @@ class Supervisor:
         clock: ServiceClock | None = None,
     ) -> None:
         self.config = config
-        self._config_path = config_path
+        self._service_file = LastValidServiceFile(config_path)
         self.stopping = threading.Event()
         self._must_replace_core = threading.Event()
         self._started_s = time.monotonic()
@@ -96,6 +97,7 @@ class Supervisor:
             arguments,
             stop_s=STOP_CORE_S,
             sends_heartbeats=True,
+            service_file=self._service_file,
             environment=core_environment(os.environ) | running_mode,
         )
         self.web = PythonChild(
@@ -104,6 +106,7 @@ class Supervisor:
             arguments,
             stop_s=STOP_WEB_S,
             receives_lines=True,
+            service_file=self._service_file,
             environment=web_environment(os.environ) | running_mode,
         )
         # They are started in this order and stopped in the reverse order.
@@ -145,7 +148,8 @@ class Supervisor:
         """Replace the core by a new one, which loads the service file and the site files again.
 
         The supervisor, the broker and the web process keep the service file of their start. The broker keeps messages
-        meanwhile. If the service file cannot be used, the core is not replaced.
+        meanwhile. If the service file cannot be used, the core is not replaced. A process that is started again while
+        the service file has an error gets its last valid version.
         """
         self._must_replace_core.set()
 
@@ -173,7 +177,7 @@ class Supervisor:
     def _replace_core(self) -> None:
         self._must_replace_core.clear()
         try:
-            config = load_service(self._config_path)
+            config = self._service_file.load()
         except (SlopewardError, OSError) as error:
             log.error("not reloaded: the core continues with the files of its start: %s", error)  # noqa: TRY400
             return

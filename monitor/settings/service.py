@@ -542,11 +542,21 @@ def load_service(path: str | Path | None = None, environment: Mapping[str, str] 
         ConfigError: The file cannot be used. The text names file, key and what was expected.
     """
     environment = os.environ if environment is None else environment
+    text, name = read_service_file(path, environment)
+    return parse_service(text, name, environment)
+
+
+def read_service_file(path: str | Path | None, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the text of the service file, and its name for messages. The arguments are those of `load_service`.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
     chosen_path = path or environment.get("SLOPEWARD_CONFIG")
     if chosen_path is None and not Path(DEFAULT_PATH).exists():
-        return parse_service("", "defaults", environment)
+        return "", "defaults"
     file = Path(chosen_path or DEFAULT_PATH)
-    return parse_service(read_text(file), str(file), environment)
+    return read_text(file), str(file)
 
 
 def parse_service(text: str, name: str, environment: Mapping[str, str] | None = None) -> ServiceConfig:

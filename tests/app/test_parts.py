@@ -53,7 +53,7 @@ from monitor.errors import BrokerError, KilledError, NoWorkerError, StoreBusyErr
 from monitor.hookspecs import hookimpl
 from monitor.logs import configure
 from monitor.registration import Job
-from monitor.settings.service import parse_service
+from monitor.settings.service import load_service, parse_service
 from monitor.storage.actor import SERVICE_SITE
 from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
@@ -1195,6 +1195,36 @@ def test_reload_with_a_faulty_service_file_keeps_the_core_and_names_what_needs_a
     assert "restart the service" in message
     assert reload(start) == []
     assert stops == [True, True]
+
+
+@pytest.mark.parametrize("name", ["core", "web"])
+def test_process_starts_with_the_last_valid_service_file_while_the_file_has_an_error(
+    tmp_path, caplog, monkeypatch, name
+):
+    loaded = []
+
+    def start_process(command, **_options):
+        loaded.append(load_service(command[-1]).web.port)
+        return Mock(pid=7, poll=lambda: 1)
+
+    monkeypatch.setattr("monitor.app.children.subprocess.Popen", start_process)
+    file = tmp_path / "slopeward.toml"
+    text = '[broker]\nmode = "external"\n[web]\nport = 8091\n'
+    file.write_text(text)
+    child = getattr(Supervisor(parse_service(text, "x"), str(file)), name)
+    child.start()
+    assert caplog.messages == []
+    file.write_text(text.replace("port", "prot"))
+    child.start()
+    (message,) = caplog.messages
+    assert f"so {name} starts with its last valid version" in message
+    assert "slopeward.toml: web: unknown key 'prot'" in message
+    file.unlink()
+    child.start()
+    file.write_text(text.replace("8091", "8092"))
+    child.start()
+    child.stop()
+    assert loaded == [8091, 8091, 8091, 8092]
 
 
 def test_jobs_for_display_have_their_own_lane():
