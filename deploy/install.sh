@@ -13,6 +13,7 @@ prefix=${PREFIX:-/opt/slopeward}
 sources=$(cd "$(dirname "$0")/.." && pwd)
 etc=$root/etc/slopeward
 unit=$root/etc/systemd/system/slopeward.service
+wrapper=$root/usr/local/bin/slopeward
 state=$root/var/lib/slopeward
 venv=$root$prefix/.venv
 python=$venv/bin/python
@@ -21,6 +22,18 @@ say() { echo "slopeward: $*" >&2; }
 fail() { say "$*"; exit 1; }
 is_live() { [ -z "$root" ] && command -v systemctl >/dev/null && [ -d /run/systemd/system ]; }
 system() { if is_live; then systemctl "$@"; else say "not run with DESTDIR or without systemd: systemctl $*"; fi; }
+# Create the user of the service, to whom its data belong. `id` would also find a dynamic user of systemd.
+make_user() {
+    [ -z "$root" ] || return 0
+    if ! grep -q '^slopeward:' /etc/passwd; then
+        useradd --system --user-group --home-dir /var/lib/slopeward --no-create-home --shell /usr/sbin/nologin slopeward
+        say "created the user slopeward"
+    fi
+    install -d -o slopeward -g slopeward -m 750 "$state"
+    # Files that root has put there, such as a backup of another machine.
+    find "$state" ! -user slopeward -exec chown -h slopeward:slopeward {} +
+}
+
 need_root() { [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "run it as root: sudo $0 $what"; }
 
 # Install a file by renaming a complete copy. Do nothing if the file has not changed.
@@ -61,8 +74,15 @@ restart_after_failure() {
 
 put_files() {
     install -d -m 755 "$etc" "$etc/sites"
+    # The user of the service may write site files, for example with `slopeward init`. The service itself may not,
+    # because of ProtectSystem= in its unit.
+    if [ -z "$root" ]; then chown slopeward:slopeward "$etc/sites"; fi
     if [ ! -e "$etc/slopeward.toml" ]; then
-        sed -e 's#^sites = .*#sites = "/etc/slopeward/sites"#' "$sources/configs/slopeward.toml" > "$etc/slopeward.toml.new"
+        # Absolute paths, so that commands work in every folder.
+        sed -e 's#^sites = "configs/sites" #sites = "/etc/slopeward/sites" #' \
+            -e 's#"sqlite:///slopeward.db" #"sqlite:////var/lib/slopeward/slopeward.db" #' \
+            -e 's#^\(data\|inbox\|models\|state\|folder\|modem\) = "#&/var/lib/slopeward/#' \
+            "$sources/configs/slopeward.toml" > "$etc/slopeward.toml.new"
         chmod 644 "$etc/slopeward.toml.new" && mv "$etc/slopeward.toml.new" "$etc/slopeward.toml"
         say "wrote $etc/slopeward.toml; check its settings"
     fi
@@ -70,26 +90,32 @@ put_files() {
         install -m 600 /dev/null "$etc/secrets.env"
         say "created $etc/secrets.env; write passwords to it, such as SLOPEWARD_SMTP__PASSWORD=..."
     fi
+    put_with_prefix "$sources/deploy/slopeward.service" "$unit" 644
+    put_with_prefix "$sources/deploy/slopeward-command.sh" "$wrapper" 755
+}
+
+# Install a file that contains the path of the program.
+put_with_prefix() {  # SOURCE TARGET MODE
     made=$(mktemp)
-    sed -e "s#/opt/slopeward#$prefix#g" "$sources/deploy/slopeward.service" > "$made"
-    put "$made" "$unit" 644
+    sed -e "s#/opt/slopeward#$prefix#g" "$1" > "$made"
+    put "$made" "$2" "$3"
     rm -f "$made"
-    install -d -m 755 "$root/usr/local/bin"
-    ln -sfn "$prefix/.venv/bin/slopeward" "$root/usr/local/bin/slopeward"
 }
 
 is_managed() {  # whether Slopeward starts its own broker, which is the default
     ! sed -n '/^\[broker\]/,/^\[[^b]/p' "$etc/slopeward.toml" | grep -E '^ *mode *=' | grep -Eqv "[\"']managed[\"']"
 }
 
-call() {  # run a command of slopeward as the user of the service, in its folder
-    local program=$root$prefix/.venv/bin/slopeward
-    if is_live; then
-        systemd-run --quiet --wait --pipe -p DynamicUser=yes -p User=slopeward -p StateDirectory=slopeward \
-            -p WorkingDirectory=/var/lib/slopeward -p EnvironmentFile=-/etc/slopeward/secrets.env \
-            "$program" "$@" --config "$etc/slopeward.toml"
+call() {  # run a command of slopeward in the folder of the service, as its user
+    if [ -z "$root" ]; then
+        (cd "$state" && "$wrapper" "$@" --config "$etc/slopeward.toml")
     else
-        (cd "$state" && "$program" "$@" --config "$etc/slopeward.toml")
+        config=$(mktemp --suffix=.toml)
+        sed -e "s#/var/lib/slopeward#$state#g" "$etc/slopeward.toml" > "$config"
+        status=0
+        (cd "$state" && "$root$prefix/.venv/bin/slopeward" "$@" --config "$config") || status=$?
+        rm -f "$config"
+        return "$status"
     fi
 }
 
@@ -100,6 +126,7 @@ install)
         command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || say "Mosquitto is not installed, so the broker loses its messages at a restart: apt-get install mosquitto"
         ldconfig -p | grep -q libpangoft2 || say "Pango is not installed, so reports are HTML and not PDF: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
     fi
+    make_user
     build_program "${extras[@]}"
     was_running=
     if is_live && systemctl is-active --quiet slopeward; then
@@ -123,13 +150,14 @@ install)
     if [ -n "$was_running" ] || ls "$etc"/sites/*.toml >/dev/null 2>&1; then
         system restart slopeward
     else
-        say "write a site file, then start: slopeward init NAME --out /etc/slopeward/sites/NAME.toml; systemctl start slopeward"
+        say "write a site file, then start: sudo slopeward init NAME --out /etc/slopeward/sites/NAME.toml; sudo systemctl start slopeward"
     fi
     ;;
 upgrade)
     need_root
     [ -x "$python" ] || fail "nothing is installed below $root$prefix; run: $0 install"
     if [ -d "$state" ]; then
+        make_user
         call db backup || fail "the database could not be copied; nothing was changed"
     fi
     build_program "${extras[@]}"
@@ -145,14 +173,15 @@ upgrade)
 uninstall)
     need_root
     system disable --now slopeward || true # the unit may not exist
-    rm -f "$unit" "$root/usr/local/bin/slopeward"
+    rm -f "$unit" "$wrapper"
     rm -rf "$root$prefix/.venv"
     system daemon-reload
     if [ "${2:-}" = --purge ]; then
-        rm -rf "$etc" "$state" "$root/var/lib/private/slopeward"
-        say "deleted configuration and data"
+        rm -rf "$etc" "$state"
+        if [ -z "$root" ] && grep -q '^slopeward:' /etc/passwd; then userdel slopeward; fi
+        say "deleted configuration, data and the user slopeward"
     else
-        say "kept configuration ($etc) and data ($state); --purge deletes them"
+        say "kept configuration ($etc), data ($state) and the user slopeward; --purge deletes them"
     fi
     ;;
 *)

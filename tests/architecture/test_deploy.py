@@ -347,6 +347,49 @@ def test_units_restrict_their_processes():
         assert restrictions <= set((ROOT / f"deploy/{name}.service").read_text().splitlines()), name
 
 
+def run_server_command(tmp_path, *arguments, uid=0, **environment):
+    """Run deploy/slopeward-command.sh below a folder. Return the exit status, and the output as lines.
+
+    The program prints its user, its arguments and its environment. `runuser` sets a variable instead of the user.
+    """
+    programs = {
+        "program": '#!/bin/sh\necho "as ${RUNUSER:-caller} in $PWD: $*"\nenv',
+        "id": f'#!/bin/sh\n[ "$2" != "" ] || echo {uid}\n[ "$2" != absent ]',
+        "runuser": '#!/bin/sh\nexport RUNUSER=$2\nshift 3\nexec "$@"',
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    script = (ROOT / "deploy/slopeward-command.sh").read_text()
+    script = script.replace("/opt/slopeward/.venv/bin/slopeward", str(tmp_path / "program"))
+    script = script.replace("/etc/slopeward\n", f"{tmp_path}/etc\n")
+    (tmp_path / "slopeward").write_text(script)
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **environment}
+    result = subprocess.run(
+        ["sh", tmp_path / "slopeward", *arguments], env=variables, cwd=tmp_path, capture_output=True, text=True
+    )
+    return result.returncode, (result.stdout + result.stderr).splitlines()
+
+
+def test_command_of_a_server_has_the_configuration_and_the_secrets_of_the_service(tmp_path):
+    (tmp_path / "etc").mkdir()
+    secrets = "# comment\n\nSLOPEWARD_SMTP__PASSWORD=a b=c$d\nQUOTED=\"x y\"\nBAD NAME=1\nCALLER=file\nLAST='z'"
+    (tmp_path / "etc/secrets.env").write_text(secrets)
+    status, lines = run_server_command(tmp_path, "status", "a b", CALLER="mine")
+    assert status == 0
+    assert lines[0] == f"as slopeward in {tmp_path}: status a b"
+    settings = {f"SLOPEWARD_CONFIG={tmp_path}/etc/slopeward.toml", "SLOPEWARD_SMTP__PASSWORD=a b=c$d"}
+    assert settings | {"QUOTED=x y", "CALLER=mine", "LAST=z"} <= set(lines)
+    assert not [line for line in lines if line.startswith("BAD")]
+
+
+def test_command_of_a_server_keeps_the_user_and_the_configuration_of_its_caller(tmp_path):
+    status, lines = run_server_command(tmp_path, "status", uid=1000, SLOPEWARD_CONFIG="/srv/other.toml")
+    assert status == 0
+    assert lines[0] == f"as caller in {tmp_path}: status"
+    assert "SLOPEWARD_CONFIG=/srv/other.toml" in lines
+
+
 @pytest.mark.parametrize("place", ["compose.yaml", "slopeward-scheduler.service", "slopeward-worker.service"])
 def test_options_of_scheduler_and_worker_exist(place):
     from distributed.cli.dask_scheduler import main as scheduler

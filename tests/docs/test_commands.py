@@ -101,6 +101,7 @@ STATUS = {  # where a page promises another than 0
     "slopeward forecast compare --site north-bench --horizon 1d": 4,  # nothing is scored of late
     "slopeward forecast compare --site north-bench --hindcast": 4,  # the readings are too old for forecasts of the past
     "slopeward forecast train north-bench --model gru": 4,  # three days of readings teach nothing
+    "slopeward status": 6,  # no service runs on this database
     "slopeward import monitoring.csv": 1,  # there are other sites, and nobody is at the terminal
     "slopeward import prisms.csv --site cut": 1,  # the file leaves questions open, and nobody is at the terminal
     # the first of two people

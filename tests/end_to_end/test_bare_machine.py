@@ -246,17 +246,24 @@ def install_script(tmp_path):
 
 
 @pytest.mark.soak
-def test_script_installs_upgrades_and_uninstalls(install_script, tmp_path):
+def test_script_installs_upgrades_and_uninstalls(install_script, tmp_path, monkeypatch):
     root = tmp_path / "root"
     config, unit = root / "etc/slopeward/slopeward.toml", root / "etc/systemd/system/slopeward.service"
     status, output = install_script("install")
     assert status == 0, output
-    assert (output.count("wrote"), "write a site file, then start" in output) == (2, True)
-    assert load_service(config).paths.sites == Path("/etc/slopeward/sites")
+    assert (output.count("wrote"), "write a site file, then start" in output) == (3, True)
+    settings = load_service(config)
+    assert settings.paths.sites == Path("/etc/slopeward/sites")
+    assert settings.database.url == "sqlite:////var/lib/slopeward/slopeward.db"
+    folders = (settings.paths.inbox, settings.paths.models, settings.paths.state, settings.broker.data)
+    other_folders = (settings.backup.folder, settings.sms.modem)
+    assert all(Path(folder).is_relative_to("/var/lib/slopeward") for folder in (*folders, *other_folders))
     assert (root / "etc/slopeward/secrets.env").stat().st_mode & 0o777 == 0o600
     program_path = re.search(r"^ExecStart=(\S+)", unit.read_text(), re.MULTILINE)[1]
     assert os.access(root / program_path.lstrip("/"), os.X_OK), "the unit starts an existing program"
-    assert (root / "usr/local/bin/slopeward").readlink() == Path(program_path)
+    wrapper = root / "usr/local/bin/slopeward"
+    assert f"\nprogram={program_path}\n" in wrapper.read_text()
+    assert os.access(wrapper, os.X_OK)
 
     # A second run changes nothing, and edited files stay.
     config.write_text(config.read_text().replace("port = 8080", "port = 8090"))
@@ -279,7 +286,9 @@ def test_script_installs_upgrades_and_uninstalls(install_script, tmp_path):
     state = root / "var/lib/slopeward"
     state.mkdir(parents=True)
     program = root / "opt/slopeward/.venv/bin/slopeward"
-    subprocess.run([program, "db", "upgrade", "--config", config], cwd=state, check=True, capture_output=True)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", f"sqlite:///{state}/slopeward.db")
+    subprocess.run([program, "db", "upgrade"], cwd=state, check=True, capture_output=True)
+    monkeypatch.delenv("SLOPEWARD_DATABASE__URL")
     unit.write_text("old")
     status, output = install_script("upgrade")
     assert status == 0, output
@@ -294,6 +303,7 @@ def test_script_installs_upgrades_and_uninstalls(install_script, tmp_path):
     assert install_script("uninstall")[0] == 0
     assert not unit.exists()
     assert not program.exists()
+    assert not wrapper.exists()
     assert config.exists()
     assert state.exists()
     assert "nothing is installed" in install_script("upgrade")[1]
