@@ -73,7 +73,7 @@ def upgrade(db: Database, now: datetime | None = None, on_begin: Callable[[], No
         outdated = list_outdated_branches(connection)
         if revision == needed and not outdated and views.has_current_views(connection):
             return None
-        _require_known(revision)
+        require_known(revision)
         on_begin()
         copy = None
         if revision and (revision != needed or outdated) and db.is_sqlite:
@@ -100,7 +100,7 @@ def upgrade(db: Database, now: datetime | None = None, on_begin: Callable[[], No
 
 def load_current_revision(db: Database) -> str:
     """Return the revision of the database, or an empty text if it has no schema."""
-    if _is_missing(db):
+    if is_missing(db):
         return ""
     with db.read() as connection:
         return load_revision(connection)
@@ -108,7 +108,7 @@ def load_current_revision(db: Database) -> str:
 
 def find_newest_revision() -> str:
     """Return the newest revision, which this version needs."""
-    revisions, followed = read_revisions(_find_folder() / "versions")
+    revisions, followed = read_revisions(find_folder() / "versions")
     (revision,) = revisions - followed
     return revision
 
@@ -119,7 +119,7 @@ def require_current(db: Database) -> None:
     Raises:
         StoreError: it is not. The text names the command to run.
     """
-    if _is_missing(db):
+    if is_missing(db):
         raise StoreError(
             f"there is no database {db.url.database}: it was never created, or its file was removed; "
             "`slopeward db upgrade` creates an empty one, `slopeward db restore FILE --yes` restores a copy"
@@ -133,12 +133,12 @@ def require_current(db: Database) -> None:
     if not revision:
         raise StoreError("the database has no schema yet; run `slopeward db upgrade`")
     if revision != needed:
-        _require_known(revision)
+        require_known(revision)
         raise StoreError(f"the database is at revision {revision}, {needed} is needed; run `slopeward db upgrade`")
     raise StoreError("the views of the database are of another version; run `slopeward db upgrade`")
 
 
-def _is_missing(db: Database) -> bool:
+def is_missing(db: Database) -> bool:
     """Return whether the file of a SQLite database does not exist. Opening it would create an empty file."""
     name = db.url.database or ""
     is_file = db.is_sqlite and name not in {"", ":memory:"} and not name.startswith("file:")
@@ -155,7 +155,7 @@ def make_config(connection: Connection | None = None, branch: Migrations | None 
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(_find_folder()).replace("%", "%%"))
+    config.set_main_option("script_location", str(find_folder()).replace("%", "%%"))
     if branch is not None:
         config.set_main_option("path_separator", "newline")
         config.set_main_option("version_locations", str(branch.folder).replace("%", "%%"))
@@ -202,7 +202,7 @@ def require_complete(db: Database) -> None:
 
 def list_tables_of_absent_features(db: Database) -> list[str]:
     """Return the tables that a migration created and that belong to no installed feature."""
-    created = read_created_tables(_find_folder() / "versions") - load_metadata().tables.keys()
+    created = read_created_tables(find_folder() / "versions") - load_metadata().tables.keys()
     with db.read() as connection:
         return sorted(created.intersection(inspect(connection).get_table_names()))
 
@@ -226,15 +226,20 @@ def _run_migrations(connection: Connection, branch: Migrations | None = None) ->
 
 def is_known(revision: str) -> bool:
     """Return whether this version has a revision. Other revisions belong to newer versions."""
-    return revision in read_revisions(_find_folder() / "versions")[0]
+    return revision in read_revisions(find_folder() / "versions")[0]
 
 
-def _require_known(revision: str) -> None:
+def require_known(revision: str) -> None:
+    """Check that this version has a revision, unless it is empty.
+
+    Raises:
+        StoreError: A newer version made the database.
+    """
     if revision and not is_known(revision):
         raise StoreError(f"the database is at revision {revision}, made by a newer Slopeward; upgrade Slopeward")
 
 
-def _find_folder() -> Path:
+def find_folder() -> Path:
     """Return the folder of the migrations: in the installed package, or at the root of a source checkout."""
     module = Path(__file__).resolve()
     for folder in (module.parents[1] / "_migrations", module.parents[2] / "alembic"):

@@ -1,8 +1,10 @@
 """Migrations create a schema that equals the tables. Several processes can upgrade, after a backup of SQLite files."""
 
+import json
 import os
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -11,17 +13,20 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, inspect, text
 
+from monitor.cli.main import run_command
 from monitor.errors import StoreBusyError, StoreError
 from monitor.plugins import hooks
 from monitor.storage import locks, migrate, views
+from monitor.storage.backup import checksum_file
 from monitor.storage.engine import Database
 from monitor.storage.tables import load_metadata
+from monitor.storage.upgrade_plan import find_newest_backup
 from monitor.storage.view_tables import load_view_tables
 from tests.data.filled import NOW, fill
 from tests.data.forked import fork
 from tests.data.store_rows import ask, tell
 
-NEXT = """
+NEXT = """'Add the place of an alert.'
 import sqlalchemy as sa
 from alembic import op
 revision = "next"
@@ -152,7 +157,7 @@ def test_required_revision_equals_that_of_alembic():
 
 
 def write_next_migration(folder, more=""):
-    shutil.copytree(migrate._find_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(migrate.find_folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "versions" / "next.py").write_text(NEXT.format(head=migrate.find_newest_revision()) + more)
     return folder
 
@@ -162,13 +167,52 @@ def newer_program(tmp_path, monkeypatch):
     """Use a program with one more migration, which adds a column and rebuilds a table that views depend on."""
     folder = write_next_migration(tmp_path / "alembic")
     with monkeypatch.context() as patch:
-        patch.setattr(migrate, "_find_folder", lambda: folder)
+        patch.setattr(migrate, "find_folder", lambda: folder)
         yield patch
 
 
 def find_current_revision():
     """Return the newest revision of this program, which precedes the added migration."""
-    return str(max(path.stem[:4] for path in migrate._find_folder().glob("versions/[0-9]*.py")))
+    return str(max(path.stem[:4] for path in migrate.find_folder().glob("versions/[0-9]*.py")))
+
+
+def test_dry_run_names_the_steps_the_size_and_the_newest_backup_and_changes_nothing(
+    filled_database, newer_program, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", filled_database.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("SLOPEWARD_BACKUP__FOLDER", str(tmp_path / "backups"))
+    stored = find_current_revision()
+    assert run_command(["db", "upgrade", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"at {stored}, this version needs next", "would run next: Add the place of an alert."]
+    assert [line for line in lines if line.startswith("size: ") and line.endswith(" MB")]
+    assert bool([line for line in lines if "would copy the file beside it first" in line]) == filled_database.is_sqlite
+    assert f"backup: none found in {tmp_path}/backups" in "\n".join(lines)
+    assert lines[-1] == "nothing was changed"
+    backup = tmp_path / "backups/slopeward-before.db"
+    backup.parent.mkdir()
+    backup.write_bytes(bytes(2_500_000))
+    assert find_newest_backup([backup.parent]) is None, "without a sum it may be incomplete"
+    checksum_file(backup).touch()
+    os.utime(backup, (time.time() - 7200, time.time() - 7200))
+    assert run_command(["db", "upgrade", "--dry-run"]) == 0
+    assert f"backup: {backup}, 2 h old, 2.5 MB" in capsys.readouterr().out
+    assert migrate.load_current_revision(filled_database) == stored
+
+
+def test_dry_run_of_a_current_and_of_an_absent_database(sqlite_url, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", sqlite_url)
+    with Database(sqlite_url) as database:
+        migrate.upgrade(database)
+    assert run_command(["db", "upgrade", "--dry-run", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["steps"], facts["has_current_views"], facts["backup"]) == ([], True, None)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", f"sqlite:///{tmp_path}/absent.db")
+    assert run_command(["db", "upgrade", "--dry-run"]) == 0
+    assert "there is no database" in capsys.readouterr().out
+    assert not (tmp_path / "absent.db").exists()
 
 
 def test_upgrade_of_a_filled_database_keeps_its_rows_and_backs_up_the_sqlite_file(filled_database, newer_program):
@@ -211,7 +255,7 @@ def test_database_of_a_newer_program_is_rejected(database, newer_program):
 def test_failing_migration_changes_nothing(filled_database, tmp_path, monkeypatch):
     folder = write_next_migration(tmp_path / "alembic", "    raise RuntimeError('half-way')\n")
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="half-way"):
-        patch.setattr(migrate, "_find_folder", lambda: folder)
+        patch.setattr(migrate, "find_folder", lambda: folder)
         migrate.upgrade(filled_database, NOW)
     migrate.require_current(filled_database)
     assert len(ask(filled_database, views.load_view, "site_status")) == 2
@@ -294,7 +338,7 @@ def test_migrated_database_is_complete(database):
 def test_tables_of_an_absent_feature_are_listed(database, tmp_path, monkeypatch):
     more = '    op.create_table("patrol", sa.Column("id", sa.Integer(), nullable=False))\n'
     folder = write_next_migration(tmp_path / "alembic", more)
-    monkeypatch.setattr(migrate, "_find_folder", lambda: folder)
+    monkeypatch.setattr(migrate, "find_folder", lambda: folder)
     assert migrate.list_tables_of_absent_features(database) == []
     migrate.upgrade(database, NOW)
     tell(database, lambda c: c.exec_driver_sql("CREATE TABLE of_another_program (id INTEGER)"))

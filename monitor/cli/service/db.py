@@ -19,22 +19,30 @@ from monitor.cli.session import (
     require_any,
 )
 from monitor.errors import RefusedError, SlopewardError
-from monitor.storage import audit, backup, migrate, proof, prune, publish, retention, views
+from monitor.storage import audit, backup, migrate, proof, prune, publish, retention, upgrade_plan, views
 from monitor.storage.engine import Database
-from monitor.text.instants import format_iso
+from monitor.text.instants import format_about, format_iso
 
 app = Commands(no_args_is_help=True, help=__doc__)
 
 
 @app.command("upgrade")
-def upgrade() -> None:
+def upgrade(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the steps, the size and the newest backup; change nothing")
+    ] = False,
+) -> None:
     """Upgrade schema and views to this version. A SQLite file is copied first.
 
     Exit 1 if a table or column is missing afterwards.
 
-    Example: slopeward db upgrade
+    Example: slopeward db upgrade --dry-run
     """
-    with open_database(any_revision=True) as db:
+    service = read_service()
+    with open_database(service, any_revision=True) as db:
+        if dry_run:
+            _show_plan(db, Path(service.backup.folder))
+            return
         before = migrate.load_current_revision(db)
         copy = migrate.upgrade(db)
         after = migrate.load_current_revision(db)
@@ -44,6 +52,56 @@ def upgrade() -> None:
             {"before": before, "now": after, "copy": None if copy is None else str(copy)}, f"at revision {after}"
         )
         migrate.require_complete(db)
+
+
+def _show_plan(db: Database, backup_folder: Path) -> None:
+    """Print what an upgrade would do."""
+    folders = [backup_folder.absolute(), Path.cwd()]
+    if db.is_sqlite:
+        folders.append(backup.sqlite_file(db).absolute().parent)
+    folders = list(dict.fromkeys(folders))
+    plan = upgrade_plan.plan_upgrade(db, folders)
+    newest = plan.backup
+    newest_facts = None
+    if newest is not None:
+        newest_facts = {"file": str(newest.file), "at": newest.made_at, "bytes": newest.size_bytes}
+    facts = {
+        "revision": plan.revision,
+        "needed": plan.needed,
+        "steps": [step._asdict() for step in plan.steps],
+        "plugins": plan.plugins,
+        "has_current_views": plan.has_current_views,
+        "bytes": plan.size_bytes,
+        "copy_free_bytes": plan.copy_free_bytes,
+        "backup": newest_facts,
+    }
+    lines = [f"at {plan.revision or 'no revision'}, this version needs {plan.needed}"]
+    lines += [f"would run {step.revision}: {step.summary}" for step in plan.steps]
+    lines += [f"would upgrade the tables of the plugin {name}" for name in plan.plugins]
+    if not plan.has_current_views:
+        lines.append("would make the views again")
+    if not plan.is_needed:
+        lines.append("nothing to upgrade")
+    if plan.size_bytes is None:
+        lines.append(f"size: there is no database {db.url.database} yet; it would be created")
+    else:
+        lines.append(f"size: {format_megabytes(plan.size_bytes)}")
+    if plan.copy_free_bytes is not None:
+        free = format_megabytes(plan.copy_free_bytes)
+        lines.append(f"would copy the file beside it first: {free} are free there")
+    if newest is None:
+        searched = ", ".join(map(str, folders))
+        lines.append(f"backup: none found in {searched}; make one with `slopeward db backup`")
+    else:
+        age = format_about((datetime.now(UTC) - newest.made_at).total_seconds())
+        lines.append(f"backup: {newest.file}, {age} old, {format_megabytes(newest.size_bytes)}")
+    lines.append("nothing was changed")
+    print_result(facts, "\n".join(lines))
+
+
+def format_megabytes(size_bytes: int) -> str:
+    """Return a size for people."""
+    return f"{size_bytes / 1e6:,.1f} MB"
 
 
 @app.command("current")
