@@ -6,12 +6,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import IO, Final, NoReturn
+from pathlib import Path
+from typing import IO, Any, Final, NoReturn
 
 from monitor.errors import ConfigError, StoreBusyError
 from monitor.settings.service import ServiceConfig
 from monitor.storage.core_lease import CoreLease
 from monitor.storage.engine import Database, open_lock
+from monitor.storage.locks import has_core_lock
 
 log = logging.getLogger(__name__)
 # A core that is ending releases the lock within this time.
@@ -53,14 +55,32 @@ def hold_core_lock(config: ServiceConfig, session: str = "slopeward") -> Iterato
         yield None
 
 
+def is_core_lock_held(db: Database) -> bool | None:
+    """Return whether a core uses a database now: a fact that a copy of the database does not contain.
+
+    Returns:
+        None if this is unknown, because this account may not open the lock file.
+    """
+    if not db.is_sqlite:
+        with db.read() as c:
+            return has_core_lock(c)
+    try:
+        with Path(f"{db.url.database}.lock").open("rb") as file:
+            return not _take_file_lock(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+
+
 def refuse_second_core(database: str, owner: str = "") -> NoReturn:
     """Raise the error for a core process that must not start, because another one uses the database."""
     raise ConfigError(f"{database}: another service runs on this database{owner}")
 
 
-def _take_file_lock(file: IO[str]) -> bool:
+def _take_file_lock(file: IO[Any], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

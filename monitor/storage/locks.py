@@ -88,6 +88,16 @@ def is_core_running(engine: Engine) -> bool:
     return False
 
 
+def has_core_lock(c: Connection) -> bool:
+    """Return whether a session holds the lock of the core on PostgreSQL. Takes no lock."""
+    query = text(
+        "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE granted AND locktype = 'relation' AND mode = 'ExclusiveLock'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND relation = to_regclass(:name))"
+    )
+    return bool(c.execute(query, {"name": CORE_VIEW}).scalar_one())
+
+
 def find_blockers(engine: Engine) -> str:
     """Return the users and process ids that hold locks on tables or views, as one line. Empty if unknown."""
     query = text(

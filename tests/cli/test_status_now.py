@@ -1,7 +1,10 @@
 """`slopeward status` tests the database itself, because the last record of the core does not describe the present."""
 
 import json
+import socket
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,8 +12,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text, update
 
+from monitor.app.checks.running import ProcessHeartbeats, find_program
+from monitor.app.checks.table import run_checks
+from monitor.app.core_lock import hold_core_lock
 from monitor.cli.main import run_command
 from monitor.cli.service.status import StoredStatus, _list_lines
+from monitor.settings.service import load_service
 from monitor.sites.first_site import write_first_site
 from monitor.sites.tables import site
 from monitor.storage import engine
@@ -19,6 +26,9 @@ from monitor.storage.service_state import write_heartbeat
 from tests.data.store_rows import tell
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 from tests.fixtures.databases import on_both_databases  # noqa: F401 - a fixture
+from tests.fixtures.waiting import wait_for
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -76,6 +86,33 @@ def test_line_about_a_standby_service_is_indented_like_all_others():
     )
     (line,) = _list_lines(stored, now, lambda _: "UTC")
     assert line.startswith("  a decides since")
+
+
+def test_heartbeat_of_another_machine_is_no_running_service(run_status_command, database_url, tmp_path):
+    facts = {"state": "running", "version": "x", "degraded": [], "pid": 7, "host": "mountain"}
+    with Database(database_url) as database:
+        tell(database, write_heartbeat, "core", facts, datetime.now(UTC))
+    assert_blind(run_status_command, "no service runs on this database: the last one ran on mountain until")
+    with hold_core_lock(load_service(tmp_path / "slopeward.toml")):
+        assert_healthy(run_status_command)
+
+
+def test_core_that_the_supervisor_replaces_is_a_running_service():
+    here = {"host": socket.gethostname()}
+    ended_pid = 2**22 + 1
+    stamps = {"core": (NOW, {**here, "pid": ended_pid}), "supervisor": (NOW, {**here, "pid": ended_pid})}
+
+    def find_reasons():
+        findings = run_checks(ProcessHeartbeats(stamps, NOW, is_core_lock_held=False))
+        return [finding.text for finding in findings if finding.is_wrong and finding.check.blinds]
+
+    assert "no service runs on this database" in " ".join(find_reasons())
+    command = [sys.executable, "-c", "import time; time.sleep(60)", "monitor.app"]
+    with subprocess.Popen(command) as supervisor:
+        stamps["supervisor"] = (NOW, {**here, "pid": supervisor.pid})
+        wait_for(lambda: find_program(supervisor.pid))
+        assert find_reasons() == []
+        supervisor.kill()
 
 
 @contextmanager

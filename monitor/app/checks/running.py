@@ -29,10 +29,13 @@ class ProcessHeartbeats(NamedTuple):
 
     Attributes:
         by_process: Time and contents of each heartbeat, by the name of the process.
+        is_core_lock_held: Whether a core uses this database now (`monitor.app.core_lock.is_core_lock_held`); None if
+            this is unknown.
     """
 
     by_process: Mapping[str, tuple[datetime, Mapping[str, Any]]]
     now: datetime
+    is_core_lock_held: bool | None = None
 
     @property
     def is_core_alive(self) -> bool:
@@ -114,13 +117,33 @@ def _is_gone(contents: Mapping[str, Any]) -> bool:
 
 
 def _find_ended_core(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
-    if core := heartbeats.core:
+    core = heartbeats.core
+    has_ended = bool(core) and _is_gone(core)
+    # A core that does not hold the lock of this database may run on the database of which this one is a copy.
+    if core and (has_ended or heartbeats.is_core_lock_held is not False):
         yield make_state(
-            is_wrong=_is_gone(core),
+            is_wrong=has_ended,
             pid=core.get("pid"),
             at=heartbeats.by_process["core"][0],
             n=heartbeats.ingest.get("messages"),
         )
+
+
+def _find_unused_database(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
+    """Find a database with recent heartbeats that no core uses: a copy, or a service that has just ended.
+
+    While the supervisor of this machine replaces the core, the lock is free for seconds.
+    """
+    core = heartbeats.core
+    if "host" not in core or heartbeats.is_core_lock_held is None:
+        return
+    supervisor = heartbeats.by_process.get("supervisor", (heartbeats.now, {}))[1]
+    is_being_replaced = _is_gone(core) and "pid" in supervisor and not _is_gone(supervisor)
+    yield make_state(
+        is_wrong=not heartbeats.is_core_lock_held and not is_being_replaced,
+        host=str(core["host"]),
+        at=heartbeats.by_process["core"][0],
+    )
 
 
 def _find_silent_core(heartbeats: ProcessHeartbeats) -> Iterator[SubjectState]:
@@ -212,6 +235,16 @@ CHECKS: Final = (
         "core has been silent since {at}",
         _find_silent_core,
         _RUN_OR_SEE_LOG,
+        blinds=True,
+    ),
+    Check(
+        "service.unused",
+        ProcessHeartbeats,
+        BAD,
+        "no service runs on this database: the last one ran on {host} until {at}. It has ended, or this database is a "
+        "copy",
+        _find_unused_database,
+        _RUN,
         blinds=True,
     ),
     Check(

@@ -54,21 +54,24 @@ def assess_service(
     evaluate_tick_s: float,
     declared: Iterable[str] = (),
     reached: ReachedDatabase | None = None,
+    *,
+    is_core_lock_held: bool | None = None,
 ) -> ServiceVerdict:
     """Return the verdict on the service from stored rows, so that every process and every reader of SQL gets the same.
 
-    Blind: the core is silent, no site is watched, a site is blind or was not evaluated for ten ticks, or the database
-    cannot be used (`reached`).
+    Blind: the core is silent, no core uses the database, no site is watched, a site is blind or was not evaluated for
+    ten ticks, or the database cannot be used (`reached`).
     Degraded: some series of a site are not known, a site cannot reach its top level, or the broker is not durable.
 
     Args:
         heartbeats: The heartbeats of all processes.
         declared: Sites that have a file.
         reached: Result of a connection to the database that was tried just now.
+        is_core_lock_held: Whether a core uses the database now; None if this is unknown.
     """
     blind, degraded = _gather(
         reached,
-        ProcessHeartbeats(heartbeats, now),
+        ProcessHeartbeats(heartbeats, now, is_core_lock_held),
         SiteStatuses([*sites], now, evaluate_tick_s, [*declared]),
         plugins.PluginStatus.read(),
     )

@@ -14,6 +14,7 @@ from monitor.app.checks.plugins import PluginStatus
 from monitor.app.checks.running import ProcessHeartbeats
 from monitor.app.checks.site_files import EnvironmentSettings, SiteFolder
 from monitor.app.checks.table import run_checks
+from monitor.app.core_lock import is_core_lock_held
 from monitor.cli.session import Commands, print_result_in_order, read_service
 from monitor.errors import SlopewardError
 from monitor.settings.service import ServiceConfig
@@ -93,7 +94,8 @@ def _check_database(service: ServiceConfig) -> Iterator[Finding]:
         with db.read() as c:
             stored_checks = load_checks(c)
             heartbeats = load_heartbeats(c)
-        yield from _run_checks(CurrentDatabase(service, db, now), ProcessHeartbeats(heartbeats, now))
+        processes = ProcessHeartbeats(heartbeats, now, is_core_lock_held(db))
+        yield from _run_checks(CurrentDatabase(service, db, now), processes)
     for name, stored in stored_checks.items():
         # Clock and disk are checked by this command itself.
         if name.partition(".")[0] not in {"clock", "disk"}:

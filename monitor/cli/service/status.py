@@ -20,6 +20,7 @@ from monitor.app.checks.table import (
     assess_service,
     run_checks,
 )
+from monitor.app.core_lock import is_core_lock_held
 from monitor.app.heartbeats import STANDBY_PREFIX
 from monitor.cli.session import (
     Commands,
@@ -143,7 +144,15 @@ def _assess_and_print(service: ServiceConfig, db: Database, now: datetime, *, ut
         )
     sites = [_read_site_status(card, now) for card in cards]
     unseen = [] if sites else [site.id for site in declared]
-    verdict = assess_service(stored.heartbeats, sites, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
+    verdict = assess_service(
+        stored.heartbeats,
+        sites,
+        now,
+        service.schedule.evaluate_tick_s,
+        unseen,
+        _try_to_write(db),
+        is_core_lock_held=is_core_lock_held(db),
+    )
     if options().as_json:
         print_json(_to_json(stored, verdict, now))
     else:
