@@ -70,13 +70,14 @@ def send_test(channel: str, settings: Mapping[str, str], db: Database | None) ->
     """Deliver a test message, without the outbox.
 
     Returns:
-        The error, or None if the message was delivered; and the id of the message at the provider, if there is one.
+        The error without the name of the channel, or None if the message was delivered; and the id of the message at
+        the provider, if there is one.
     """
     message = make_test_message(channel, datetime.now(UTC))
     try:
         return None, open_notifier(channel, settings, db).deliver(message)
     except SlopewardError as error:
-        return error.message, None
+        return error.message.removeprefix(f"channel {channel!r}: ").removeprefix(f"channel {channel}: "), None
     except Exception as error:  # a fault of a notifier is a failure of this channel only
         _LOG.exception("test of channel %s", channel.partition(":")[0])
         return redact(f"{type(error).__name__}: {error}"), None

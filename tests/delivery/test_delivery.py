@@ -55,7 +55,7 @@ from tests.delivery.outbox import (
     states,
 )
 from tests.features.telephony.test_telephone import NUMBER, TOKEN, provider
-from tests.fixtures.waiting import wait_for
+from tests.fixtures.waiting import REPOSITORY, wait_for
 
 CALM = Template("level.no_request", "nothing requests a higher level")
 SUMMER = datetime(2026, 7, 1, 6, tzinfo=UTC)
@@ -246,8 +246,11 @@ def test_test_that_fails_in_a_shell_names_the_secrets_of_systemd(database, tmp_p
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
     assert run_command(["notify", "channels", "test", "--channel", "webhook:ABSENT"]) == 1
     error = capsys.readouterr().err
-    assert "the environment variable ABSENT is not set" in error
-    assert "environment of this shell" in error
+    assert "webhook:ABSENT: the environment variable ABSENT is not set" in error
+    assert error.count("webhook:ABSENT") == 1
+    hint = "With systemd, run `sudo slopeward notify channels test`: it has the secrets of the service"
+    assert hint in error
+    assert hint in (REPOSITORY / "docs/how-to/troubleshooting.md").read_text()
 
 
 def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(database, config, hooks):

@@ -52,7 +52,7 @@ def send_test_messages(
                 typer.echo(f"{name}: {'delivered' if error is None else error}", err=error is not None)
     if failed:
         session.print_note(
-            "the test used the environment of this shell. If systemd reads secrets of the service from a file, load it "
-            "first: set -a; . /etc/slopeward/secrets.env; set +a"
+            "the test used the environment of your shell. With systemd, run `sudo slopeward notify channels test`: it "
+            "has the secrets of the service (/etc/slopeward/secrets.env)"
         )
         raise typer.Exit(1 if failed == len(channels) else 3)
