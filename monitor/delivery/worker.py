@@ -251,7 +251,11 @@ class ChannelWorker:
         # This process was suspended or lost the lock of the database, so that another core may have taken over. That
         # core sends the message when the lease expires.
         if not self._db.can_send():
-            _LOG.warning("notification %d is not sent: another core may have taken over", notification.id)
+            _LOG.warning(
+                "notification %d of alert %d is not sent: another core may have taken over",
+                notification.id,
+                notification.alert_id,
+            )
             return
         thread = threading.get_ident()
         try:
@@ -335,7 +339,13 @@ class ChannelWorker:
         else:
             self.circuit.fail(now, wait_s, requested=error.retry_after_s is not None)
         self.last_error = redact(str(error))
-        _LOG.warning("notification %d by %s: %s", notification.id, self.channel.partition(":")[0], self.last_error)
+        _LOG.warning(
+            "notification %d of alert %d by %s: %s",
+            notification.id,
+            notification.alert_id,
+            self.channel.partition(":")[0],
+            self.last_error,
+        )
         wait = timedelta(seconds=wait_s)
         self._store(
             lambda c, at: outbox.mark_failed(

@@ -197,6 +197,15 @@ def test_alert_begins_with_its_reason_and_ends_with_who_acknowledged():
     assert not set(describe_inputs(FROZEN, NAMES)) & set(lines)
 
 
+def test_open_alert_names_its_key_and_the_command_that_acknowledges_it():
+    alarm = replace(
+        ALERT, ledger="health", key="health:check:disk", state="unacknowledged", acknowledged_at=None, closed_at=None
+    )
+    lines = describe_alert(alarm, [], [], {}, NAMES)
+    assert lines[0].endswith(", unacknowledged [health:check:disk]")
+    assert lines[-1] == "Acknowledged: nobody yet; to acknowledge: slopeward alerts ack 7"
+
+
 @given(
     value=st.floats(-1e6, 1e6, allow_nan=False),
     bound=st.floats(-1e6, 1e6, allow_nan=False),

@@ -12,18 +12,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text, update
 
+from monitor.alerts.queries.alerts import ChangeContext, apply_changes, load_alerts
 from monitor.app.checks.running import ProcessHeartbeats, find_program
 from monitor.app.checks.table import run_checks
 from monitor.app.core_lock import hold_core_lock
 from monitor.cli.main import run_command
 from monitor.cli.service.status import StoredStatus, _list_lines
+from monitor.decision.changes import health_alarm
 from monitor.settings.service import load_service
 from monitor.sites.first_site import write_first_site
 from monitor.sites.tables import site
 from monitor.storage import engine
+from monitor.storage.actor import SERVICE_ACTOR, SERVICE_SITE
 from monitor.storage.engine import Database
 from monitor.storage.service_state import write_heartbeat
-from tests.data.store_rows import tell
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 from tests.fixtures.databases import on_both_databases  # noqa: F401 - a fixture
 from tests.fixtures.waiting import wait_for
@@ -80,12 +83,31 @@ def test_line_about_a_standby_service_is_indented_like_all_others():
         newest_outage=None,
         silences={},
         awaited=(),
+        alerts=(),
+        level_names={},
         incomplete={},
         limited={},
         sections=(),
     )
     (line,) = _list_lines(stored, now, lambda _: "UTC")
     assert line.startswith("  a decides since")
+
+
+def test_open_alerts_are_listed_with_the_number_that_other_commands_take(run_status_command, database_url):
+    _, output = run_status_command()
+    assert "slopeward alerts ack" not in output
+    with Database(database_url) as database:
+        alarm = health_alarm("health:check:disk", 2, "the disk is full", is_open=True)
+        context = ChangeContext(SERVICE_SITE, None, (), SERVICE_ACTOR, datetime.now(UTC), "x")
+        tell(database, apply_changes, [alarm], context)
+        (alert,) = ask(database, load_alerts, SERVICE_SITE)
+    _, output = run_status_command()
+    line = f"  alert {alert.id}: status health urgent, unacknowledged: the disk is full [health:check:disk]"
+    assert line in output
+    assert "to acknowledge it: slopeward alerts ack NUMBER" in output
+    _, output = run_status_command("--json")
+    assert [row["id"] for row in json.loads(output)["alerts"]] == [alert.id]
+    assert run_command(["alerts", "explain", str(alert.id)]) == 0
 
 
 def test_heartbeat_of_another_machine_is_no_running_service(run_status_command, database_url, tmp_path):

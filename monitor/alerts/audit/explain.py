@@ -16,6 +16,7 @@ from monitor.alerts.audit.queries import SentMessage
 from monitor.alerts.notification import DeliveryState
 from monitor.alerts.queries.alerts import Alert, AlertEvent
 from monitor.decision.alert_texts import name_level, unwrap_reason
+from monitor.decision.changes import AlertCategory
 from monitor.decision.criteria.bound_units import find_bound_units
 from monitor.decision.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.decision.headline import DecisionEvidence, FrozenDecision, StoredAssessment, StoredStep, StoredVote
@@ -150,8 +151,10 @@ def describe_alert(
     level = name_level(names.levels, alert.ledger, alert.level)
     mark = "EXERCISE: " if alert.exercise else ""
     reason = translate(unwrap_reason(alert.reason))
+    # The documentation lists the remedy of each health alert by its key.
+    key = f" [{alert.key}]" if alert.ledger == AlertCategory.HEALTH else ""
     return [
-        f"{mark}Alert {alert.id} of {alert.site}, {alert.ledger}: {level}, {Term(alert.state).english()}",
+        f"{mark}Alert {alert.id} of {alert.site}, {alert.ledger}: {level}, {Term(alert.state).english()}{key}",
         f"Reason: {reason}",
         "What happened:",
         *(f"  {line}" for line in _describe_events_of_alert(alert, events, names)),
@@ -200,7 +203,8 @@ def _describe_delivery(message: SentMessage) -> str:
 
 def _describe_acknowledgement(alert: Alert, events: Sequence[AlertEvent]) -> str:
     if alert.acknowledged_at is None:
-        return "nobody yet" if alert.closed_at is None else "nobody"
+        is_open = alert.closed_at is None
+        return f"nobody yet; to acknowledge: slopeward alerts ack {alert.id}" if is_open else "nobody"
     reasons = [event.reason for event in events if event.at == alert.acknowledged_at and event.actor_kind == "person"]
     reason = f": {translate(reasons[-1])}" if reasons else ""
     return f"{alert.acknowledged_by} at {format_instant(alert.acknowledged_at)}{reason}"

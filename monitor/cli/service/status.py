@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from monitor.alerts.queries.alerts import Alert, load_alerts
 from monitor.alerts.queries.evaluations import find_common_silence, load_incomplete
 from monitor.alerts.queries.overview import SiteCard, load_cards
 from monitor.app.checks.running import ReachedDatabase, SiteStatus
@@ -22,6 +23,8 @@ from monitor.app.checks.table import (
 )
 from monitor.app.core_lock import is_core_lock_held
 from monitor.app.heartbeats import STANDBY_PREFIX
+from monitor.cli.alert_lines import describe_alert
+from monitor.cli.identity import find_readable_sites
 from monitor.cli.session import (
     Commands,
     UtcOption,
@@ -42,11 +45,12 @@ from monitor.plugins import hooks
 from monitor.registration import StatusSection
 from monitor.settings.service import ServiceConfig
 from monitor.sites.files import scan_sites
+from monitor.sites.queries.sites import load_sites_summary
 from monitor.sites.records import Site
 from monitor.storage.engine import Database
 from monitor.storage.service_state import load_heartbeats
 from monitor.storage.views import load_view
-from monitor.text.instants import format_age, parse_time
+from monitor.text.instants import format_age, parse_time, record_to_json
 from monitor.text.message import Message
 
 if TYPE_CHECKING:
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
 app = Commands()
 # An outage is shown for this long after its messages were read.
 RECENT_OUTAGE: Final = timedelta(days=1)
+# Open alerts that are listed. `slopeward alerts list` lists all of them.
+MOST_ALERTS: Final = 10
 # Stations in a line about missing readings.
 MAX_STATIONS: Final = 8
 # Processes whose heartbeats `--json` contains, beside those that stand by.
@@ -99,6 +105,8 @@ class StoredStatus:
         newest_outage: Newest row of the view `outages`.
         silences: Texts on common silence, by site.
         awaited: Models that wait for readings, each with the id of its site.
+        alerts: Open alerts, at most `MOST_ALERTS`: hazard, health, then advice, the newest first.
+        level_names: Names of the levels, by site.
         incomplete: By site and series, why the site does not see "full".
         limited: By site, which motion series keep the site from reaching its highest level.
         sections: Sections of features and plugins.
@@ -109,6 +117,8 @@ class StoredStatus:
     newest_outage: Mapping[str, Any] | None
     silences: Mapping[str, Message]
     awaited: Sequence[tuple[str, AwaitedModel]]
+    alerts: Sequence[Alert]
+    level_names: Mapping[str, Sequence[Any]]
     incomplete: Mapping[str, Mapping[str, Message]]
     limited: Mapping[str, Sequence[Message]]
     sections: Sequence[StatusSection]
@@ -138,6 +148,8 @@ def _assess_and_print(service: ServiceConfig, db: Database, now: datetime, *, ut
             newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
             silences=silences,
             awaited=list_awaited(c, declared, now),
+            alerts=load_alerts(c, find_readable_sites(c, None), open_only=True, limit=MOST_ALERTS, hazard_first=True),
+            level_names={row.id: row.levels for row in load_sites_summary(c, active_only=False)},
             incomplete={card.id: {} if card.start is not None else load_incomplete(c, card.id) for card in cards},
             limited={site.id: describe_limited(PreparedSite(site)) for site in declared},
             sections=sections,
@@ -174,6 +186,7 @@ def _to_json(stored: StoredStatus, verdict: ServiceVerdict, now: datetime) -> di
             if name in SHOWN_PROCESSES or name.startswith(STANDBY_PREFIX)
         },
         "newest_outage": stored.newest_outage,
+        "alerts": [record_to_json(alert) for alert in stored.alerts],
         "awaited": [model.to_json(site) for site, model in stored.awaited],
     }
     for section in stored.sections:
@@ -217,6 +230,10 @@ def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]
     outage = stored.newest_outage
     if outage is not None and now - (_parse_optional_time(outage["drained_at"]) or now) < RECENT_OUTAGE:
         yield f"  {_describe_outage(outage, zones(''))}"
+    for alert in stored.alerts:
+        yield f"  alert {alert.id}: {describe_alert(alert, stored.level_names, zones(alert.site))}"
+    if stored.alerts:
+        yield "  more about an alert: slopeward alerts explain NUMBER; to acknowledge it: slopeward alerts ack NUMBER"
     for card in stored.cards:
         zone = zones(card.id)
         if card.status["shadow"]:

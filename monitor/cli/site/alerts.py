@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from monitor.alerts.queries.alerts import Alert, load_alert_events, load_alerts, require_alert
+from monitor.alerts.queries.alerts import load_alert_events, load_alerts, require_alert
 from monitor.cli import session
 from monitor.cli.acts import add_acts
+from monitor.cli.alert_lines import describe_alert, format_key
 from monitor.cli.identity import find_readable_sites, require_readable
 from monitor.cli.site import chain, explaining
 from monitor.cli.site.explaining import AlertId
@@ -58,13 +59,10 @@ def list_(
         level_names = {row.id: row.levels for row in load_sites_summary(connection, active_only=False)}
         zones = session.find_zones(connection, utc=utc)
     for alert in alerts:
-        level = name_level(level_names.get(alert.site, ()), alert.ledger, alert.level)
         zone = zones(alert.site)
         raised_at = session.format_in_zone(alert.raised_at, zone)
-        line = f"{alert.id:>5} {raised_at} {alert.site} {alert.ledger} {level}, {_name_state(alert.state)}"
-        # The level is already in the line, so the reason is shown without it.
-        reason = session.translate_in_zone(unwrap_reason(alert.reason), zone)
-        session.print_result(record_to_json(alert), f"{line}: {reason}{_format_key(alert)}")
+        line = f"{alert.id:>5} {raised_at} {describe_alert(alert, level_names, zone)}"
+        session.print_result(record_to_json(alert), line)
     session.require_any(alerts, "no alert")
 
 
@@ -83,9 +81,7 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
     level_names = summaries.get(alert.site, ())
     facts = {**record_to_json(alert), "events": [record_to_json(event) for event in events]}
     level = name_level(level_names, alert.ledger, alert.level)
-    lines = [
-        f"alert {alert.id} of {alert.site}: {alert.ledger} {level}, {_name_state(alert.state)}{_format_key(alert)}"
-    ]
+    lines = [f"alert {alert.id} of {alert.site}: {alert.ledger} {level}, {_name_state(alert.state)}{format_key(alert)}"]
     for event in events:
         states = f"{_name_state(event.from_state or 'normal')} -> {_name_state(event.to_state)}"
         reason = session.translate_in_zone(unwrap_reason(event.reason), zone)
@@ -97,11 +93,6 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
 
 
 add_acts(app, "alerts")
-
-
-def _format_key(alert: Alert) -> str:
-    # The documentation lists the remedy of each health alert by its key.
-    return f" [{alert.key}]" if alert.ledger == AlertCategory.HEALTH else ""
 
 
 def _name_state(state: str) -> str:
