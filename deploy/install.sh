@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, upgrades or removes Slopeward as a systemd service on Debian and its relatives. It can be repeated.
 #   sudo deploy/install.sh install [EXTRA...]    installs these sources; default: cap postgresql reports (no networks)
-#   sudo deploy/install.sh upgrade [EXTRA...]    copies the database, installs these sources, and upgrades the schema
+#   sudo deploy/install.sh upgrade [EXTRA...]    backs up the database, installs these sources, and upgrades the schema
 #   sudo deploy/install.sh uninstall [--purge]   --purge also deletes configuration and data, without a question
 # DESTDIR=FOLDER installs below a folder and starts nothing (for packages and tests). PREFIX: default /opt/slopeward.
 set -euo pipefail
@@ -158,7 +158,7 @@ upgrade)
     [ -x "$python" ] || fail "nothing is installed below $root$prefix; run: $0 install"
     if [ -d "$state" ]; then
         make_user
-        call db backup || fail "the database could not be copied; nothing was changed"
+        call db backup || fail "the database could not be backed up; nothing was changed"
     fi
     build_program "${extras[@]}"
     trap restart_after_failure EXIT

@@ -284,7 +284,7 @@ class ComputeSection(Section):
 
 
 class BackupSection(Section):
-    """[backup]: `every_s` is None if no copies are made."""
+    """[backup]: `every_s` is None if no backups are made."""
 
     every_s: NeverOrDuration = Field(default=None, alias="every")
     folder: str = "var/backups"
@@ -293,7 +293,7 @@ class BackupSection(Section):
 
     @property
     def tolerance_s(self) -> float:
-        """Return how many seconds before its due time a copy may be made, because the job runs only once an hour."""
+        """Return how many seconds before its due time a backup may be made, because the job runs only once an hour."""
         return min(1800.0, (self.every_s or 0.0) / 2)
 
 

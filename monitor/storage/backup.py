@@ -1,4 +1,4 @@
-"""Make copies of the whole database, check them, and restore the database from a copy."""
+"""Back up the whole database, check backups, and restore the database from a backup."""
 
 import fcntl
 import hashlib
@@ -19,7 +19,7 @@ from monitor.storage.branches import list_tables
 from monitor.storage.engine import Database, keep_private, open_lock
 from monitor.storage.locks import is_core_running
 
-# A program that makes, restores or checks a copy is ended after this time.
+# A program that makes, restores or checks a backup is ended after this time.
 PROGRAM_LIMIT_S: Final = 6 * 3600
 
 
@@ -33,17 +33,17 @@ def copy_sqlite(source: Path, target: Path) -> None:
 
 
 def back_up(db: Database, target: Path, prepare_child: Callable[[], None] | None = None) -> None:
-    """Write a copy: a SQLite file, or an archive of `pg_dump` in its custom format. The service may run.
+    """Write a backup: a SQLite file, or an archive of `pg_dump` in its custom format. The service may run.
 
     Its SHA-256 is written to a file beside it, in the format of `sha256sum`.
 
     Args:
         db: the database.
-        target: the path of the copy.
+        target: the path of the backup.
         prepare_child: called in the process of `pg_dump` before the program starts.
 
     Raises:
-        StoreError: the target exists, the disk has too little space, or the copy failed. No partial file is left.
+        StoreError: the target exists, the disk has too little space, or the backup failed. No partial file is left.
     """
     if target.exists():
         raise StoreError(f"{target} exists already; choose another name")
@@ -58,7 +58,7 @@ def back_up(db: Database, target: Path, prepare_child: Callable[[], None] | None
     free_bytes = shutil.disk_usage(target.parent).free
     if needed_bytes > free_bytes:
         space = f"{needed_bytes // 10**6} MB are needed, {free_bytes // 10**6} MB are free"
-        raise StoreError(f"there is no room for a copy in {target.parent}: {space}")
+        raise StoreError(f"there is no room for a backup in {target.parent}: {space}")
     try:
         with replacing(target, flush=True, mode=0o600) as partial:
             if db.is_sqlite:
@@ -71,26 +71,28 @@ def back_up(db: Database, target: Path, prepare_child: Callable[[], None] | None
         with replacing(checksum_file(target), mode=0o600) as partial:
             partial.write_text(f"{_hash_file(target)}  {target.name}\n", encoding="utf-8")
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"the copy to {target} failed: {error}") from error
+        raise StoreError(f"the backup to {target} failed: {error}") from error
 
 
-def checksum_file(copy: Path) -> Path:
-    """Return the path of the file with the SHA-256 of a copy."""
-    return copy.with_name(f"{copy.name}.sha256")
+def checksum_file(backup_file: Path) -> Path:
+    """Return the path of the file with the SHA-256 of a backup."""
+    return backup_file.with_name(f"{backup_file.name}.sha256")
 
 
-def require_checksum(copy: Path) -> None:
-    """Compare a copy with the SHA-256 beside it. A copy without such a file is accepted.
+def require_checksum(backup_file: Path) -> None:
+    """Compare a backup with the SHA-256 beside it. A backup without such a file is accepted.
 
     Raises:
-        StoreError: the copy is damaged or was changed.
+        StoreError: the backup is damaged or was changed.
     """
     try:
-        expected = checksum_file(copy).read_text(encoding="utf-8").split()[0]
+        expected = checksum_file(backup_file).read_text(encoding="utf-8").split()[0]
     except (OSError, IndexError):
         return
-    if expected != _hash_file(copy):
-        raise StoreError(f"{copy} is not as it was written: its SHA-256 differs from {checksum_file(copy).name}")
+    if expected != _hash_file(backup_file):
+        raise StoreError(
+            f"{backup_file} is not as it was written: its SHA-256 differs from {checksum_file(backup_file).name}"
+        )
 
 
 def count_rows(connection: Connection) -> dict[str, int]:
@@ -107,12 +109,12 @@ def _hash_file(path: Path) -> str:
 
 
 def restore(db: Database, source: Path) -> None:
-    """Replace the contents of the database by a copy. The service must not run.
+    """Replace the contents of the database by a backup. The service must not run.
 
     Raises:
         RefusedError: a service runs on this database. Its memory would not match the restored rows, and on PostgreSQL
             the service and the restore would wait for each other's locks.
-        StoreError: the copy is missing or damaged, or the restore failed. The database is unchanged.
+        StoreError: the backup is missing or damaged, or the restore failed. The database is unchanged.
     """
     if not source.is_file():
         raise StoreError(f"{source} is not a file")
@@ -125,7 +127,7 @@ def restore(db: Database, source: Path) -> None:
         return
     check_sqlite(source)
     target = sqlite_file(db)
-    # The copy contains accounts, so a new file must not be readable by others.
+    # The backup contains accounts, so a new file must not be readable by others.
     keep_private(str(target))
     try:
         with (

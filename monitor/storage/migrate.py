@@ -39,7 +39,7 @@ from monitor.storage.tables import load_metadata
 PATIENCE_S: Final = 120.0
 # What to do when the database lacks a table or a column of its revision.
 RESTORE: Final = (
-    "restore a copy (slopeward db restore FILE --yes); during development, delete the database and run slopeward db "
+    "restore a backup (slopeward db restore FILE --yes); during development, delete the database and run slopeward db "
     "upgrade"
 )
 # Name of the lock of the process that upgrades.
@@ -122,7 +122,7 @@ def require_current(db: Database) -> None:
     if is_missing(db):
         raise StoreError(
             f"there is no database {db.url.database}: it was never created, or its file was removed; "
-            "`slopeward db upgrade` creates an empty one, `slopeward db restore FILE --yes` restores a copy"
+            "`slopeward db upgrade` creates an empty one, `slopeward db restore FILE --yes` restores a backup"
         )
     needed = find_newest_revision()
     with db.read() as connection:

@@ -1,4 +1,4 @@
-"""Verify a database, and prove a copy by restoring it into a scratch database, which is removed afterwards."""
+"""Verify a database, and prove a backup by restoring it into a scratch database, which is removed afterwards."""
 
 import contextlib
 import hashlib
@@ -36,12 +36,12 @@ URL_VARIABLE: Final = "SLOPEWARD_DATABASE__URL"
 
 
 class NoScratchError(StoreError):
-    """A scratch database could not be created for lack of space or privileges, so the copy was not checked."""
+    """A scratch database could not be created for lack of space or privileges, so the backup was not checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupProof:
-    """Result of restoring a copy.
+    """Result of restoring a backup.
 
     Attributes:
         rows: number of rows by table.
@@ -54,21 +54,21 @@ class BackupProof:
     findings: tuple[str, ...]
 
 
-def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProof:
-    """Restore a copy into a scratch database, count its rows, verify it, and remove it.
+def prove(db: Database, backup_file: Path, audit_head: str | None = None) -> BackupProof:
+    """Restore a backup into a scratch database, count its rows, verify it, and remove it.
 
     Args:
-        db: a database of the same kind as the copy. On PostgreSQL the scratch database is created on its server.
-        copy: a file that `backup.back_up` wrote.
-        audit_head: a hash that the audit log of the copy must contain.
+        db: a database of the same kind as the backup. On PostgreSQL the scratch database is created on its server.
+        backup_file: a file that `backup.back_up` wrote.
+        audit_head: a hash that the audit log of the backup must contain.
 
     Raises:
-        StoreError: the copy is damaged or was made by a newer version.
+        StoreError: the backup is damaged or was made by a newer version.
         NoScratchError: the scratch database could not be created.
     """
-    require_restorable(db, copy)
-    with _open_scratch_database(db, copy) as scratch:
-        backup.restore(scratch, copy)
+    require_restorable(db, backup_file)
+    with _open_scratch_database(db, backup_file) as scratch:
+        backup.restore(scratch, backup_file)
         migrate.upgrade(scratch)
         with scratch.read() as c:
             rows = backup.count_rows(c)
@@ -76,13 +76,13 @@ def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProo
 
 
 def prove_in_child(
-    db: Database, copy: Path, audit_head: str | None, prepare_child: Callable[[], None] | None = None
+    db: Database, backup_file: Path, audit_head: str | None, prepare_child: Callable[[], None] | None = None
 ) -> BackupProof:
     """Run `prove` in a child process with low priority, so that the threads of the caller are not delayed.
 
     Args:
         db: as for `prove`.
-        copy: as for `prove`.
+        backup_file: as for `prove`.
         audit_head: as for `prove`.
         prepare_child: called in the child process before its program starts. If the child is terminated, it ends
             `pg_restore` too.
@@ -92,7 +92,7 @@ def prove_in_child(
     """
     url = db.url.render_as_string(hide_password=False)
     result = backup.run_program(
-        [sys.executable, "-P", "-m", __name__, str(copy), audit_head or ""],
+        [sys.executable, "-P", "-m", __name__, str(backup_file), audit_head or ""],
         env={**os.environ, URL_VARIABLE: url},
         preexec_fn=prepare_child,
     )
@@ -103,44 +103,46 @@ def prove_in_child(
     return BackupProof(proven["rows"], proven["audit_head"], tuple(proven["findings"]))
 
 
-def require_restorable(db: Database, copy: Path) -> None:
-    """Check, before anything is replaced, that a copy is intact and of a version that this program can read.
+def require_restorable(db: Database, backup_file: Path) -> None:
+    """Check, before anything is replaced, that a backup is intact and of a version that this program can read.
 
     Raises:
         StoreError: it is not.
     """
-    if not copy.is_file():
-        raise StoreError(f"{copy} is not a file")
-    backup.require_checksum(copy)
-    revision = _read_revision(db, copy)
+    if not backup_file.is_file():
+        raise StoreError(f"{backup_file} is not a file")
+    backup.require_checksum(backup_file)
+    revision = _read_revision(db, backup_file)
     if not migrate.is_known(revision):
-        raise StoreError(f"{copy} is at revision {revision}, made by a newer Slopeward; upgrade Slopeward first")
+        raise StoreError(f"{backup_file} is at revision {revision}, made by a newer Slopeward; upgrade Slopeward first")
 
 
-def _read_revision(db: Database, copy: Path) -> str:
+def _read_revision(db: Database, backup_file: Path) -> str:
     if db.is_sqlite:
-        backup.check_sqlite(copy)
-        with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as connection:
+        backup.check_sqlite(backup_file)
+        with closing(sqlite3.connect(f"file:{backup_file}?mode=ro", uri=True)) as connection:
             return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
     try:
-        result = backup.run_program(["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(copy)])
+        result = backup.run_program(
+            ["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(backup_file)]
+        )
     except FileNotFoundError:
         raise StoreError("pg_restore is not installed; install the PostgreSQL client programs") from None
     lines = result.stdout.splitlines()
     start = next((index for index, line in enumerate(lines) if line.startswith("COPY ")), None)
     if result.returncode or start is None:
         reason = (result.stderr.strip().splitlines() or ["it contains no schema"])[0]
-        raise StoreError(f"{copy} is not an archive of a database of Slopeward: {reason}")
+        raise StoreError(f"{backup_file} is not an archive of a database of Slopeward: {reason}")
     return lines[start + 1]
 
 
 @contextmanager
-def _open_scratch_database(db: Database, copy: Path) -> Iterator[Database]:
+def _open_scratch_database(db: Database, backup_file: Path) -> Iterator[Database]:
     name = f"{SCRATCH}{secrets.token_hex(4)}"
     if db.is_sqlite:
-        file = copy.with_name(f".{name}.db")
-        if shutil.disk_usage(copy.parent).free < 1.2 * copy.stat().st_size:
-            raise NoScratchError(f"{copy.parent} has no room to restore {copy.name} beside it")
+        file = backup_file.with_name(f".{name}.db")
+        if shutil.disk_usage(backup_file.parent).free < 1.2 * backup_file.stat().st_size:
+            raise NoScratchError(f"{backup_file.parent} has no room to restore {backup_file.name} beside it")
         scratch = Database(f"sqlite:///{file}")
         try:
             yield scratch
@@ -175,7 +177,7 @@ def _require_room(c: Connection) -> None:
     """Check the free space on the disk of a server that runs on this machine.
 
     Raises:
-        NoScratchError: the restored copy would fill the disk.
+        NoScratchError: the restored backup would fill the disk.
     """
     needed = int(c.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
     try:
@@ -199,10 +201,10 @@ def main(arguments: list[str]) -> int:
     os.nice(10)
     # `sys.exit` unwinds the stack, so that a running program is killed and the scratch database removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    copy, head = arguments
+    backup_file, head = arguments
     try:
         with Database(os.environ[URL_VARIABLE]) as db:
-            proof = prove(db, Path(copy), head or None)
+            proof = prove(db, Path(backup_file), head or None)
     except (SlopewardError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201
         return NO_SCRATCH if isinstance(error, NoScratchError) else 1

@@ -136,7 +136,7 @@ def test_missing_table_is_named_by_doctor_check_upgrade_and_the_log(database, se
     assert not [line for line in lines if "schema is current" in line["found"]]
     for command in (["db", "upgrade"], ["db", "current"], ["check", "--connect"]):
         assert run_command([*command, "--config", "slopeward.toml"]) == 1
-        assert "lacks known_device, recovery_code.used_at; restore a copy" in capsys.readouterr().err
+        assert "lacks known_device, recovery_code.used_at; restore a backup" in capsys.readouterr().err
     core = Core(service, lambda: NOW)
     core._open_database()
     assert f"the database is at revision {find_newest_revision()}, but it lacks known_device" in caplog.text

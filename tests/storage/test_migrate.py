@@ -326,7 +326,7 @@ def incomplete_database(database):
 def test_missing_tables_and_columns_are_detected_although_the_revision_is_current(incomplete_database):
     migrate.require_current(incomplete_database)
     assert migrate.list_missing_columns(incomplete_database) == ["known_device", "recovery_code.used_at"]
-    with pytest.raises(StoreError, match=r"lacks known_device, recovery_code\.used_at; restore a copy"):
+    with pytest.raises(StoreError, match=r"lacks known_device, recovery_code\.used_at; restore a backup"):
         migrate.require_complete(incomplete_database)
 
 

@@ -17,8 +17,8 @@ from monitor.delivery.trial import find_pause
 from monitor.settings.service import ServiceConfig
 from monitor.storage.backup import sqlite_file
 from monitor.storage.check import BAD, OK, WARN, Check, SubjectState, make_state
-from monitor.storage.copies import find_newest
 from monitor.storage.engine import Database
+from monitor.storage.scheduled_backups import find_newest
 from monitor.text.message import Duration, Figure, Template, Term, Timestamp
 
 MIB: Final = 1024**2
@@ -53,12 +53,12 @@ _END_READER: Final = Template(
 _INSPECT_SLOTS: Final = Template(
     "check.log.slots", "check archive_command, and replication slots that nothing reads (pg_replication_slots)"
 )()
-_NO_COPIES: Final = Template("check.backup.off", "the service makes no copies of the database")()
-_SET_EVERY: Final = Template("check.backup.set", 'set [backup] every = "24h", or copy it by other means')()
+_NO_BACKUPS: Final = Template("check.backup.off", "the service makes no backups of the database")()
+_SET_EVERY: Final = Template("check.backup.set", 'set [backup] every = "24h", or back it up by other means')()
 _FAILED: Final = Template("check.backup.failed", "; the last attempt failed: {problem}")
-_INSPECT_COPIES: Final = Template("check.backup.look", "check the view backups and the disk of backup.folder")()
-_NO_COPY: Final = Template("check.backup.none", "there is no copy of the database yet{failed}")
-_COPY: Final = Template("check.backup.newest", "the newest copy was made at {at}, {state}{failed}")
+_INSPECT_BACKUPS: Final = Template("check.backup.look", "check the view backups and the disk of backup.folder")()
+_NO_BACKUP: Final = Template("check.backup.none", "there is no backup of the database yet{failed}")
+_NEWEST: Final = Template("check.backup.newest", "the newest backup was made at {at}, {state}{failed}")
 _GOOD: Final = Template("check.channel.good", "good {age} ago")
 
 
@@ -174,24 +174,24 @@ def _check_log(facts: DatabaseFacts) -> Iterator[SubjectState]:
     )
 
 
-def _check_copies(facts: DatabaseFacts) -> Iterator[SubjectState]:
+def _check_backups(facts: DatabaseFacts) -> Iterator[SubjectState]:
     with facts.db.read() as c:
         newest, last = find_newest(c), find_newest(c, succeeded=False)
     settings = facts.config.backup
     if settings.every_s is None:
-        yield make_state(level=WARN, found=_NO_COPIES, todo=_SET_EVERY)
+        yield make_state(level=WARN, found=_NO_BACKUPS, todo=_SET_EVERY)
         return
     failed = _FAILED(problem=last.detail) if last is not None and last.state == "failed" else ""
-    todo = _INSPECT_COPIES
+    todo = _INSPECT_BACKUPS
     if newest is None:
         level = BAD if failed else WARN
-        yield make_state(level=level, found=_NO_COPY(failed=failed), todo=todo)
+        yield make_state(level=level, found=_NO_BACKUP(failed=failed), todo=todo)
         return
     age_s = (facts.now - newest.at).total_seconds()
     level = BAD if age_s > 2 * settings.every_s else WARN if failed else OK
-    newest_copy = _COPY(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
+    newest_backup = _NEWEST(at=Timestamp.of(newest.at, "minute"), state=Term(newest.state), failed=failed)
     yield make_state(
-        is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=newest_copy, todo=todo
+        is_wrong=level != OK, level=level, figure=(round(age_s / 3600, 1), "h"), found=newest_backup, todo=todo
     )
 
 
@@ -271,13 +271,13 @@ CHECKS: Final = (
         DatabaseFacts,
         BAD,
         "{found}",
-        _check_copies,
+        _check_backups,
         "{todo}",
         fine="{found}",
         alarm=1,
         key="check:backup",
         after_s=SHORTEST_OUTAGE_S,
-        reason="the newest copy of the database is too old, or none succeeded; see slopeward doctor",
+        reason="the newest backup of the database is too old, or none succeeded; see slopeward doctor",
         degrades=True,
     ),
     Check(

@@ -170,7 +170,7 @@ class SelfMonitoring:
             self.check(*part.subjects)
 
     def check_machine(self) -> None:
-        """Check the machine, the database and its copies, and store the results for the view `service_checks`."""
+        """Check the machine, the database and its backups, and store the results for the view `service_checks`."""
         now = self._clock()
         channels = gather_channels(self._sites.values())
         database = DatabaseFacts(self._db, self._config, self._commit_durations_s, channels, now)

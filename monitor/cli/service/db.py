@@ -134,7 +134,7 @@ def make_backup(
     with open_database() as db:
         suffix = "db" if db.is_sqlite else "dump"
         target = file or Path(f"slopeward-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{suffix}")
-        # Read before the copy, so that the copy contains it.
+        # Read before the backup, so that the backup contains it.
         head = db.run_read(audit.find_head)[1]
         backup.back_up(db, target)
     print_note(f"audit head (store it elsewhere; `db verify --audit-head` proves that no entry is missing): {head}")
@@ -142,7 +142,7 @@ def make_backup(
 
 
 @app.command("prove")
-def prove_copy(file: Annotated[Path, typer.Argument(help="A file of `slopeward db backup`")]) -> None:
+def prove_backup(file: Annotated[Path, typer.Argument(help="A file of `slopeward db backup`")]) -> None:
     """Prove that a backup can be restored: restore it into a temporary database and verify that.
 
     The service may run. Exit 1 if something is wrong.

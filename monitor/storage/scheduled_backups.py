@@ -1,6 +1,6 @@
-"""Scheduled backups: make a copy, prove that it can be restored, record it, and delete the oldest copies.
+"""Scheduled backups: make a backup, prove that it can be restored, record it, and delete the oldest backups.
 
-`monitor.storage.backup` makes a single copy and restores it; `monitor.storage.proof` proves it.
+`monitor.storage.backup` makes a single backup and restores it; `monitor.storage.proof` proves it.
 """
 
 import time
@@ -23,11 +23,11 @@ from monitor.text.instants import format_iso
 PROVEN: Final = "proven"
 MADE: Final = "made"
 FAILED: Final = "failed"
-# Copies with other names were made by people and are kept.
+# Backups with other names were made by people and are kept.
 PREFIX: Final = "slopeward-auto-"
 
 
-class BackupCopy(NamedTuple):
+class BackupRun(NamedTuple):
     """A row of `backup_run`."""
 
     at: datetime
@@ -44,7 +44,7 @@ class BackupFailures(NamedTuple):
     detail: str
 
 
-def make_copy(
+def make_backup(
     db: Database,
     folder: Path,
     keep: int,
@@ -52,22 +52,22 @@ def make_copy(
     *,
     should_prove: bool,
     prepare_child: Callable[[], None] | None = None,
-) -> BackupCopy:
-    """Make a copy while the service runs, prove it, record the result, and delete all but the newest copies.
+) -> BackupRun:
+    """Make a backup while the service runs, prove it, record the result, and delete all but the newest backups.
 
     Args:
         db: the database.
-        folder: the folder of the copies. It is created if it does not exist.
-        keep: how many copies to keep.
+        folder: the folder of the backups. It is created if it does not exist.
+        keep: how many backups to keep.
         now: The current time.
-        should_prove: whether to restore the copy into a scratch database and verify it there.
+        should_prove: whether to restore the backup into a scratch database and verify it there.
         prepare_child: called in each child process before its program starts.
 
     Returns:
-        The recorded result. The state is `made` if the copy could not be proven for lack of space or privileges.
+        The recorded result. The state is `made` if the backup could not be proven for lack of space or privileges.
 
     Raises:
-        StoreError: the copy failed, or it differs from what was written. The failure is recorded too.
+        StoreError: the backup failed, or it differs from what was written. The failure is recorded too.
     """
     start = time.monotonic()
     stamp = format_iso(now)[:19].replace("-", "").replace(":", "")
@@ -77,7 +77,7 @@ def make_copy(
     facts = {"at": now, "file": str(target), "audit_head": head}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A killed process leaves a part of a copy or a scratch database.
+        # A killed process leaves a part of a backup or a scratch database.
         for partial in (*folder.glob(f".{PREFIX}*"), *folder.glob(f".{proof.SCRATCH}*")):
             if time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S:
                 partial.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def make_copy(
             else:
                 row_count, state, detail = None, MADE, "not proven, as configured"
         except (StoreError, OSError):
-            # The copy is not reliable, and further ones would fill the disk.
+            # The backup is not reliable, and further ones would fill the disk.
             _remove(target)
             raise
     except (StoreError, OSError) as error:
@@ -98,21 +98,21 @@ def make_copy(
     _record(db, **facts, state=state, seconds=time.monotonic() - start, bytes=size, rows=row_count, detail=detail)
     with db.read() as c:
         failed_files = set(c.execute(select(backup_run.c.file).where(backup_run.c.state == FAILED)).scalars())
-    good_copies = [copy for copy in list_copies(folder) if str(copy) not in failed_files]
-    for copy in good_copies[:-keep]:
-        _remove(copy)
-    return BackupCopy(now, str(target), state, detail)
+    good_backups = [file for file in list_backups(folder) if str(file) not in failed_files]
+    for file in good_backups[:-keep]:
+        _remove(file)
+    return BackupRun(now, str(target), state, detail)
 
 
-def _remove(copy: Path) -> None:
-    copy.unlink(missing_ok=True)
-    backup.checksum_file(copy).unlink(missing_ok=True)
+def _remove(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    backup.checksum_file(file).unlink(missing_ok=True)
 
 
 def _prove(
     db: Database, target: Path, head: str, prepare_child: Callable[[], None] | None
 ) -> tuple[int | None, str, str]:
-    """Return the number of rows in the restored copy, the state of the backup, and its detail."""
+    """Return the number of rows in the restored backup, the state of the backup, and its detail."""
     try:
         result = proof.prove_in_child(db, target, head, prepare_child)
     except proof.NoScratchError as error:
@@ -123,8 +123,8 @@ def _prove(
     return rows, PROVEN, f"restored: {rows} rows in {len(result.rows)} tables, audit chain and seals hold"
 
 
-def list_copies(folder: Path) -> list[Path]:
-    """Return the scheduled copies in a folder, oldest first."""
+def list_backups(folder: Path) -> list[Path]:
+    """Return the scheduled backups in a folder, oldest first."""
     return sorted(path for path in folder.glob(f"{PREFIX}*") if path.suffix in {".db", ".dump"})
 
 
@@ -136,7 +136,7 @@ def find_failures(c: Connection) -> BackupFailures | None:
     return BackupFailures(len(rows), rows[-1].at, rows[-1].detail) if rows else None
 
 
-def find_newest(c: Connection, *, succeeded: bool = True) -> BackupCopy | None:
+def find_newest(c: Connection, *, succeeded: bool = True) -> BackupRun | None:
     """Return the newest backup, or None if there is none.
 
     Args:
@@ -148,7 +148,7 @@ def find_newest(c: Connection, *, succeeded: bool = True) -> BackupCopy | None:
     if succeeded:
         query = query.where(b.state != FAILED)
     row = c.execute(query).first()
-    return None if row is None else BackupCopy(*row)
+    return None if row is None else BackupRun(*row)
 
 
 def _record(db: Database, **columns: Any) -> None:

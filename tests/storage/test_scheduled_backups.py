@@ -24,7 +24,7 @@ from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.readings.tables import observation, series
 from monitor.settings.service import parse_service
-from monitor.storage import backup, copies, proof, views
+from monitor.storage import backup, proof, scheduled_backups, views
 from monitor.storage.backup_tables import backup_run
 from monitor.storage.engine import Database
 from tests.data.filled import NOW, days
@@ -75,14 +75,14 @@ def test_backup_during_writes_contains_everything_acknowledged_before_it(filled_
         try:
             wait_for(lambda: len(sent) >= 5)
             acknowledged = set(sent)
-            backup_row = copies.make_copy(database, tmp_path / "copies", 2, NOW, should_prove=True)
+            backup_row = scheduled_backups.make_backup(database, tmp_path / "backups", 2, NOW, should_prove=True)
             written_during_backup = len(sent) - len(acknowledged)
         finally:
             stop.set()
         writing.result()
     assert backup_row.state == "proven", backup_row
     assert written_during_backup > 0  # no writer waited for the backup
-    backup.restore(database, tmp_path / "copies" / backup_row.file.rpartition("/")[2])
+    backup.restore(database, tmp_path / "backups" / backup_row.file.rpartition("/")[2])
     restored_values = load_values(database)
     assert acknowledged <= restored_values <= set(sent)
     assert tell(
@@ -93,7 +93,7 @@ def test_backup_during_writes_contains_everything_acknowledged_before_it(filled_
 
 @STORY_ON_SQLITE
 def test_job_makes_a_backup_when_due_and_keeps_the_newest(filled_database, tmp_path):
-    folder = tmp_path / "copies"
+    folder = tmp_path / "backups"
     config = parse_service(f'[backup]\nevery = "24h"\nkeep = 2\nfolder = "{folder}"\nprove = false\n', "t")
     assert "backup.every is never" in job.run(filled_database, parse_service("", "t"), None, NOW)
     own_file = folder / "before-the-move.db"
@@ -109,7 +109,7 @@ def test_job_makes_a_backup_when_due_and_keeps_the_newest(filled_database, tmp_p
         assert "made" in job.run(filled_database, config, None, NOW + days(day + 1))
         assert "not due" in job.run(filled_database, config, None, NOW + days(day + 1) + timedelta(hours=20))
         own_file.touch()
-    assert len(copies.list_copies(folder)) == 2
+    assert len(scheduled_backups.list_backups(folder)) == 2
     assert own_file.exists()
     assert not any(leftover.exists() for leftover in leftover_files)
     assert len(list(folder.glob("*.sha256"))) == 2
@@ -122,7 +122,7 @@ def test_job_makes_a_backup_when_due_and_keeps_the_newest(filled_database, tmp_p
 
 
 def test_incomplete_altered_and_newer_backups_are_rejected_before_a_restore(filled_database, tmp_path):
-    complete = tmp_path / "copy"
+    complete = tmp_path / "backup"
     backup.back_up(filled_database, complete)
     incomplete = tmp_path / "torn"
     incomplete.write_bytes(complete.read_bytes()[: complete.stat().st_size * 2 // 3])
@@ -150,12 +150,12 @@ def test_incomplete_altered_and_newer_backups_are_rejected_before_a_restore(fill
 
 @STORY_ON_SQLITE
 def test_proof_detects_changed_rows_in_a_backup(filled_database, tmp_path):
-    copy = tmp_path / "copy.db"
-    backup.back_up(filled_database, copy)
-    backup.checksum_file(copy).unlink()
-    with closing(sqlite3.connect(copy)) as connection, connection:
+    made = tmp_path / "backup.db"
+    backup.back_up(filled_database, made)
+    backup.checksum_file(made).unlink()
+    with closing(sqlite3.connect(made)) as connection, connection:
         connection.execute("UPDATE alert SET reason = 'nothing happened'")
-    assert any("the row was altered" in line for line in proof.prove(filled_database, copy).findings)
+    assert any("the row was altered" in line for line in proof.prove(filled_database, made).findings)
     assert [path.name for path in tmp_path.iterdir() if "proof" in path.name] == []
 
 
@@ -164,22 +164,22 @@ def test_backup_is_made_without_proof_if_there_is_no_room_for_a_scratch_database
     filled_database, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(proof, "prove_in_child", Mock(side_effect=proof.NoScratchError("no room to restore it")))
-    backup_row = copies.make_copy(filled_database, tmp_path / "copies", 2, NOW, should_prove=True)
+    backup_row = scheduled_backups.make_backup(filled_database, tmp_path / "backups", 2, NOW, should_prove=True)
     assert (backup_row.state, backup_row.detail) == ("made", "no room to restore it")
 
 
 @STORY_ON_SQLITE
 def test_backup_that_fails_its_proof_is_removed_and_replaces_no_valid_one(filled_database, tmp_path, monkeypatch):
-    folder = tmp_path / "copies"
+    folder = tmp_path / "backups"
     valid_proof = proof.BackupProof(rows={}, audit_head="", findings=())
     monkeypatch.setattr(proof, "prove_in_child", lambda *_: valid_proof)
-    valid_backup = copies.make_copy(filled_database, folder, 1, NOW, should_prove=True)
+    valid_backup = scheduled_backups.make_backup(filled_database, folder, 1, NOW, should_prove=True)
     failed_proof = proof.BackupProof(rows={}, audit_head=0.0, findings=("the row was altered",))
     monkeypatch.setattr(proof, "prove_in_child", lambda *_: failed_proof)
     for hour in range(1, 3):
         with pytest.raises(StoreError, match="not as it was written"):
-            copies.make_copy(filled_database, folder, 1, NOW + timedelta(hours=hour), should_prove=True)
-    assert ([str(path) for path in copies.list_copies(folder)], len(list(folder.glob("*.sha256")))) == (
+            scheduled_backups.make_backup(filled_database, folder, 1, NOW + timedelta(hours=hour), should_prove=True)
+    assert ([str(path) for path in scheduled_backups.list_backups(folder)], len(list(folder.glob("*.sha256")))) == (
         [valid_backup.file],
         1,
     )
@@ -188,7 +188,7 @@ def test_backup_that_fails_its_proof_is_removed_and_replaces_no_valid_one(filled
 @STORY_ON_SQLITE
 def test_failing_backup_is_repeated_with_growing_pauses(filled_database, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    config = parse_service(f'[backup]\nevery = "24h"\nfolder = "{tmp_path}/file/copies"\n', "t")
+    config = parse_service(f'[backup]\nevery = "24h"\nfolder = "{tmp_path}/file/backups"\n', "t")
     tell(filled_database, lambda connection: connection.execute(delete(backup_run)))
     attempt_hours = []
     for quarter in range(4 * 9):
