@@ -116,7 +116,6 @@ def draw_outline(page: Page) -> None:
 
 
 SCREENSHOTS = (
-    Screenshot("overview-phone", "/", 390, 844),
     Screenshot("alert-phone", ALERT_PAGE, 390, 844),
     Screenshot("alert", ALERT_PAGE, 1200, 1000),
     Screenshot("page", SITE, 1200, 1180, prepare=wait_for_chart),
