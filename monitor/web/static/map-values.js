@@ -1,23 +1,12 @@
-// Values that all maps share: colours, requests, the class of a level, placement of labels.
+// Values that all maps share: data without the feature `maps`, placement of labels.
 "use strict";
 window.SlopewardMap = (() => {
-  const REQUEST_TIMEOUT_MS = 15_000;
+  const { classOfLevel, fetchJson, readColour } = window.SlopewardPage;
   const FONT = ["Noto Sans Bold"];
   const EMPTY = { type: "FeatureCollection", features: [] };
   // Ground with coordinates and a scale only.
   const NO_GROUND = { tiles: [], relief: null, susceptibility: null };
-  const COLOUR_CLASSES = { green: "0", blue: "b", yellow: "1", amber: "1", orange: "2", red: "3", purple: "4" };
   const ANCHORS = ["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right"];
-
-  const readColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-  /** Return the class of a level on the colour scale, as `level_class` of the server does. */
-  function classOfLevel(name, number, top) {
-    if (number === null || number === undefined) {
-      return "u";
-    }
-    return COLOUR_CLASSES[name?.toLowerCase()] ?? String(Math.round((3 * number) / Math.max(top, 1)));
-  }
 
   function offsetOf(anchor, distance) {
     const part = anchor.includes("-") ? distance * Math.SQRT1_2 : distance;
@@ -51,18 +40,6 @@ window.SlopewardMap = (() => {
       "text-overlap": "always",
       "text-variable-anchor-offset": offsets,
     };
-  }
-
-  async function fetchJson(url) {
-    const language = document.documentElement.lang;
-    const separator = url.includes("?") ? "&" : "?";
-    const address = language === "en" ? url : `${url}${separator}lang=${language}`;
-    const response = await fetch(address, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
-    const body = await response.json();
-    if (!response.ok) {
-      throw new Error(body.error);
-    }
-    return body;
   }
 
   /** Fetch data of the feature `maps`. Without the feature, return what replaces it. */

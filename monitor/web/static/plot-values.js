@@ -1,20 +1,14 @@
-// Values that plots and charts share: colours of the page, numbers, times in the zone of the site, columns of instants.
+// Values that plots and charts share: colours of levels, numbers, times in the zone of the site, columns of instants.
 "use strict";
 window.Slopeward = (() => {
-  const root = document.documentElement;
-  const language = root.lang || "en";
+  const { fetchJson, readColour } = window.SlopewardPage;
+  const language = document.documentElement.lang || "en";
   const zone = document.getElementById("main").dataset.zone || "UTC";
-  const REQUEST_TIMEOUT_MS = 15_000;
-  const COLOUR_CLASSES = { green: "0", blue: "b", yellow: "1", amber: "1", orange: "2", red: "3", purple: "4" };
 
   // ---- colours ----------------------------------------------------------------------------------
-  const readColour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-
-  // The class of a level, as `level_class` of the server returns it.
   function classOfLevel(levels, number) {
     const level = levels.find((row) => row.number === number);
-    const top = levels.at(-1).number || 1;
-    return COLOUR_CLASSES[level?.name.toLowerCase()] ?? Math.round((3 * number) / top);
+    return window.SlopewardPage.classOfLevel(level?.name, number, levels.at(-1).number);
   }
 
   const colourOfLevel = (levels, number) => readColour(`--lv-${classOfLevel(levels, number)}`);
@@ -94,21 +88,6 @@ window.Slopeward = (() => {
   const formatDay = makeTimeFormat(locale, { day: "numeric", month: "short" });
   const formatMonth = makeTimeFormat(locale, { month: "short", year: "numeric" });
   const formatYear = makeTimeFormat(locale, { year: "numeric" });
-
-  // ---- requests ---------------------------------------------------------------------------------
-  async function fetchJson(url, signal) {
-    const separator = url.includes("?") ? "&" : "?";
-    const address = language === "en" ? url : `${url}${separator}lang=${language}`;
-    const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-    const response = await fetch(address, {
-      signal: signal && AbortSignal.any ? AbortSignal.any([signal, timeout]) : timeout,
-    });
-    const body = await response.json();
-    if (!response.ok) {
-      throw new Error(body.error);
-    }
-    return body;
-  }
 
   return {
     zone,
