@@ -21,7 +21,7 @@ ALL = tabulated("name", [*list_decoders()])
 
 
 def has(trap):
-    return tabulated("name", [n for n in list_decoders() if trap not in t.WALKED[n].lacks])
+    return tabulated("name", [n for n in list_decoders() if trap not in t.PAYLOADS[n].inapplicable])
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def pipeline():
 
 
 def read(pipeline, name, token="4.5", sigma="0.5", time=t.TIME, payload=None):
-    raw = t.WALKED[name].spell(token, sigma, time) if payload is None else payload
+    raw = t.PAYLOADS[name].encode(token, sigma, time) if payload is None else payload
     return pipeline.decode(BrokerMessage(t.topic_of(name), raw, NOW, "live", connection_number=1))
 
 
@@ -41,56 +41,56 @@ def named(decoded):
     return {f"{o.station}.{o.quantity}": o for o in decoded.observations}
 
 
-def sound(name):
-    return t.WALKED[name].sound
+def valid_token(name):
+    return t.PAYLOADS[name].valid_token
 
 
 @ALL
 def test_every_decoder_has_its_traps_or_says_why_it_meets_none(name):
-    assert name in t.WALKED, f"{name}: no traps in tests/data/payloads/traps.py"
-    assert set(t.WALKED[name].lacks) <= set(t.TRAPS)
-    assert all(len(why) > 10 for why in t.WALKED[name].lacks.values())
+    assert name in t.PAYLOADS, f"{name}: no traps in tests/data/payloads/traps.py"
+    assert set(t.PAYLOADS[name].inapplicable) <= set(t.TRAPS)
+    assert all(len(why) > 10 for why in t.PAYLOADS[name].inapplicable.values())
 
 
 @ALL
 def test_the_payload_of_the_walk_is_read_whole(name, pipeline):
-    told = t.WALKED[name]
-    decoded = read(pipeline, name, sound(name))
+    payload = t.PAYLOADS[name]
+    decoded = read(pipeline, name, valid_token(name))
     assert decoded.faults == ()
-    assert told.good | ({told.trap} - {""}) <= set(named(decoded))
+    assert payload.valid_series | ({payload.trapped_series} - {""}) <= set(named(decoded))
     assert decoded.observations or decoded.report or decoded.event
 
 
 @has(t.VALUE)
-@tabulated("token", t.NO_VALUES)
+@tabulated("token", t.INVALID_VALUES)
 def test_what_is_no_value_is_none_for_itself_alone(name, token, pipeline):
-    told = t.WALKED[name]
+    payload = t.PAYLOADS[name]
     decoded = read(pipeline, name, token)
-    assert told.good <= set(named(decoded)), decoded.faults
-    assert told.trap not in named(decoded) or not told.trap
-    if told.good or decoded.event:
+    assert payload.valid_series <= set(named(decoded)), decoded.faults
+    assert payload.trapped_series not in named(decoded) or not payload.trapped_series
+    if payload.valid_series or decoded.event:
         assert decoded.faults == ()
     else:
         assert [fault.code for fault in decoded.faults] == ["empty"]
 
 
 @has(t.SIGMA)
-@tabulated("token", t.BAD_SIGMAS)
+@tabulated("token", t.INVALID_SIGMAS)
 def test_an_error_that_is_none_counts_as_none_stated_and_its_value_stays(name, token, pipeline):
-    told = t.WALKED[name]
-    stays = told.trap or "G1.displacement_north"
+    payload = t.PAYLOADS[name]
+    stays = payload.trapped_series or "G1.displacement_north"
     assert named(read(pipeline, name))[stays].sigma > 0.0  # a sound one is read
     decoded = read(pipeline, name, sigma=token)
     assert decoded.faults == ()
     assert named(decoded)[stays].sigma is None
-    assert told.good <= set(named(decoded))
+    assert payload.valid_series <= set(named(decoded))
 
 
-@has(t.EDGES)
-@tabulated("around", t.AROUND)
+@has(t.SURROUNDED)
+@tabulated("around", t.SURROUNDINGS)
 def test_nul_blanks_and_a_byte_order_mark_around_are_no_content(name, around, pipeline):
-    plain = read(pipeline, name, sound(name))
-    raw = around % t.WALKED[name].spell(sound(name), "0.5", t.TIME)
+    plain = read(pipeline, name, valid_token(name))
+    raw = around % t.PAYLOADS[name].encode(valid_token(name), "0.5", t.TIME)
     assert read(pipeline, name, payload=raw) == plain
 
 
@@ -106,7 +106,7 @@ def test_nul_blanks_and_a_byte_order_mark_around_are_no_content(name, around, pi
     ],
 )
 def test_small_letters_and_a_leap_second_are_read(name, time, at, pipeline):
-    decoded = read(pipeline, name, sound(name), time=time)
+    decoded = read(pipeline, name, valid_token(name), time=time)
     assert decoded.faults == ()
     assert {o.observed_at for o in decoded.observations} <= {at}
     assert [r.at for r in [decoded.report] if r] + [e.from_at for e in [decoded.event] if e] in ([], [at])
@@ -117,15 +117,17 @@ def test_small_letters_and_a_leap_second_are_read(name, time, at, pipeline):
 @has(t.ZONE)
 def test_a_week_of_gps_that_ran_over_is_a_clock_that_is_not_set(name, rolled, lag, pipeline):
     at = NOW - rolled * timedelta(weeks=1024) - lag
-    faults = read(pipeline, name, sound(name), time=f"{at:%Y-%m-%dT%H:%M:%SZ}").faults
+    faults = read(pipeline, name, valid_token(name), time=f"{at:%Y-%m-%dT%H:%M:%SZ}").faults
     assert [f.code for f in faults] == ([] if name == "rows" else ["clock_unset"])  # rows are of files, and may be old
     old = at - timedelta(days=3)
     if old.year > 1986:  # else it is a clock that was never set
-        assert when(read(pipeline, name, sound(name), time=f"{old:%Y-%m-%dT%H:%M:%SZ}")) == {old.replace(microsecond=0)}
+        assert when(read(pipeline, name, valid_token(name), time=f"{old:%Y-%m-%dT%H:%M:%SZ}")) == {
+            old.replace(microsecond=0)
+        }
 
 
-def count_anew(raw, at):
-    """A payload whose time counts since 1970, at another instant; others stay as they are."""
+def replace_epoch_time(raw, at):
+    """Return a payload with another instant if its time is in seconds since 1970; otherwise the same payload."""
     stamp = int(at.timestamp())
     raw = raw.replace(b"1772344800", str(stamp).encode())
     return raw.replace(b"\x08\x80\xf2\xcb\xc2\xca\x33", b"\x08" + _varint(stamp * 1000))
@@ -135,9 +137,9 @@ def count_anew(raw, at):
 def test_a_clock_that_counts_and_was_never_set_or_ran_over_says_so(name, pipeline):
     rolled = [NOW - weeks * timedelta(weeks=1024) for weeks in (1, 2)]
     for at in (datetime(1980, 1, 6, 0, 10, tzinfo=UTC), *rolled):
-        payload = count_anew(t.WALKED[name].spell(sound(name), "0.5", t.TIME), at)
+        payload = replace_epoch_time(t.PAYLOADS[name].encode(valid_token(name), "0.5", t.TIME), at)
         assert {f.code for f in read(pipeline, name, payload=payload).faults} == {"clock_unset"}
-    payload = count_anew(t.WALKED[name].spell(sound(name), "0.5", t.TIME), NOW - timedelta(days=400))
+    payload = replace_epoch_time(t.PAYLOADS[name].encode(valid_token(name), "0.5", t.TIME), NOW - timedelta(days=400))
     assert read(pipeline, name, payload=payload).faults == ()
 
 
@@ -152,10 +154,10 @@ def test_a_time_without_zone_counts_in_the_zone_of_the_decoder(name, pipeline):
     naive, site = "2026-03-01T07:00:00", t.make_site("Europe/Zurich")
     zoned = Pipeline(None, {site.id: site}, lambda: NOW)
     assert zoned.unusable == {}
-    raw = t.WALKED[name].spell(sound(name), "0.5", naive)
+    raw = t.PAYLOADS[name].encode(valid_token(name), "0.5", naive)
     assert when(zoned.decode(BrokerMessage(t.topic_in_zone(name), raw, NOW, "live"))) == {AT}
     if not name.startswith(("ecowitt", "nmea")):  # its key, its form say UTC
-        assert [f.code for f in read(pipeline, name, sound(name), time=naive).faults] == ["no_zone"]
+        assert [f.code for f in read(pipeline, name, valid_token(name), time=naive).faults] == ["no_zone"]
 
 
 @tabulated(("minutes", "at"), [(5, "00:30"), (65, "01:30"), (2000, None)])
@@ -163,24 +165,24 @@ def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at):
     site = t.make_site("Europe/Zurich")
     received = datetime(2025, 10, 26, 0, 30, tzinfo=UTC) + timedelta(minutes=minutes)
     pipeline = Pipeline(None, {site.id: site}, lambda: received)
-    raw = t.WALKED["json"].spell("4.5", "0.5", "2025-10-26T02:30:00")
+    raw = t.PAYLOADS["json"].encode("4.5", "0.5", "2025-10-26T02:30:00")
     decoded = pipeline.decode(BrokerMessage(t.topic_of("json"), raw, received, "live"))
     if at is None:
         assert [f.code for f in decoded.faults] == ["ambiguous_time"]
     else:
         assert {f"{o.observed_at:%H:%M}" for o in decoded.observations} == {at}
-    raw = t.WALKED["json"].spell("4.5", "0.5", "2026-03-29T02:30:00")  # never there
+    raw = t.PAYLOADS["json"].encode("4.5", "0.5", "2026-03-29T02:30:00")  # never there
     assert pipeline.decode(BrokerMessage(t.topic_of("json"), raw, received, "live")).faults[0].code == "ambiguous_time"
 
 
-@has(t.FILLED)
+@has(t.FILL_VALUE)
 def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name):
-    site, told, now = t.make_site(), t.WALKED[name], [AT]
+    site, payload, now = t.make_site(), t.PAYLOADS[name], [AT]
     with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: now[0])
-        for k, token in enumerate([*[sound(name)] * 6, "7999", sound(name)]):
+        for k, token in enumerate([*[valid_token(name)] * 6, "7999", valid_token(name)]):
             now[0] = AT + timedelta(hours=k)
-            raw = count_anew(told.spell(token, "0.5", f"{now[0]:%Y-%m-%dT%H:%M:%SZ}"), now[0])
+            raw = replace_epoch_time(payload.encode(token, "0.5", f"{now[0]:%Y-%m-%dT%H:%M:%SZ}"), now[0])
             outcome = pipeline.store([BrokerMessage(t.topic_of(name), raw, now[0], "live", connection_number=1)])
             assert outcome.rejected == 0
         with db.read() as c:
@@ -189,8 +191,8 @@ def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name):
                 "JOIN series s ON s.id = o.series_id ORDER BY o.observed_at"
             ).all()
     flagged = [(key, FILL in flags) for key, _, flags in rows]
-    assert [is_fill for key, is_fill in flagged if key == told.trap] == [False] * 6 + [True, False]
-    assert not any(is_fill for key, is_fill in flagged if key != told.trap)
+    assert [is_fill for key, is_fill in flagged if key == payload.trapped_series] == [False] * 6 + [True, False]
+    assert not any(is_fill for key, is_fill in flagged if key != payload.trapped_series)
 
 
 def _varint(number):

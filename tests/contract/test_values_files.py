@@ -50,7 +50,7 @@ class Filed(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-POSITIONS = {t.TIMES: "its times are days", t.FILLED: "a displacement is counted from an origin"}
+POSITIONS = {t.TIMES: "its times are days", t.FILL_VALUE: "a displacement is counted from an origin"}
 FILES = MappingProxyType(
     {
         "long": Filed(
@@ -177,7 +177,7 @@ def test_an_error_that_is_none_counts_as_none_stated(name, gate):
 
 
 @pytest.mark.one_case_in(4)
-@has(t.EDGES)
+@has(t.SURROUNDED)
 @pytest.mark.parametrize("around", AROUND)
 def test_what_stands_around_is_no_content(name, around, gate):
     if around.startswith(b"\xef\xbb\xbf") and name in {"gnss", "rtklib"}:
@@ -196,7 +196,7 @@ def test_small_letters_and_a_leap_second_are_read(name, gate):
     assert {row[4] for row in stored} == {f"2026-03-01T0{hour}:00:00.000000Z" for hour in (6, 7, 8)}
 
 
-@has(t.FILLED)
+@has(t.FILL_VALUE)
 def test_a_fill_is_kept_and_flagged_and_counted(name, gate):
     rows = [
         (token, "", f"{AT + timedelta(hours=k):%Y-%m-%dT%H:%M:%SZ}")

@@ -15,7 +15,7 @@ from monitor.ingest.positions import find_enu_mm
 from monitor.ingest.recognise import find_form
 from monitor.sites.parsing import parse_site
 from monitor.sites.records import Origin
-from tests.data.payloads.traps import _check
+from tests.data.payloads.traps import add_nmea_checksum
 
 SINCE = datetime(2015, 7, 7, tzinfo=UTC)
 PLACE = (77.679932054, -68.607229038, 59.4639)
@@ -156,7 +156,11 @@ def test_messages_of_another_height_wait_and_are_no_motion(of_stream, of_origin)
             "GPRMC,161500.00,A,7740.7959172,N,06836.4337655,W,0.0,0.0,070715,,",
             "GPGGA,161500.00,7740.7959172,N,06836.4337655,W,4,14,0.6,29.4815,M,30.0000,M,1.0,0001",
         )
-        topic, payload, is_same = "n/B1501", "\r\n".join(map(_check, lines)).encode(), of_origin == "ellipsoid"
+        topic, payload, is_same = (
+            "n/B1501",
+            "\r\n".join(map(add_nmea_checksum, lines)).encode(),
+            of_origin == "ellipsoid",
+        )
     else:
         topic, payload, is_same = "r/B1501", (head_of(of_stream) + SOLUTION).encode(), of_stream == of_origin
     decoded = pipeline.decode(BrokerMessage(topic, payload, now, "live"))

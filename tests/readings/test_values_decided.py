@@ -11,7 +11,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.readings.no_value import AT_STOP, FILL
 from monitor.sites.parsing import parse_site
 from tests.data import site_text
-from tests.data.payloads.told import decide_messages
+from tests.data.payloads.evaluated import evaluate_messages
 from tests.data.site_text import bounds
 
 
@@ -52,7 +52,7 @@ def tell(station, name, values):
         body = {"time": at.isoformat(), name: value}
         messages.append(BrokerMessage(f"slopeward/v1/slope/{station}/obs", json.dumps(body).encode(), at, "live"))
     place = (station, name.rpartition("_")[0])
-    decisions, stored = decide_messages(BENCH, messages, series=[place])
+    decisions, stored = evaluate_messages(BENCH, messages, series=[place])
     return decisions, [tuple(r.flags) for r in stored[place]]
 
 
@@ -136,7 +136,7 @@ def word(decision, station="N1"):
 @pytest.mark.parametrize(("gst", "start_m"), [(True, -0.05), (False, 0.0)])  # over the edge of a digit, and within
 def test_coordinates_with_four_decimals_of_a_minute_do_not_lower_a_level(gst, start_m):
     messages = positions(4, 80.0, gst=gst, start_m=start_m, hours=4)
-    decisions, stored = decide_messages(BENCH, messages, every_s=3600.0, series=[("N1", "displacement_north")])
+    decisions, stored = evaluate_messages(BENCH, messages, every_s=3600.0, series=[("N1", "displacement_north")])
     last = decisions[-1]
     assert max(d.level for d in decisions) == 0  # nor does a step of the grid raise anything
     assert not word(last)["heard"]
@@ -152,7 +152,7 @@ def test_coordinates_with_four_decimals_of_a_minute_do_not_lower_a_level(gst, st
 
 @pytest.mark.soak
 def test_coordinates_with_seven_decimals_can_lower_a_level():
-    decisions, stored = decide_messages(
+    decisions, stored = evaluate_messages(
         BENCH, positions(7, 80.0), every_s=3600.0, series=[("N1", "displacement_north")]
     )
     assert decisions[-1].level == 3
@@ -166,7 +166,7 @@ def test_value_sent_as_text_is_no_more_certain_than_its_last_digit():
     rows = [row | {"sigma": sigma} for sigma in ("0.001", "0.5", None)]
     for row, expected in zip(rows, (pytest.approx(0.1 / 12**0.5), 0.5, None), strict=True):
         message = BrokerMessage("file/slope", json.dumps({"rows": [row]}).encode(), T0, "live")
-        _, stored = decide_messages(BENCH, [message], series=[("E1", "crack_opening")])
+        _, stored = evaluate_messages(BENCH, [message], series=[("E1", "crack_opening")])
         assert [r.sigma for r in stored["E1", "crack_opening"]] == [expected]
 
 
@@ -175,8 +175,8 @@ def test_gauge_with_whole_centimetres_does_not_lower_a_level():
         BrokerMessage("logger/E1/crack", text, T0 + timedelta(minutes=10 * k), "live")
         for k, text in enumerate([b"3e1", b"3e1", b"30"] * 30)
     ]
-    decisions, _ = decide_messages(BENCH, messages[:89], every_s=3600.0)
+    decisions, _ = evaluate_messages(BENCH, messages[:89], every_s=3600.0)
     assert said(decisions, "E1.crack_opening:coarse")
     fine = [BrokerMessage(m.topic, b"30.0", m.received_at, "live") for m in messages]
-    decisions, _ = decide_messages(BENCH, fine, every_s=3600.0)
+    decisions, _ = evaluate_messages(BENCH, fine, every_s=3600.0)
     assert not said(decisions, ":coarse")

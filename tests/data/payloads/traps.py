@@ -11,32 +11,47 @@ from typing import NamedTuple
 from monitor.sites.parsing import parse_site
 
 TIME = "2026-03-01T06:00:00Z"
-NO_VALUES = tuple(
+INVALID_VALUES = tuple(
     """
 undefined None -1.#IND 1.#QNAN 1.#QNAN0 -1.#J "1.#R" nan(snan) n/a null NaN "nan" "NaN" Infinity -Infinity "-inf"
 nan -nan "" "null" -inf
 """.split()
 )
-BAD_SIGMAS = ("null", "NaN", "-1", '"nan"', '"x"', "Infinity", "true", "[]")
-AROUND = (b"\xef\xbb\xbf%b", b"%b\0", b"\0\0%b\0\r\n", b" \t%b \n", b"\xef\xbb\xbf \r\n%b\0\0\0")
-# traps: a value that is none; an error that is none; what stands around; times; a time without zone; a fill
-VALUE, SIGMA, EDGES, TIMES, ZONE, FILLED = "value", "sigma", "edges", "times", "zone", "fill"
-TRAPS = (VALUE, SIGMA, EDGES, TIMES, ZONE, FILLED)
+INVALID_SIGMAS = ("null", "NaN", "-1", '"nan"', '"x"', "Infinity", "true", "[]")
+SURROUNDINGS = (b"\xef\xbb\xbf%b", b"%b\0", b"\0\0%b\0\r\n", b" \t%b \n", b"\xef\xbb\xbf \r\n%b\0\0\0")
+# Kinds of traps.
+VALUE = "value"  # an invalid value
+SIGMA = "sigma"  # an invalid standard error
+SURROUNDED = "surrounded"  # bytes before and after the payload
+TIMES = "times"  # unusual forms of a time
+ZONE = "zone"  # a time without a zone
+FILL_VALUE = "fill"  # the number that an instrument sends if it has no reading
+TRAPS = (VALUE, SIGMA, SURROUNDED, TIMES, ZONE, FILL_VALUE)
 
 
-class Told(NamedTuple):
-    """How to write the payload of a decoder, and which invalid values it supports."""
+class DecoderPayload(NamedTuple):
+    """A payload of one decoder, and the traps that apply to it.
 
-    spell: Callable[[str, str, str], bytes]
-    good: frozenset[str]
-    trap: str
-    lacks: Mapping[str, str] = MappingProxyType({})
-    lines: str | None = ""
+    Attributes:
+        encode: Returns the payload for the text of a value, the text of its standard error, and a time.
+        valid_series: Series whose readings are valid, whatever the trap is.
+        trapped_series: Series with the value that a trap makes invalid; empty if there is none.
+        inapplicable: Traps that do not apply, with the reason.
+        decoder_lines: Lines of the `[[decoder]]` table; None if a site file cannot declare this decoder.
+        topic: Topic of the message; empty for `walk/NAME`.
+        valid_token: Text of a valid value.
+    """
+
+    encode: Callable[[str, str, str], bytes]
+    valid_series: frozenset[str]
+    trapped_series: str
+    inapplicable: Mapping[str, str] = MappingProxyType({})
+    decoder_lines: str | None = ""
     topic: str = ""
-    sound: str = "4.5"
+    valid_token: str = "4.5"
 
 
-def _check(body):
+def add_nmea_checksum(body):
     return f"${body}*{reduce(lambda a, b: a ^ ord(b), body, 0):02X}"
 
 
@@ -44,9 +59,9 @@ def _nmea(token, sigma, time):
     clock, day = time[11:19].replace(":", ""), f"{time[8:10]}{time[5:7]}{time[2:4]}"
     return "\r\n".join(
         (
-            _check(f"GPGGA,{clock}.00,4612.0000000,N,00854.0000000,E,4,14,0.6,950.000,M,50.000,M,1.0,0001"),
-            _check(f"GPRMC,{clock}.00,A,4612.0000000,N,00854.0000000,E,0.0,0.0,{day},,"),
-            _check(f"GPGST,{clock}.00,0.01,0.01,0.01,0,{sigma.strip(chr(34))},0.01,0.02"),
+            add_nmea_checksum(f"GPGGA,{clock}.00,4612.0000000,N,00854.0000000,E,4,14,0.6,950.000,M,50.000,M,1.0,0001"),
+            add_nmea_checksum(f"GPRMC,{clock}.00,A,4612.0000000,N,00854.0000000,E,0.0,0.0,{day},,"),
+            add_nmea_checksum(f"GPGST,{clock}.00,0.01,0.01,0.01,0,{sigma.strip(chr(34))},0.01,0.02"),
         )
     ).encode()
 
@@ -54,7 +69,7 @@ def _nmea(token, sigma, time):
 def _rtklib(token, sigma, time):
     head = "%  UTC  latitude(deg) longitude(deg) height(m) Q ns sdn(m) sde(m) sdu(m) sdne(m) sdeu(m) sdun(m) age ratio"
     line = f"46.200000000 8.900000000 1000.0000 1 8 {sigma.strip(chr(34)) or 'x'} 0.001 0.002 0 0 0 0.00 24.3"
-    head = head if time.endswith("Z") else ""  # it would say which time it is
+    head = head if time.endswith("Z") else ""  # it names the zone
     return f"{head}\n{time[:10].replace('-', '/')} {time[11:19]}.000 {line}\n".encode()
 
 
@@ -73,7 +88,7 @@ def _sparkplug(token, sigma, time):
 
 
 def _uplink(data):
-    def spell(token, sigma, time):
+    def encode(token, sigma, time):
         body = {
             "time": time,
             "deviceInfo": {"deviceName": "G1"},
@@ -81,44 +96,44 @@ def _uplink(data):
         }
         return json.dumps(body).encode()
 
-    return spell
+    return encode
 
 
-OF_BYTES = {
+BINARY = {
     VALUE: "the instrument sends whole numbers in bytes",
     SIGMA: "it sends no error",
-    FILLED: "what its maker declares as not measured is left out where the bytes are read",
+    FILL_VALUE: "what its maker declares as not measured is left out where the bytes are read",
 }
 NO_SIGMA = {SIGMA: "it sends no error"}
-COUNTS = {TIMES: "it counts milliseconds or seconds since 1970", ZONE: "it counts since 1970, in UTC"}
-ITS_OWN_CLOCK = {TIMES: "its form has a clock of its own"}
-SPOKEN = {VALUE: "people say it", SIGMA: "people state no error", FILLED: "it is no reading"}
-POSITION = {VALUE: "a position is whole or none", FILLED: "a displacement is counted from an origin"}
+EPOCH_TIMES = {TIMES: "it counts milliseconds or seconds since 1970", ZONE: "it counts since 1970, in UTC"}
+OWN_TIME_FORMAT = {TIMES: "its form has a time format of its own"}
+FROM_PEOPLE = {VALUE: "people write it", SIGMA: "people state no error", FILL_VALUE: "it is no reading"}
+POSITION = {VALUE: "a position is whole or none", FILL_VALUE: "a displacement is counted from an origin"}
 G1 = frozenset({"G1.temperature"})
 NORTH = frozenset({"G1.displacement_east", "G1.displacement_up"})
 ECOWITT = '{"dateutc":"%s","baromabsin":%s,"tempf":%s,"yrain_piezo":"1.0"}'
 
-WALKED = {
-    "native": Told(
+PAYLOADS = {
+    "native": DecoderPayload(
         lambda token, sigma, time: (
             f'{{"time":"{time}","temperature_degc":20.5,"tilt_x_mrad":{token},"sigma":{{"tilt_x_mrad":{sigma}}}}}'
         ).encode(),
         G1,
         "G1.tilt_x",
-        lines=None,
+        decoder_lines=None,
         topic="slopeward/v1/north/G1/obs",
     ),
-    "rows": Told(
+    "rows": DecoderPayload(
         lambda token, sigma, time: (
             f'{{"rows":[{{"time":"{time}","station":"G1","quantity":"temperature_degc","value":20.5}},'
             f'{{"time":"{time}","station":"G1","quantity":"tilt_x_mrad","value":{token},"sigma":{sigma}}}]}}'
         ).encode(),
         G1,
         "G1.tilt_x",
-        lines=None,
+        decoder_lines=None,
         topic="file/north",
     ),
-    "campbell": Told(
+    "campbell": DecoderPayload(
         lambda token, sigma, time: (
             '{"properties":{"loggerID":"G1","observationNames":["a","b"],"observations":'
             f'{{"{time}":[20.5,{token}]}}}}}}'
@@ -128,14 +143,14 @@ WALKED = {
         NO_SIGMA,
         'series = {a = "temperature_degc", b = "tilt_x_mrad"}',
     ),
-    "json": Told(
+    "json": DecoderPayload(
         lambda token, sigma, time: f'{{"t":"{time}","a":20.5,"b":{token}}}'.encode(),
         G1,
         "G1.tilt_x",
         NO_SIGMA,
         'time = "t"\nseries = {a = "G1.temperature_degc", b = "G1.tilt_x_mrad"}',
     ),
-    "sensorthings": Told(
+    "sensorthings": DecoderPayload(
         lambda token, sigma, time: (
             f'{{"value":[{{"phenomenonTime":"{time}","result":20.5,"Datastream":{{"@iot.id":1}}}},'
             f'{{"phenomenonTime":"{time}","result":{token},"Datastream":{{"@iot.id":2}}}}]}}'
@@ -145,39 +160,39 @@ WALKED = {
         NO_SIGMA,
         'series = {1 = "G1.temperature_degc", 2 = "G1.tilt_x_mrad"}',
     ),
-    "senml": Told(
+    "senml": DecoderPayload(
         lambda token, sigma, time: (
             '[{"bn":"G1:","bt":1772344800,"n":"temperature","u":"Cel","v":20.5},'
             f'{{"n":"tilt_x","u":"mrad","v":{token}}}]'
         ).encode(),
         G1,
         "G1.tilt_x",
-        NO_SIGMA | COUNTS,
+        NO_SIGMA | EPOCH_TIMES,
     ),
-    "ecowitt": Told(
+    "ecowitt": DecoderPayload(
         lambda token, sigma, time: (ECOWITT % (time[:19].replace("T", " "), '"28.476"', token)).encode(),
         frozenset({"G1.air_pressure", "G1.rain"}),
         "G1.temperature",
-        NO_SIGMA | {TIMES: "its form has a clock of its own"},
+        NO_SIGMA | {TIMES: "its form has a time format of its own"},
         topic="ecowitt/G1",
     ),
-    "ecowitt-metric": Told(
+    "ecowitt-metric": DecoderPayload(
         lambda token, sigma, time: (ECOWITT % (time[:19].replace("T", " "), token, '"14.4"')).encode(),
         frozenset({"G1.temperature", "G1.rain"}),
         "G1.air_pressure",
-        NO_SIGMA | {TIMES: "its form has a clock of its own"},
+        NO_SIGMA | {TIMES: "its form has a time format of its own"},
         topic="ecowitt-metric/G1",
-        sound='"837.7"',
+        valid_token='"837.7"',
     ),
-    "sparkplug": Told(
+    "sparkplug": DecoderPayload(
         _sparkplug,
         G1,
         "G1.tilt_x",
-        NO_SIGMA | COUNTS | {EDGES: "each of its bytes is content"},
+        NO_SIGMA | EPOCH_TIMES | {SURROUNDED: "each of its bytes is content"},
         'series = {"G1:temperature" = "G1.temperature_degc", "G1:tilt_x" = "G1.tilt_x_mrad"}',
         "spBv1.0/a/NBIRTH/G1",
     ),
-    "plain": Told(
+    "plain": DecoderPayload(
         lambda token, sigma, time: token.strip('"').encode(),
         frozenset(),
         "G1.tilt_x",
@@ -185,32 +200,32 @@ WALKED = {
         'series = {tilt = "tilt_x_mrad"}',
         "plain/G1/tilt",
     ),
-    "nmea": Told(_nmea, NORTH, "", POSITION | ITS_OWN_CLOCK, "", "nmea/G1"),
-    "rtklib": Told(_rtklib, NORTH, "", POSITION | ITS_OWN_CLOCK, 'positions = "llh"', "rtklib/G1"),
-    "milesight": Told(_uplink("01756403CF0100F6FF000000"), frozenset({"G1.tilt_x", "G1.tilt_y"}), "", OF_BYTES),
-    "decentlab-ctd10": Told(_uplink("0207d900039088808100640000" + "0c60"), G1, "", OF_BYTES),
-    "decentlab-lid": Told(
+    "nmea": DecoderPayload(_nmea, NORTH, "", POSITION | OWN_TIME_FORMAT, "", "nmea/G1"),
+    "rtklib": DecoderPayload(_rtklib, NORTH, "", POSITION | OWN_TIME_FORMAT, 'positions = "llh"', "rtklib/G1"),
+    "milesight": DecoderPayload(_uplink("01756403CF0100F6FF000000"), frozenset({"G1.tilt_x", "G1.tilt_y"}), "", BINARY),
+    "decentlab-ctd10": DecoderPayload(_uplink("0207d900039088808100640000" + "0c60"), G1, "", BINARY),
+    "decentlab-lid": DecoderPayload(
         _uplink("0211c90003119b117611bc119e118a119411a811a81194006401990abd"),
         frozenset({"G1.displacement_distance"}),
         "",
-        OF_BYTES,
+        BINARY,
     ),
-    "decentlab-zn1": Told(_uplink("0211110003409a00860c54"), frozenset({"G1.crack_opening"}), "", OF_BYTES),
-    "report": Told(
+    "decentlab-zn1": DecoderPayload(_uplink("0211110003409a00860c54"), frozenset({"G1.crack_opening"}), "", BINARY),
+    "report": DecoderPayload(
         lambda token, sigma, time: f'{{"time":"{time}","kind":"crack","text":"3 cm","by":"Ada"}}'.encode(),
         frozenset(),
         "",
-        SPOKEN,
+        FROM_PEOPLE,
         None,
         "slopeward/v1/north/report",
     ),
-    "event": Told(
+    "event": DecoderPayload(
         lambda token, sigma, time: (
             f'{{"from":"{time}","to":"{time}","kind":"blasting","text":"4","value":{token}}}'
         ).encode(),
         frozenset(),
         "",
-        {SIGMA: "people state no error", FILLED: "it is no reading"},
+        {SIGMA: "people state no error", FILL_VALUE: "it is no reading"},
         None,
         "slopeward/v1/north/event",
     ),
@@ -234,24 +249,23 @@ series = [
 
 def topic_of(name: str) -> str:
     """Return the topic of the messages of a decoder."""
-    return WALKED[name].topic or f"walk/{name}"
+    return PAYLOADS[name].topic or f"walk/{name}"
 
 
 def topic_in_zone(name: str) -> str:
     """Return the topic in a site whose decoders have a time zone. Topics of Slopeward itself have no zone."""
-    return topic_of(name) if WALKED[name].lines is not None else f"other/G1/{name}"
+    return topic_of(name) if PAYLOADS[name].decoder_lines is not None else f"other/G1/{name}"
 
 
 def make_site(zone: str = ""):
     """Return a site with all decoders that a site file can declare, in a time zone if one is given."""
     text = HEAD
-    for name, told in WALKED.items():
-        if (told.lines is None and not zone) or (zone and ZONE in told.lacks):
+    for name, payload in PAYLOADS.items():
+        if (payload.decoder_lines is None and not zone) or (zone and ZONE in payload.inapplicable):
             continue
         pattern = {"plain": "plain/{station}/{quantity}", "nmea": "nmea/{station}", "rtklib": "rtklib/{station}"}
-        pattern |= {name: f"other/{{station}}/{name}"} if told.lines is None else {}
-        said = f'zone = "{zone}"\n' if zone else ""
-        text += (
-            f'[[decoder]]\ntopic = "{pattern.get(name, topic_of(name))}"\nname = "{name}"\n{said}{told.lines or ""}\n'
-        )
+        pattern |= {name: f"other/{{station}}/{name}"} if payload.decoder_lines is None else {}
+        zone_line = f'zone = "{zone}"\n' if zone else ""
+        text += f'[[decoder]]\ntopic = "{pattern.get(name, topic_of(name))}"\nname = "{name}"\n'
+        text += f"{zone_line}{payload.decoder_lines or ''}\n"
     return parse_site(text, "north.toml")
