@@ -1,4 +1,4 @@
-"""`slopeward forecast models|compare`: the trained models, and what the forecasts of each model were worth."""
+"""`slopeward forecast models` and `forecast compare`: list trained models, and compare the errors of forecasts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from monitor.api.queries.models import ModelRow, Transition
     from monitor.features.forecasts.scored import Scored
 
-NAMES = {"line": "straight line"}
+MODEL_NAMES = {"line": "straight line"}
 
 
 def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int) -> None:
@@ -33,57 +33,75 @@ def compare_files(files: Sequence[str], horizons: str | None, models: str, origi
     if not peers:
         session.print_note(f"not compared with {', '.join(PEERS)}: {describe_missing(LIBRARY)}")
     for library, names in OTHERS.items():
-        here = "not asked" if is_installed(library) else "not installed"
+        state = "not asked" if is_installed(library) else "not installed"
         session.print_note(
-            f"not compared with {', '.join(names)}: {library} is {here} here; they take a training per record, in an"
+            f"not compared with {', '.join(names)}: {library} is {state} here; they take a training per record, in an"
             f" environment of their own (pip install {library})"
         )
-    found = 0
+    n_scores = 0
+    # All files are opened first, so that a wrong one is reported before anything is computed.
     opened = [(file, open_records(file, None, None, horizons)) for file in files]
-    for file, record, wanted in [(file, one, spans) for file, (_, records, spans) in opened for one in records]:
-        panel, stations = record.panel, record.panel.stations
-        try:
-            refuse_interpolated(panel, wanted)
-            spans = fit_horizons(panel, wanted)
-            scores = (
-                score_with_peers(
-                    panel, model_list(models), spans, peers=peers, origins=origins, on_progress=session.print_note
+    for file, (_, records, requested_horizons) in opened:
+        for record in records:
+            panel = record.panel
+            stations = panel.stations
+            try:
+                refuse_interpolated(panel, requested_horizons)
+                horizons_of_record = fit_horizons(panel, requested_horizons)
+                scores = (
+                    score_with_peers(
+                        panel,
+                        model_list(models),
+                        horizons_of_record,
+                        peers=peers,
+                        origins=origins,
+                        on_progress=session.print_note,
+                    )
+                    if horizons_of_record
+                    else []
                 )
-                if spans
-                else []
-            )
-        except ForecastingError as error:
-            session.print_note(
-                f"{list_names(stations)}: {describe_error(error)}"
-            )  # the other records are scored all the same
-            continue
-        found += len(scores)
-        if session.options().as_json:
-            for one in scores:
-                facts = {"file": file, "stations": stations, "horizon": format_duration(round(one.horizon_s))}
-                session.print_json(facts | one._asdict())
-        else:
-            print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
-    session.require_any(found, "no forecast could be scored")
+            except ForecastingError as error:
+                # The other records are scored all the same.
+                session.print_note(f"{list_names(stations)}: {describe_error(error)}")
+                continue
+            n_scores += len(scores)
+            _print_scores(file, stations, scores)
+    session.require_any(n_scores, "no forecast could be scored")
+
+
+def _print_scores(file: str, stations: Sequence[str], scores: "Sequence[PeerScore]") -> None:
+    if not session.options().as_json:
+        print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
+        return
+    for score in scores:
+        facts = {"file": file, "stations": stations, "horizon": format_duration(round(score.horizon_s))}
+        session.print_json(facts | score._asdict())
 
 
 def tabulate(scores: "Sequence[PeerScore]") -> list[str]:
-    """A row per model: at each horizon its error and CRPS, mm; the pairs where they are fewer than those of others."""
-    most = {h: max(s.n for s in scores if s.horizon_s == h) for h in dict.fromkeys(s.horizon_s for s in scores)}
-    heads = [f"{format_duration(round(h))} (n {n})" for h, n in most.items()]
-    at = {(one.model, one.horizon_s): one for one in scores}
-    lines = [f"{'MAE / CRPS, mm':16}" + "".join(f"{head:>20}" for head in heads)]
-    for model in dict.fromkeys(one.model for one in scores):
-        cells = [_cell(at.get((model, h)), n) for h, n in most.items()]
-        lines.append(f"{NAMES.get(model, model):16}" + "".join(f"{cell:>20}" for cell in cells))
+    """Return a table with a row for each model: its MAE and CRPS at each horizon, in mm.
+
+    A cell names its number of forecasts if it is smaller than that of another model at the horizon.
+    """
+    horizons_s = dict.fromkeys(score.horizon_s for score in scores)
+    most_forecasts = {
+        horizon_s: max(score.n for score in scores if score.horizon_s == horizon_s) for horizon_s in horizons_s
+    }
+    titles = [f"{format_duration(round(horizon_s))} (n {n})" for horizon_s, n in most_forecasts.items()]
+    score_by_cell = {(score.model, score.horizon_s): score for score in scores}
+    lines = [f"{'MAE / CRPS, mm':16}" + "".join(f"{title:>20}" for title in titles)]
+    for model in dict.fromkeys(score.model for score in scores):
+        cells = [_format_cell(score_by_cell.get((model, horizon_s)), n) for horizon_s, n in most_forecasts.items()]
+        lines.append(f"{MODEL_NAMES.get(model, model):16}" + "".join(f"{cell:>20}" for cell in cells))
     return lines
 
 
-def _cell(one: "PeerScore | None", most: int) -> str:
-    if one is None:
+def _format_cell(score: "PeerScore | None", most_forecasts: int) -> str:
+    if score is None:
         return "-"
-    crps = "-" if one.crps_mm is None else f"{one.crps_mm:.3f}"
-    return f"{one.mae_mm:.3f} / {crps}" + ("" if one.n == most else f" (n {one.n})")
+    crps = "-" if score.crps_mm is None else f"{score.crps_mm:.3f}"
+    count = "" if score.n == most_forecasts else f" (n {score.n})"
+    return f"{score.mae_mm:.3f} / {crps}{count}"
 
 
 def models(
@@ -98,11 +116,11 @@ def models(
     Exit 4 if there are none.
     """
     try:
-        found = _show_kept(site, everything=everything, history=history)
+        has_printed = _print_stored(site, everything=everything, history=history)
     except SlopewardError as error:
         if not everything:
             raise
-        found = False
+        has_printed = False
         session.print_note(f"no trained models: {error}")
     if everything:
         from monitor.features.forecasts.cli.catalogue import format_model, list_models
@@ -110,35 +128,38 @@ def models(
         for row in list_models():
             session.print_result(asdict(row), format_model(row))
     else:
-        of = f" of {site}" if site else ""
-        session.require_any(found, f"no model is kept yet{of}; --all lists retired ones, and every model there is")
+        of_site = f" of {site}" if site else ""
+        session.require_any(
+            has_printed, f"no model is stored yet{of_site}; --all lists retired ones, and every model there is"
+        )
 
 
-def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
+def _print_stored(site_id: str | None, *, everything: bool, history: bool) -> bool:
+    """Print the stored models, and models that wait for readings. Return whether there was any."""
     from monitor.api.queries.models import list_awaited, load_models, load_transitions
     from monitor.api.sites import scan_sites
 
-    sites = [one for one in scan_sites(session.read_service().paths.sites)[0] if site in {None, one.id}]
+    sites = [site for site in scan_sites(session.read_service().paths.sites)[0] if site_id in {None, site.id}]
     now = datetime.now(UTC)
     with session.open_database() as db, db.read() as c:
-        rows = [r for r in load_models(c, site=site) if everything or r.state != "retired"]
-        session.check_site(c, site, rows)
-        changes = {r.model_hash: load_transitions(c, r.model_hash) if history else [] for r in rows}
+        rows = [row for row in load_models(c, site=site_id) if everything or row.state != "retired"]
+        session.check_site(c, site_id, rows)
+        changes = {row.model_hash: load_transitions(c, row.model_hash) if history else [] for row in rows}
         awaited = list_awaited(c, sites, now)
     for row in rows:
         session.print_result_in_order(
-            _model_facts(row, changes[row.model_hash] if history else None),
-            "\n".join(_model_lines(row, changes[row.model_hash])),
+            _list_facts(row, changes[row.model_hash] if history else None),
+            "\n".join(_list_lines(row, changes[row.model_hash])),
         )
-    for name, what in awaited:
-        line = f"{'-':12}  {what.task:9} {what.what:14} {name:20} {'awaited':9} {what.describe()}"
-        session.print_result(what.to_json(name), line)
+    for name, model in awaited:
+        line = f"{'-':12}  {model.task:9} {model.what:14} {name:20} {'awaited':9} {model.describe()}"
+        session.print_result(model.to_json(name), line)
     return bool(rows or awaited)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareArguments:
-    """What `slopeward forecast compare` takes."""
+    """Arguments of `slopeward forecast compare`."""
 
     site: Annotated[str | None, typer.Option("--site", help="Site id.")] = None
     horizon: Annotated[
@@ -176,86 +197,101 @@ class CompareArguments:
     ] = 10
 
 
-def compare(given: CompareArguments) -> None:
+def compare(arguments: CompareArguments) -> None:
     """Compare the errors of every model with those of the forecast that is shown, on the same targets.
 
     With --peers, the models of Slopeward and of statsforecast are compared on files instead of a site, from the same
     origins. Exit 4 if nothing is scored.
     """
-    if (given.site is None) == (not given.peers):
+    if (arguments.site is None) == (not arguments.peers):
         raise typer.BadParameter("name a site by --site, or files by --peers")
-    if given.peers:
-        compare_files(given.peers, given.horizon, given.names, given.origins)
+    if arguments.peers:
+        compare_files(arguments.peers, arguments.horizon, arguments.names, arguments.origins)
         return
-    _compare_site(given.site or "", given)
+    _compare_site(arguments.site or "", arguments)
 
 
-def _compare_site(site: str, given: CompareArguments) -> None:
+def _compare_site(site_id: str, arguments: CompareArguments) -> None:
     from monitor.api.queries.models import load_models
     from monitor.api.queries.readings import load_series
     from monitor.features.forecasts.queries.scores import load_forecasters, load_scored
 
-    (_, db, one), now = session.open_site(site), datetime.now(UTC)
-    since = now - timedelta(days=given.days)
-    found = 0
+    now = datetime.now(UTC)
+    _, db, site = session.open_site(site_id)
+    since = now - timedelta(days=arguments.days)
+    has_printed = False
     with db, db.read() as c:
-        names = {one.id: one.name for one in load_series(c, site)}
-        states = {r.model_hash: r.state for r in load_models(c, task="forecast", site=site)}
-        for horizon_s in _horizons(one.forecast.horizons_s, given.horizon):
-            forecasters, shown = load_forecasters(c, names, horizon_s, now, since, hindcast=given.hindcast)
+        names = {series.id: series.name for series in load_series(c, site_id)}
+        states = {row.model_hash: row.state for row in load_models(c, task="forecast", site=site_id)}
+        for horizon_s in _select_horizons(site.forecast.horizons_s, arguments.horizon):
+            forecasters, shown = load_forecasters(c, names, horizon_s, now, since, hindcast=arguments.hindcast)
             if shown is None:
                 continue
             scored = {
-                w: load_scored(
-                    c, names, horizon_s, now, model=w[0], model_hash=w[1], since=since, hindcast=given.hindcast
+                (model, model_hash): load_scored(
+                    c,
+                    names,
+                    horizon_s,
+                    now,
+                    model=model,
+                    model_hash=model_hash,
+                    since=since,
+                    hindcast=arguments.hindcast,
                 )
-                for w in forecasters
+                for model, model_hash in forecasters
             }
-            for who in sorted(forecasters, key=lambda w: (w != shown, w)):
-                if not scored[who]:
-                    continue
-                found += 1
-                for stage, situation in _parts(scored[who], by_stage=given.by_stage, by_situation=given.by_situation):
-                    rows = [r for r in scored[who] if stage in {None, r.stage or ""}]
-                    rows = [r for r in rows if situation in {None, r.situation or ""}]
-                    state = "past" if given.hindcast and who[1] else states.get(who[1], "simple")
+            shown_first = sorted(forecasters, key=lambda forecaster: (forecaster != shown, forecaster))
+            for forecaster in shown_first:
+                model, model_hash = forecaster
+                state = "past" if arguments.hindcast and model_hash else states.get(model_hash, "simple")
+                for stage, situation in _list_parts(scored[forecaster], arguments):
+                    rows = _select_part(scored[forecaster], stage, situation)
                     facts = {
-                        "site": site,
+                        "site": site_id,
                         "horizon_s": horizon_s,
-                        "model": who[0],
-                        "model_hash": who[1],
+                        "model": model,
+                        "model_hash": model_hash,
                         "state": state,
-                        "shown": who == shown,
+                        "shown": forecaster == shown,
                         "reference": shown[0],
-                        "stage": _stated(stage),
-                        "situation": _stated(situation),
-                        "latency_ms": _usual_ms(rows),
+                        "stage": _name_part(stage),
+                        "situation": _name_part(situation),
+                        "latency_ms": _find_median_latency_ms(rows),
                         **_compare(rows, scored[shown]),
                     }
-                    session.print_result(facts, _compare_line(facts))
-    session.require_any(found, "nothing is scored yet")
+                    session.print_result(facts, _format_comparison(facts))
+                    has_printed = True
+    session.require_any(has_printed, "nothing is scored yet")
 
 
-def _horizons(known: tuple[float, ...], given: str | None) -> tuple[float, ...]:
-    if given is None:
-        return known
-    horizon_s = session.read_duration_s("--horizon", given)
-    if horizon_s not in known:
-        raise RefusedError(f"--horizon {given}: the site forecasts at {', '.join(_words(h) for h in known)}")
+def _select_horizons(horizons_s: tuple[float, ...], option: str | None) -> tuple[float, ...]:
+    """Return the horizons of a site, or only the one that `--horizon` names."""
+    if option is None:
+        return horizons_s
+    horizon_s = session.read_duration_s("--horizon", option)
+    if horizon_s not in horizons_s:
+        names = ", ".join(_format_horizon(known_s) for known_s in horizons_s)
+        raise RefusedError(f"--horizon {option}: the site forecasts at {names}")
     return (horizon_s,)
 
 
 def _compare(rows: "Sequence[Scored]", reference: "Sequence[Scored]") -> dict[str, Any]:
-    """Add up the forecasts that have one of the reference for the same target, and those of the reference."""
+    """Summarise the forecasts that have one of the reference for the same target, and those of the reference."""
     from monitor.features.forecasts.scored import pair_up, summarise
 
     rows, reference = pair_up(rows, reference)
-    other = summarise(reference)
-    return {**asdict(summarise(rows)), "reference_mae": other.mae, "reference_crps": other.crps}
+    summary_of_reference = summarise(reference)
+    return {
+        **asdict(summarise(rows)),
+        "reference_mae": summary_of_reference.mae,
+        "reference_crps": summary_of_reference.crps,
+    }
 
 
-def _model_facts(row: "ModelRow", changes: "Sequence[Transition] | None") -> dict[str, Any]:
-    transitions = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes or ()]
+def _list_facts(row: "ModelRow", changes: "Sequence[Transition] | None") -> dict[str, Any]:
+    transitions = [
+        {name: value for name, value in asdict(change).items() if name != "model_hash"} for change in changes or ()
+    ]
     return {
         "model_hash": row.model_hash,
         "kind": row.kind,
@@ -269,50 +305,67 @@ def _model_facts(row: "ModelRow", changes: "Sequence[Transition] | None") -> dic
     }
 
 
-def _model_lines(row: "ModelRow", changes: "Sequence[Transition]") -> "Iterator[str]":
+def _list_lines(row: "ModelRow", changes: "Sequence[Transition]") -> "Iterator[str]":
     yield f"{row.model_hash[:12]}  {row.task:9} {row.kind:14} {row.site or '-':20} {row.state:9} {row.reason or ''}"
-    for t in changes:
-        yield f"    {format_iso(t.at)[:16]}Z {t.from_state or 'new'} -> {t.to_state}, {t.by}: {t.reason}"
+    for change in changes:
+        states = f"{change.from_state or 'new'} -> {change.to_state}"
+        yield f"    {format_iso(change.at)[:16]}Z {states}, {change.by}: {change.reason}"
 
 
-def _compare_line(facts: dict[str, Any]) -> str:
-    worst = "" if facts["worst_80"] is None else f" (worst {facts['worst_station']} {facts['worst_80']:.0%})"
-    mark = "*" if facts["shown"] else " "
-    who = f"{facts['model']:14} {facts['model_hash'][:12]:12} {facts['state']:9}"
+def _format_comparison(facts: dict[str, Any]) -> str:
     unit = facts["unit"]
-    errors = f"mae {_figure(facts['mae'])} {unit} ({facts['reference']} {_figure(facts['reference_mae'])} {unit})"
-    held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
+    mark = "*" if facts["shown"] else " "
+    model = f"{facts['model']:14} {facts['model_hash'][:12]:12} {facts['state']:9}"
     part = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
-    spread = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])} ({_figure(facts['reference_crps'])})"
-    time = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
-    errors += f"  skill {_share(facts['skill'])}"
-    return f"{_words(facts['horizon_s']):>6} {mark} {who} {part}n {facts['n']:>4}  {errors}  {held}{spread}{time}"
+    reference = f"{facts['reference']} {_format_figure(facts['reference_mae'])} {unit}"
+    errors = f"mae {_format_figure(facts['mae'])} {unit} ({reference})  skill {_format_share(facts['skill'])}"
+    worst = "" if facts["worst_80"] is None else f" (worst {facts['worst_station']} {facts['worst_80']:.0%})"
+    coverage = f"80 % held {_format_share(facts['coverage_80'])}{worst}, 95 % {_format_share(facts['coverage_95'])}"
+    crps = ""
+    if facts["crps"] is not None:
+        crps = f"  crps {_format_figure(facts['crps'])} ({_format_figure(facts['reference_crps'])})"
+    latency = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
+    horizon = _format_horizon(facts["horizon_s"])
+    return f"{horizon:>6} {mark} {model} {part}n {facts['n']:>4}  {errors}  {coverage}{crps}{latency}"
 
 
-def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> list[tuple[str | None, str | None]]:
-    """All together, then each stage and each situation; empty text where none was stated."""
-    stages = sorted({r.stage or "" for r in rows}) if by_stage else []
-    situations = sorted({r.situation or "" for r in rows}) if by_situation else []
-    return [(None, None), *((s, None) for s in stages), *((None, s) for s in situations)]
+def _list_parts(rows: "Sequence[Scored]", arguments: CompareArguments) -> list[tuple[str | None, str | None]]:
+    """Return pairs of stage and situation: all forecasts together, then each stage and each situation as requested.
+
+    None selects all; an empty text selects the forecasts whose stage or situation was not stated. Without forecasts the
+    list is empty.
+    """
+    if not rows:
+        return []
+    stages = sorted({row.stage or "" for row in rows}) if arguments.by_stage else []
+    situations = sorted({row.situation or "" for row in rows}) if arguments.by_situation else []
+    by_stage = [(stage, None) for stage in stages]
+    by_situation = [(None, situation) for situation in situations]
+    return [(None, None), *by_stage, *by_situation]
 
 
-def _stated(part: str | None) -> str | None:
-    return part if part is None else part or "not stated"
+def _select_part(rows: "Sequence[Scored]", stage: str | None, situation: str | None) -> "list[Scored]":
+    return [row for row in rows if stage in {None, row.stage or ""} and situation in {None, row.situation or ""}]
 
 
-def _usual_ms(rows: "Sequence[Scored]") -> float | None:
-    return median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None
+def _name_part(part: str | None) -> str | None:
+    return "not stated" if part == "" else part
 
 
-def _share(value: float | None) -> str:
+def _find_median_latency_ms(rows: "Sequence[Scored]") -> float | None:
+    latencies_ms = [row.latency_ms for row in rows if row.latency_ms is not None]
+    return (median(latencies_ms) or None) if latencies_ms else None
+
+
+def _format_share(value: float | None) -> str:
     return "   -" if value is None else f"{value:4.0%}"
 
 
-def _figure(value: float | None) -> str:
+def _format_figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def _words(horizon_s: float) -> str:
+def _format_horizon(horizon_s: float) -> str:
     from forecasting.data.kinds import format_span
 
     return format_span(horizon_s)
