@@ -1,8 +1,8 @@
-"""Texts that people read, as an id and typed values, from the rule that finds something to the lock screen.
+"""Texts for people as an id and typed values, so that they can be translated when they are shown.
 
-A `Message` *is* its English text, so that SQL, logs and programs read it as they stand, and it carries the id of the
-template and the values that it was made from. Whoever shows it to a reader renders it anew in his language, zone and
-units (`monitor.text.rendering`); what is compared, sealed and recomputed are id and values.
+A `Message` is a `str` with its English text, which SQL, logs and programs use. It also has the id of its template and
+the values of the template's places. `monitor.text.rendering` renders it in the language, time zone and units of the
+reader. Comparisons, seals and recomputations use id and values.
 
 Rows and JSON contain a message as three values, `reason`, `reason_id` and `reason_values`. `messages_to_plain` writes
 them, `plain_to_messages` reads them.
@@ -39,18 +39,18 @@ class Figure:
     unit: str = ""
 
     def english(self) -> str:
-        """As it is read."""
+        """Return the English text."""
         shown = format(self.value, self.form)
         return f"{shown} {self.unit}" if self.unit else shown
 
     def to_json(self) -> dict[str, Any]:
-        """Names and values."""
+        """Return the fields for JSON, without those that have their default."""
         return {"figure": self.value, "form": self.form, **({"unit": self.unit} if self.unit else {})}
 
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:
-    """An instant in epoch seconds; a day is one of UTC and is shown as it is, in every zone.
+    """An instant in epoch seconds. In the form `day` it is a day of UTC, which is the same in every zone.
 
     >>> Timestamp(0.5).english(), Timestamp(60.0, "minute").english(), Timestamp(60.0, "day").english()
     ('1970-01-01T00:00:00.500000Z', '1970-01-01 00:01 UTC', '1970-01-01')
@@ -61,26 +61,26 @@ class Timestamp:
 
     @classmethod
     def of(cls, at: datetime, form: TimeForm = "exact") -> Self:
-        """From an aware instant."""
+        """Return the timestamp of an aware instant."""
         return cls((at - _EPOCH).total_seconds(), form)
 
     @property
     def at(self) -> datetime:
-        """The instant, aware, in UTC."""
+        """Return the instant, aware, in UTC."""
         return _EPOCH + timedelta(seconds=self.at_s)
 
     def english(self) -> str:
-        """As it is read by programs, in UTC."""
+        """Return the text in UTC, as programs read it."""
         return _format_instant(self.at_s, self.form)
 
     def to_json(self) -> dict[str, Any]:
-        """Names and values."""
+        """Return the fields for JSON."""
         return {"at_s": self.at_s, "form": self.form}
 
 
 @lru_cache(maxsize=1024)
 def _format_instant(at_s: float, form: TimeForm) -> str:
-    """An instant in UTC; those of open questions are told again at every look."""
+    """Return the text of an instant in UTC. Cached, because open questions contain the same instants every time."""
     at = (_EPOCH + timedelta(seconds=at_s)).replace(tzinfo=None)
     if form == "exact":
         return f"{at.isoformat(timespec='microseconds')}Z"
@@ -89,7 +89,7 @@ def _format_instant(at_s: float, form: TimeForm) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """How long something takes: in its largest whole unit, about, or as the window of a rate.
+    """A duration: in its largest whole unit, about, or as the window of a rate.
 
     >>> [Duration(s, form).english() for s, form in ((5400.0, "unit"), (5400.0, "about"), (115200.0, "span"))]
     ['90m', '1 h 30 min', '32 h']
@@ -99,7 +99,7 @@ class Duration:
     form: DurationForm = "unit"
 
     def english(self) -> str:
-        """As it is read."""
+        """Return the English text."""
         if self.form == "about":
             return format_about(self.seconds)
         if self.form == "span":
@@ -107,13 +107,13 @@ class Duration:
         return format_duration(self.seconds)
 
     def to_json(self) -> dict[str, Any]:
-        """Names and values."""
+        """Return the fields for JSON."""
         return {"seconds": self.seconds, "form": self.form}
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word of the vocabulary, which is translated: the name of a level, a state, a quantity, a kind of criterion.
+    """A word of the vocabulary, which is translated: a level, a state, a quantity, a kind of criterion.
 
     >>> Term("crack_opening").english(), Term("ORANGE").english()
     ('crack opening', 'ORANGE')
@@ -122,17 +122,17 @@ class Term:
     word: str
 
     def english(self) -> str:
-        """As it is read."""
+        """Return the English text."""
         return self.word.replace("_", " ")
 
     def to_json(self) -> dict[str, Any]:
-        """Names and values."""
+        """Return the fields for JSON."""
         return {"term": self.word}
 
 
 @dataclass(frozen=True, slots=True)
 class NameList:
-    """Names, which stay as they are, and how many more there are.
+    """Names, which are not translated, and how many more there are.
 
     >>> NameList(("G1", "G2", "G3")).english(), NameList(("G1", "G2"), more=4).english()
     ('G1, G2, G3', 'G1, G2 and 4 more')
@@ -145,51 +145,51 @@ class NameList:
     conjunction: bool = False
 
     def english(self, conjunction: str = " and ", more: str = "{text} and {n} more") -> str:
-        """As it is read, with the words of another language in place of the English ones."""
+        """Return the text, with the words of another language in place of the English ones."""
         if self.conjunction and not self.more and len(self.names) > 1:
             return f"{', '.join(self.names[:-1])}{conjunction}{self.names[-1]}"
         listed = ", ".join(self.names)
         return more.format(text=listed, n=self.more) if self.more else listed
 
     def to_json(self) -> dict[str, Any]:
-        """Names and values."""
+        """Return the fields for JSON."""
         return {"names": list(self.names), "more": self.more, "conjunction": self.conjunction}
 
 
 class Message(str):
-    """A text with the id of its template and its values; equal to, sorted and stored as its English text."""
+    """A text with the id of its template and its values. It is equal to its English text, and sorted like it."""
 
     __slots__ = ("id", "values")
     id: str  # of the template
     values: "Mapping[str, Value]"  # by the names of its places
 
     def __new__(cls, english: str, template_id: str, values: "Mapping[str, Value]") -> Self:
-        """From its parts; made by templates, and read from what is stored by `read_message`."""
+        """Create a message from its parts. Use a `Template`, or `read_message` for stored messages."""
         self = str.__new__(cls, english)
         object.__setattr__(self, "id", template_id)
         object.__setattr__(self, "values", values)
         return self
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Refuse: messages are frozen."""
+        """Raise AttributeError, because messages are immutable."""
         raise AttributeError(f"{name} of a message cannot be set")
 
     def __reduce__(self) -> tuple[Callable[..., "Message"], tuple[Any, ...]]:
-        """Copies and other processes get all of it."""
+        """Copy and pickle id and values too."""
         return Message, (str(self), self.id, dict(self.values))
 
     def english(self) -> str:
-        """Its English text as a plain one."""
+        """Return the English text as a plain `str`."""
         return str(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Text, id and values."""
+        """Return text, id and values for JSON."""
         return {"text": str(self), "id": self.id, "values": values_to_json(self.values)}
 
 
 @dataclass(frozen=True, slots=True)
 class MessageList:
-    """Texts one after the other, the most important first: what must be short leaves out the last ones.
+    """Texts one after the other, the most important first, because short forms leave out the last ones.
 
     >>> MessageList(("one", "two")).english()
     'one; two'
@@ -199,11 +199,11 @@ class MessageList:
     separator: str = "; "
 
     def english(self) -> str:
-        """As it is read."""
+        """Return the English text."""
         return self.separator.join(to_english(item) for item in self.items)
 
     def to_json(self) -> dict[str, Any]:
-        """Names and values."""
+        """Return the fields for JSON."""
         return {"items": [_value_to_json(item) for item in self.items], "separator": self.separator}
 
 
@@ -212,7 +212,7 @@ Value: TypeAlias = str | int | float | Typed  # a `Message` is text
 
 
 def to_english(value: Value) -> str:
-    """A value as English text shows it."""
+    """Return a value as an English text contains it."""
     if isinstance(value, str):
         return value
     if isinstance(value, float):
@@ -221,11 +221,12 @@ def to_english(value: Value) -> str:
 
 
 # ---- templates -------------------------------------------------------------------------------------------------
-ENGLISH: Final[dict[str, str]] = {}  # the English text of every template that was imported, by its id
+# English text of every template that was imported, by its id.
+ENGLISH: Final[dict[str, str]] = {}
 
 
 class Template:
-    """The English text of one kind of message; it stands where the message is made.
+    """The English text of one kind of message. Define it in the module that makes the message.
 
     >>> over = Template("example.over", "{station} moves {rate}, over {bound}")
     >>> text = over(station="G1", rate=Figure(12.31, ".1f", "mm/day"), bound=Figure(10, "g", "mm/day"))
@@ -236,20 +237,29 @@ class Template:
     __slots__ = ("_english", "_places", "_plain", "english", "id")
 
     def __init__(self, template_id: str, english: str) -> None:
-        """Args: a short dotted name that no other template has, and the text with its places in braces."""
+        """Register a template.
+
+        Args:
+            template_id: A short dotted name that no other template has.
+            english: The text, with its places in braces.
+
+        Raises:
+            ValueError: Another template has this id.
+        """
         if ENGLISH.setdefault(template_id, english) != english:
             raise ValueError(f"two templates are called {template_id!r}")
-        self.id, self.english = template_id, english
+        self.id = template_id
+        self.english = english
         self._places = PLACE.findall(english)
         self._english = PLACE.sub("%s", english.replace("%", "%%"))
         self._plain = None if self._places else Message(english, template_id, MappingProxyType({}))
 
     def __call__(self, **values: Value) -> Message:
-        """The message with these values, one for each place."""
+        """Return the message with these values, one for each place."""
         if self._plain is not None and not values:
             return self._plain
-        shown = [v if isinstance(v := values[p], str) else to_english(v) for p in self._places]
-        return Message(self._english % tuple(shown), self.id, values)
+        texts = tuple(to_english(values[place]) for place in self._places)
+        return Message(self._english % texts, self.id, values)
 
 
 LABELLED_TEXT: Final = Template("text.of", "{name}: {text}")
@@ -258,19 +268,19 @@ SENTENCE: Final = Template("text.sentence", "{text}.")
 
 
 def join(parts: Iterable[Value], separator: str = "; ") -> Message:
-    """Several texts as one; a message alone is itself.
+    """Return several texts as one message. A single message is returned as it is.
 
     >>> join(["one", "two"])
     'one; two'
     """
-    found = tuple(parts)
-    if len(found) == 1 and isinstance(found[0], Message):
-        return found[0]
-    return LISTED(parts=MessageList(found, separator))
+    texts = tuple(parts)
+    if len(texts) == 1 and isinstance(texts[0], Message):
+        return texts[0]
+    return LISTED(parts=MessageList(texts, separator))
 
 
 def list_parts(text: str) -> tuple[Value, ...]:
-    """The texts that `join` made one of; one that stands alone is itself.
+    """Return the texts that `join` combined. Any other text is returned alone.
 
     >>> list_parts(join(["one", "two"])), list_parts("one; two")
     (('one', 'two'), ('one; two',))
@@ -279,13 +289,13 @@ def list_parts(text: str) -> tuple[Value, ...]:
     return parts.items if isinstance(parts, MessageList) else (text,)
 
 
-# ---- what is stored --------------------------------------------------------------------------------------------
+# ---- stored messages --------------------------------------------------------------------------------------------
 def _value_to_json(value: Value) -> Any:
     return value.to_json() if isinstance(value, Message | Typed) else value
 
 
 def values_to_json(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Values of a message as plain data, in the order of their names."""
+    """Return the values of a message as plain data, in the order of their names."""
     return {name: _value_to_json(values[name]) for name in sorted(values)}
 
 
@@ -307,11 +317,11 @@ def _read_value(value: Any) -> Value:
 
 
 def read_message(text: str, template_id: str | None, values: Mapping[str, Any] | None) -> str:
-    """A message back from what is stored; plain text where it has no id: a person wrote it.
+    """Return a stored message. A text without an id was written by a person and is returned as it is.
 
     >>> sent = Template("example.back", "{text}: {rate}")(text=LISTED(parts=MessageList(("a",))), rate=Figure(1.5))
-    >>> back = read_message(str(sent), sent.id, values_to_json(sent.values))
-    >>> back == sent, back.values == sent.values
+    >>> stored = read_message(str(sent), sent.id, values_to_json(sent.values))
+    >>> stored == sent, stored.values == sent.values
     (True, True)
     """
     if template_id is None:
@@ -320,26 +330,26 @@ def read_message(text: str, template_id: str | None, values: Mapping[str, Any] |
 
 
 def messages_to_plain(value: Any) -> Any:
-    """Plain data with each message `k` as three neighbours: its text, `k_id` and `k_values`.
+    """Return plain data in which each message `NAME` is three values: its text, `NAME_id` and `NAME_values`.
 
     >>> messages_to_plain({"reason": Template("example.plain", "{n} left")(n=3), "level": 1, "by": "Eva"})
     {'reason': '3 left', 'reason_id': 'example.plain', 'reason_values': {'n': 3}, 'level': 1, 'by': 'Eva'}
     """
     if isinstance(value, Mapping):
-        found: dict[str, Any] = {}
-        for key, one in value.items():
-            if isinstance(one, Message):
-                found |= message_columns(key, one)
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            if isinstance(item, Message):
+                plain |= message_columns(key, item)
             else:
-                found[key] = one if type(one) in _FLAT else messages_to_plain(one)
-        return found
+                plain[key] = item if type(item) in _FLAT else messages_to_plain(item)
+        return plain
     if isinstance(value, list | tuple):
-        return value if _FLAT.issuperset(map(type, value)) else [messages_to_plain(one) for one in value]
+        return value if _FLAT.issuperset(map(type, value)) else [messages_to_plain(item) for item in value]
     return value.to_json() if isinstance(value, Message) else value
 
 
 def error_text(error: BaseException) -> str:
-    """What an error says, as it was given: `str` of it would lose id and values of a message.
+    """Return the text of an error. It is a message if the error was raised with one, because `str` would lose its id.
 
     >>> error_text(ValueError(join(["one", "two"]))).id, error_text(OSError(2, "gone"))
     ('text.list', '[Errno 2] gone')
@@ -349,7 +359,7 @@ def error_text(error: BaseException) -> str:
 
 
 def message_columns(name: str, text: str | None) -> dict[str, Any]:
-    """A text as the three columns of an update, also one that a person wrote.
+    """Return a text as the three columns of a row. Id and values of a text that a person wrote are None.
 
     >>> message_columns("reason", "by hand")
     {'reason': 'by hand', 'reason_id': None, 'reason_values': None}
@@ -363,23 +373,27 @@ def message_columns(name: str, text: str | None) -> dict[str, Any]:
 
 
 def read_columns(row: Any, name: str) -> Any:
-    """A text from its three columns in a row, as a message where it is one; None where it is empty."""
+    """Return the text of three columns of a row: a message, a text that a person wrote, or None."""
     return read_message(getattr(row, name), getattr(row, f"{name}{_ID}"), getattr(row, f"{name}{_VALUES}"))
 
 
+# Types that contain no messages.
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})
 
 
 @lru_cache(maxsize=1024)
 def _find_messages(names: tuple[Any, ...]) -> tuple[frozenset[str], frozenset[str]]:
-    """Which of these names are of messages, and which stand beside them: rows of a view have the same ones."""
-    ends = (name[: -len(_VALUES)] for name in names if isinstance(name, str) and name.endswith(_VALUES))
-    messages = frozenset(name for name in ends if name in names and f"{name}{_ID}" in names)
-    return messages, frozenset(f"{name}{end}" for name in messages for end in (_ID, _VALUES))
+    """Return the names of messages, and the names of their ids and values.
+
+    Cached, because all rows of a view have the same names.
+    """
+    candidates = (name[: -len(_VALUES)] for name in names if isinstance(name, str) and name.endswith(_VALUES))
+    messages = frozenset(name for name in candidates if name in names and f"{name}{_ID}" in names)
+    return messages, frozenset(f"{name}{suffix}" for name in messages for suffix in (_ID, _VALUES))
 
 
 def plain_to_messages(value: Any) -> Any:
-    """What `messages_to_plain` wrote, with its messages.
+    """Return what `messages_to_plain` wrote, with its messages.
 
     >>> row = {"reason": "3 left", "reason_id": "example.plain", "reason_values": {"n": 3}}
     >>> plain_to_messages(row)["reason"].values
@@ -388,31 +402,32 @@ def plain_to_messages(value: Any) -> Any:
     if type(value) is dict or isinstance(value, Mapping):
         if value.keys() == {"text", "id", "values"}:
             return read_message(value["text"], value["id"], value["values"])
-        messages, neighbours = _find_messages(tuple(value))
-        found = {}
-        for key, one in value.items():
+        messages, ids_and_values = _find_messages(tuple(value))
+        decoded = {}
+        for key, item in value.items():
             if key in messages:
-                stored = value[f"{key}{_VALUES}"]  # JSON, which a view holds as text
+                stored = value[f"{key}{_VALUES}"]
+                # Views return JSON as text.
                 values = json.loads(stored) if isinstance(stored, str) else stored
-                found[key] = None if one is None else read_message(one, value[f"{key}{_ID}"], values)
-            elif key not in neighbours:
-                found[key] = one if type(one) in _FLAT else plain_to_messages(one)
-        return found
+                decoded[key] = None if item is None else read_message(item, value[f"{key}{_ID}"], values)
+            elif key not in ids_and_values:
+                decoded[key] = item if type(item) in _FLAT else plain_to_messages(item)
+        return decoded
     if isinstance(value, list) and not _FLAT.issuperset(map(type, value)):
-        return [plain_to_messages(one) for one in value]
+        return [plain_to_messages(item) for item in value]
     return value
 
 
-def is_same_text(one: str, other: str) -> bool:
-    """Whether two texts say the same: by id and values where both have them, else by their letters."""
-    if isinstance(one, Message) and isinstance(other, Message):
-        return one.id == other.id and values_to_json(one.values) == values_to_json(other.values)
-    return one == other
+def is_same_text(first: str, second: str) -> bool:
+    """Return whether two texts are equal: two messages by id and values, other texts by their characters."""
+    if isinstance(first, Message) and isinstance(second, Message):
+        return first.id == second.id and values_to_json(first.values) == values_to_json(second.values)
+    return first == second
 
 
 # ---- durations -------------------------------------------------------------------------------------------------
 def format_about(seconds: float) -> str:
-    """How long something takes or took, as people say it: two units at most, never nothing for something.
+    """Return a duration for people: with two units at most, and never 0 for a positive duration.
 
     >>> format_about(0.4), format_about(22), format_about(3700), format_about(93600), format_about(864000)
     ('less than 1 s', '22 s', '1 h 2 min', '1 d 2 h', '10 d')
