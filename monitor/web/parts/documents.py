@@ -168,7 +168,7 @@ def _environment(*folders: Path) -> Environment:
         minute=minute,
         number=format_number,
         signed=format_signed,
-        say=translate,
+        translate=translate,
         line=partial(draw_line, width=WIDTH, height=HEIGHT),
         bars=draw_bars,
         span=format_duration,

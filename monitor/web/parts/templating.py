@@ -248,7 +248,7 @@ def _contain_panel(plugin: str, name: str) -> JinjaTemplate:
 
 ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *map(str, list_folders("templates")))
 ENVIRONMENT.filters.update(
-    told=pass_context(lambda page, text: render_text(text, find_today(page))),
+    render_text=pass_context(lambda page, text: render_text(text, find_today(page))),
     about=format_about,
     age_of_span=format_age,
     minute=format_minute,
@@ -261,8 +261,8 @@ ENVIRONMENT.filters.update(
     instant=as_instant,
     pretty=partial(json.dumps, indent=1, ensure_ascii=False, sort_keys=True),
     span=format_span,
-    say=translate,
-    word=translate_name,
+    translate=translate,
+    translate_name=translate_name,
     cell=translate_cell,
     without_level=unwrap_reason,
     original_reason=find_original_reason,
@@ -385,7 +385,7 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
         "oidc": context.config.oidc,
         "exercise_note": False,
         "pair": pair,
-        "told": read_notice(request),
+        "notice": read_notice(request),
     }
     return HTMLResponse(render_part(name, now, shared | values))
 
