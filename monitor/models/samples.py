@@ -1,10 +1,10 @@
-"""Load the samples of series that forecasters and anomaly detectors work on, as known at an instant.
+"""Load the samples of series for forecasters and anomaly detectors, as known at an instant.
 
 Displacement and `crack_opening` are cleaned by the `Tracker` that the evaluation and the movement page use: offsets are
-subtracted, flagged readings, unsigned corrections and spikes are left out, and jumps are taken out, whether or not a
-person has answered what they were. Unlike in a track, the values before a jump are moved to the level after it, so
-that the newest sample is as measured and the jump is not motion. In all other series (tilt, strain, levels, pressures)
-jumps and spikes remain.
+subtracted, flagged readings, unsigned corrections and spikes are left out, and jumps are removed, whether or not a
+person has answered the question about their cause. A track moves the values after a jump to the level before it. Here
+the values before a jump are moved to the level after it, so that the newest sample is as measured. In all other series
+(tilt, strain, levels, pressures) jumps and spikes remain.
 """
 
 import math
@@ -24,7 +24,7 @@ from monitor.models.queries.registry import ModelRow
 from monitor.readings.cleaned.step_detector import Jump
 from monitor.readings.cleaned.tracks import COMPONENTS, Track, make_motion_tracker
 from monitor.readings.queries.observations import load_ids, stream_readings
-from monitor.readings.records import Reading, Timed, is_fit
+from monitor.readings.records import HARMLESS, Reading, Timed, is_fit
 from monitor.sites.records import SeriesSpec, Site, Station
 from monitor.sites.watched import (
     MOTION_GROUP,
@@ -69,8 +69,8 @@ class SitePanel:
     def may_use(self, model: ModelRow, panels: Iterable["SitePanel"]) -> bool:
         """Return whether a checkpoint may forecast this panel.
 
-        It may if the panel is motion, and it was trained on a series of this panel or on no series of any panel of the
-        site.
+        The panel must be motion. The checkpoint must have been trained on a series of this panel, or on no series of
+        this site.
 
         Args:
             panels: All panels of the site.
@@ -90,7 +90,7 @@ class SeriesSamples:
         times_s: Epochs in ascending order, epoch seconds, shape (n,).
         values: Values in the unit of the series, shape (n,).
         newest_received_at: When the newest usable reading was received.
-        jumps: Epoch, in epoch seconds, and size of each jump that was taken out, oldest first.
+        jumps: Time, in epoch seconds, and size of each jump that was removed, oldest first.
     """
 
     label: str
@@ -126,7 +126,7 @@ def load_samples(
     *,
     keep_spikes: bool = False,
 ) -> list[SeriesSamples]:
-    """Load the cleaned samples of several series in (since, now] as known at `now`; series without any are left out.
+    """Load the cleaned samples of several series in (since, now] as known at `now`, except series without samples.
 
     Args:
         grid_s: Length of the cells of the grid on which the samples will be used, seconds. The readings of each 36th
@@ -199,7 +199,7 @@ def _clean(
 
 
 def is_cleaned(quantity: str) -> bool:
-    """Return whether jumps are taken out of a series: displacement and `crack_opening`, but not tilt or strain."""
+    """Return whether jumps are removed from a series: displacement and `crack_opening`, but not tilt or strain."""
     return quantity in COMPONENTS or quantity in SCALARS
 
 
@@ -241,9 +241,12 @@ def _make_samples(
 
 
 def load_driver(connection: Connection, series_id: int, spec: SeriesSpec, since: datetime, now: datetime) -> Timed:
-    """Load the usable readings of a series that drives motion, such as rain or a water level.
+    """Load the usable readings in (since, now] of a series that drives motion, such as rain or a water level.
 
-    They are those of (since, now] as known at `now`. Of rain the amounts are returned.
+    For rain, the values are the amounts since the reading before, also if the gauge sends the state of a counter.
+
+    Returns:
+        Epoch seconds and values, as known at `now`.
     """
     usable = filter(is_fit, stream_readings(connection, series_id, since, now, now))
     samples: Iterable[tuple[float, float]]
@@ -262,7 +265,10 @@ def load_driver(connection: Connection, series_id: int, spec: SeriesSpec, since:
 
 
 def average_cells(readings: Iterable[Reading], cell_s: float) -> Iterator[Reading]:
-    """Yield the usable readings. Those in the same cell of time are averaged to one reading.
+    """Yield the usable readings, averaged to one reading in each cell of time.
+
+    Readings with a flag that makes a value unusable, such as `no_fix`, are not mixed with other readings: they are left
+    out, or if a cell contains no other readings, their average has their flags.
 
     Args:
         cell_s: Length of a cell, seconds; 0 yields every reading. A reading that is alone in its cell is not changed.
@@ -273,11 +279,16 @@ def average_cells(readings: Iterable[Reading], cell_s: float) -> Iterator[Readin
         return
     for _, group in groupby(usable, lambda reading: epoch_s(reading.observed_at) // cell_s):
         cell = list(group)
-        yield cell[0] if len(cell) == 1 else _average(cell)
+        sound = [reading for reading in cell if HARMLESS.issuperset(reading.flags)]
+        averaged = sound or cell
+        yield averaged[0] if len(averaged) == 1 else _average(averaged)
 
 
 def _average(cell: Sequence[Reading]) -> Reading:
-    """Return the mean of readings at their mean time, with the largest of their stated errors."""
+    """Return the mean of readings at their mean time.
+
+    It has the largest of their standard deviations, and all flags that make a value unusable.
+    """
     value = math.fsum(reading.value for reading in cell) / len(cell)
     time_s = math.fsum(epoch_s(reading.observed_at) for reading in cell) / len(cell)
     return Reading(
@@ -288,13 +299,13 @@ def _average(cell: Sequence[Reading]) -> Reading:
         offset_applied=0.0,
         value=value,
         sigma=max((reading.sigma for reading in cell if reading.sigma is not None), default=None),
-        flags=(),
+        flags=tuple(sorted({flag for reading in cell for flag in reading.flags} - HARMLESS)),
         extra=None,
     )
 
 
 def list_panels(site: Site, ids: Mapping[tuple[str, str], int]) -> list[SitePanel]:
-    """Return which series are forecast together, how far and on which grid: motion first, of each group the fastest.
+    """Return the panels of a site. Panels of motion are first, and in each group those with the shortest interval.
 
     Args:
         ids: Ids of the stored series by station and quantity, or `number_declared_series`.
@@ -315,7 +326,11 @@ def list_horizons(site: Site) -> list[float]:
 
 
 def plan_xy_m(site: Site, samples: list[SeriesSamples]) -> dict[str, tuple[float, float]] | None:
-    """Return east and north of the station of each series from the centre of the site, m; None if one is unknown."""
+    """Return the position of the station of each series as metres east and north of the centre of the site.
+
+    Returns:
+        Positions by label of the series; None if the position of a station is unknown.
+    """
     positions: dict[str, tuple[float, float]] = {}
     for series in samples:
         latitude, longitude = series.station.latitude, series.station.longitude

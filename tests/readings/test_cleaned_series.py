@@ -12,7 +12,7 @@ from monitor.decision.records import Memory
 from monitor.decision.series.assessment import DecisionContext
 from monitor.features.movement.moving_series import find_moving
 from monitor.features.movement.path import load_path
-from monitor.models.samples import load_ids, load_samples
+from monitor.models.samples import average_cells, load_ids, load_samples
 from monitor.people.queries.users import add_user
 from monitor.readings.queries.extremes import load_first_usable, load_usable
 from monitor.readings.queries.observations import (
@@ -24,7 +24,7 @@ from monitor.readings.queries.observations import (
     load_readings,
 )
 from monitor.readings.queries.storing import add_observations
-from monitor.readings.records import Observation
+from monitor.readings.records import Observation, Reading
 from monitor.sites.parsing import parse_site
 from monitor.sites.queries.sites import save_site
 from monitor.sites.watched import find_motion
@@ -213,3 +213,18 @@ def test_a_jump_before_the_first_evaluation_is_a_question_until_somebody_answers
     answered = evaluate_site(antenna.database, antenna.site, antenna.now, "data").decision
     assert "jumped" not in str(answered.memory.incomplete.get(G1))
     assert max(map(abs, antenna.measure_motion().values())) < 10.0
+
+
+def make_reading(minutes, value, *flags):
+    at = START + timedelta(minutes=minutes)
+    return Reading(at, at, 0, value, 0.0, value, None, flags)
+
+
+def test_average_of_a_cell_leaves_out_unusable_readings():
+    sound = [make_reading(0, 1.0), make_reading(1, 3.0, "late")]
+    unusable = [make_reading(2, 5000.0, "no_fix"), make_reading(3, 7000.0, "no_fix", "late")]
+    (average,) = average_cells([*sound, *unusable], 600.0)
+    assert (average.value, average.flags) == (2.0, ())
+    assert list(average_cells([sound[0], *unusable], 600.0)) == [sound[0]]
+    (average,) = average_cells(unusable, 600.0)
+    assert (average.value, average.flags) == (6000.0, ("no_fix",)), "the track leaves the average out"
