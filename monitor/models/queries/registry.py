@@ -139,7 +139,7 @@ def find_model(c: Connection, start: str) -> ModelRow:
         NotFoundError: there is none.
         RefusedError: there are several.
     """
-    begins = model.c.model_hash.like(f"{start.strip().lower()}%")
+    begins = model.c.model_hash.startswith(start.strip().lower(), autoescape=True)
     rows = load_records(c, ModelRow, select(model).where(begins).limit(2))
     if not rows or not start.strip():
         raise NotFoundError(f"no model {start!r}; see: slopeward forecast models")
