@@ -28,7 +28,7 @@ def load_checkpoints(c: Connection, site: Site) -> list[ModelRow]:
 def retire_older(c: Connection, checkpoints: Sequence[ModelRow], newer: ModelRow, now: datetime) -> None:
     """Retire the checkpoints that a newer one replaces: older ones of the same network and series."""
     for row in checkpoints:
-        if row.rivals(newer) and row.created_at <= newer.created_at:
+        if row.has_same_use(newer) and row.created_at <= newer.created_at:
             retire_replaced(c, row, newer, SERVICE_ACTOR, now)
 
 

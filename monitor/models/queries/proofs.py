@@ -1,4 +1,4 @@
-"""Tests that show whether a criterion that rests on a model may count for the level of a site; rows are only added."""
+"""Tests that show whether a criterion that uses a model may count for the level of a site. Rows are only added."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -21,55 +21,71 @@ from monitor.storage.rows import add_row, fill_row
 from monitor.text.instants import epoch_s
 from monitor.text.message import join, read_columns
 
-LASTS_S: Final = 180.0 * 86400.0  # a test speaks for the half year after it: thresholds are promises about the past
-FORECASTS, OUTLINES = "forecasts", "outlines"  # how people read what was tested; a detector has its own name
+# A test is valid for half a year, because the slope and the instruments can change after it.
+LASTS_S: Final = 180.0 * 86400.0
+# Names in texts of what was tested. A detector has its own name.
+FORECASTS: Final = "forecasts"
+OUTLINES: Final = "outlines"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelTest:
-    """One test of what a criterion rests on."""
+    """One test of a model that a criterion uses.
 
-    kind: str  # of the criterion: anomaly, forecast or scene
-    subject: str  # A detector, a criterion of forecasts, or `outlines`
-    made_by: str  # the command or job
-    weights: str  # that were tested, as `weights_in_use` names them; empty where there are none
-    reasons: Sequence[str]  # why it was not passed; empty where it was
-    result: Mapping[str, Any]  # the figures
-    rows: int  # how many readings, forecasts or images were tested on
-    from_at: datetime | None = None  # begin of the time of these rows, where they have one
-    until_at: datetime | None = None  # its end
+    Attributes:
+        kind: Kind of the criterion: anomaly, forecast or scene.
+        subject: A detector, the id of a criterion of forecasts, or `outlines`.
+        made_by: Command or job that made the test.
+        weights: Hash of the tested weights (`weights_in_use`); empty if there are none.
+        reasons: Conditions that were not met; empty if the test was passed.
+        result: Numbers of the test, JSON-ready.
+        rows: Number of tested readings, forecasts or images.
+        from_at: Start of the tested period, if it has one.
+        until_at: End of the tested period.
+    """
+
+    kind: str
+    subject: str
+    made_by: str
+    weights: str
+    reasons: Sequence[str]
+    result: Mapping[str, Any]
+    rows: int
+    from_at: datetime | None = None
+    until_at: datetime | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether every condition was met."""
         return not self.reasons
 
 
 def list_subjects(site: Site, criterion: Criterion) -> dict[str, str]:
-    """What is to be tested for a criterion: how it is kept, and how people read it; checks are certain."""
+    """Return the subjects that a criterion needs tests of, and their names in texts. Checks need no test."""
     if criterion.kind.facts == "anomalies":
         return {name: name for name in site.anomaly.detectors if name not in CHECKS}
     return {criterion.id: FORECASTS} if criterion.kind.facts == "forecasts" else {OUTLINES: OUTLINES}
 
 
 def digest_settings(site: Site, criterion: Criterion) -> str:
-    """What the site file says of all that the test of a criterion rests on, as a digest.
+    """Return a digest of the settings in the site file that the test of a criterion depends on.
 
-    Another budget, detector, horizon or bound is another question; recipients, levels and bounds of others are not.
+    A changed budget, detector, horizon or bound needs a new test. Recipients, levels and other criteria do not.
     """
     settings: dict[str, Any]
     if criterion.kind.facts == "anomalies":
-        named = sorted(list_subjects(site, criterion))
         settings = {
-            "detectors": named,
+            "detectors": sorted(list_subjects(site, criterion)),
             "budget": site.anomaly.budget_per_sensor_month,
             "step_s": site.watched_step_s or 0.0,
         }
     elif criterion.kind.facts == "forecasts":
-        # other settings count where they leave their default: a new one asks for no test
-        plan, usual = site.forecast, ForecastPlan()
-        others = {k.name: getattr(plan, k.name) for k in fields(plan) if k.name != "every_s"}
-        changed = {name: value for name, value in others.items() if value != getattr(usual, name)}
+        # Other settings are included only if they differ from their default, so that a setting that a later version
+        # of Slopeward adds needs no new test.
+        plan = site.forecast
+        default = ForecastPlan()
+        names = [field.name for field in fields(plan) if field.name != "every_s"]
+        changed = {name: getattr(plan, name) for name in names if getattr(plan, name) != getattr(default, name)}
         settings = {
             "plan": {"models": plan.models, "horizons_s": plan.horizons_s, "covariates": plan.covariates} | changed,
             "stations": criterion.stations,
@@ -87,7 +103,7 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
 
 
 def add_proof(c: Connection, site: Site, criterion: Criterion, proof: ModelTest, actor: Actor, now: datetime) -> None:
-    """Keep a test, whether it was passed or not; the newest one of a subject counts."""
+    """Store a test, whether it was passed or not. The newest test of a subject counts."""
     until = now + timedelta(seconds=LASTS_S)
     tested = {"rows_from": proof.from_at, "rows_until": proof.until_at, "rows_tested": proof.rows, "tested_at": now}
     facts = {"site": site.id, "by": actor.name, "by_kind": actor.kind, "config_sha256": site.version}
@@ -99,18 +115,18 @@ def add_proof(c: Connection, site: Site, criterion: Criterion, proof: ModelTest,
 
 
 def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFact, ...]:
-    """The newest test of all that the criteria of a site rest on, beside what is in use, as known at `now`.
+    """Load the newest test of each model that the criteria of a site use, and the model in use, as known at `now`.
 
-    Of scenes, that several networks may have read, each network has a fact of its own.
-    What was never tested has its fact as well, so that nothing is taken for proven because a row is missing.
+    Several networks can have read the scenes of a site. Each of them has a fact. A subject without any test has a
+    fact as well, so that it does not count as proven.
     """
     p = model_proof.c
-    found = []
+    facts: list[ProofFact] = []
     for criterion in list_criteria_needing_proof(site):
         settings = digest_settings(site, criterion)
         subjects = list_subjects(site, criterion)
         if not subjects:
-            found.append(ProofFact(criterion.id, ""))
+            facts.append(ProofFact(criterion.id, ""))
         for subject, name in subjects.items():
             rows = c.execute(
                 select(model_proof)
@@ -118,18 +134,19 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
                 .order_by(p.tested_at.desc(), p.id.desc())
             ).all()
             if not rows:
-                found.append(ProofFact(criterion.id, name))
+                facts.append(ProofFact(criterion.id, name))
                 continue
-            served: Sequence[str | None]
-            if criterion.kind.facts == "footprints":  # all weights whose outlines may still count
-                served = hooks().models_in_use(connection=c, site=site, criterion=criterion, now=now) or [None]
+            weights: Sequence[str | None]
+            if criterion.kind.facts == "footprints":
+                # The weights of all outlines that can still count.
+                weights = hooks().models_in_use(connection=c, site=site, criterion=criterion, now=now) or [None]
             else:
-                served = [weights_in_use(c, site, criterion, subject, now)]
-            for in_use in served:
+                weights = [weights_in_use(c, site, criterion, subject, now)]
+            for in_use in weights:
                 row = rows[0]
                 if criterion.kind.facts == "footprints":
-                    row = next((one for one in rows if one.weights == in_use), row)
-                found.append(
+                    row = next((tested for tested in rows if tested.weights == in_use), row)
+                facts.append(
                     ProofFact(
                         criterion.id,
                         name,
@@ -143,19 +160,19 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
                         settings,
                     )
                 )
-    return tuple(found)
+    return tuple(facts)
 
 
 def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> str:
-    """Return the hash of the checkpoint that a criterion on anomalies rests on at `now`; empty without one.
+    """Return the hash of the checkpoint that a criterion on anomalies uses at `now`; empty without one.
 
-    A criterion on forecasts rests on no checkpoint: the forecast that is shown weighs its models by their past errors,
-    so that a newly trained network needs no new test.
+    A criterion on forecasts depends on no single checkpoint. Its forecast weights the models by their past errors, so
+    a newly trained network needs no new test.
     """
     if criterion.kind.facts == "forecasts":
         return ""
     m = model.c
-    mine = (m.task == "anomaly", m.kind == subject, m.site == site.id, m.state.in_(("active", "retired")))
-    stood = (m.created_at <= now, (m.retired_at.is_(None)) | (m.retired_at > now))
-    served = select(m.model_hash).where(*mine, *stood).order_by(m.created_at.desc())
-    return c.execute(served.limit(1)).scalar() or ""
+    is_detector = (m.task == "anomaly", m.kind == subject, m.site == site.id, m.state.in_(("active", "retired")))
+    was_in_use = (m.created_at <= now, (m.retired_at.is_(None)) | (m.retired_at > now))
+    query = select(m.model_hash).where(*is_detector, *was_in_use).order_by(m.created_at.desc())
+    return c.execute(query.limit(1)).scalar() or ""

@@ -1,4 +1,4 @@
-"""The registry of trained models: what serves which task of which site, and every change of its state."""
+"""Store and load trained models: which checkpoint a task of a site uses, and every change of its state."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,22 +17,34 @@ from monitor.storage.engine import add_if_absent
 from monitor.storage.rows import add_row, find_record, load_records, match_given
 from monitor.text.message import Template, message_columns
 
-SHORT_HASH_LENGTH = 12  # characters of a hash by which people name a checkpoint
+# Number of characters of a hash in the name of a checkpoint.
+SHORT_HASH_LENGTH = 12
 _REPLACED: Final = Template("model.replaced", "replaced by {model}")
 
 
 def needs_torch(kind: str) -> bool:
-    """Whether a forecaster or a detector is a network."""
+    """Return whether a forecaster or a detector is a network."""
     return is_network(kind) or is_autoencoder(kind)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A checkpoint on disk (`path`) with its card; `state` is candidate, active or retired."""
+    """A registered checkpoint.
+
+    Attributes:
+        model_hash: SHA-256 of the checkpoint.
+        kind: Name of the model, such as gru, lstm-ae or unet.
+        task: forecast, anomaly or scene.
+        site: Id of the site; None for a model of all sites.
+        state: candidate, active or retired.
+        path: File of the checkpoint.
+        card: Model card, JSON-ready.
+        reason: Why it has its state.
+    """
 
     model_hash: str
-    kind: str  # gru, lstm-ae, unet, ...
-    task: str  # forecast, anomaly, scene
+    kind: str
+    task: str
     site: str | None
     state: str
     path: str
@@ -42,18 +54,18 @@ class ModelRow:
 
     @property
     def name(self) -> str:
-        """As people call it: `gru 3fa1b2c4d5e6`."""
+        """The name in texts, such as `gru 3fa1b2c4d5e6`."""
         return f"{self.kind} {self.model_hash[:SHORT_HASH_LENGTH]}"
 
     @property
     def series(self) -> frozenset[str]:
-        """`station.quantity` of what a forecaster was trained on; empty where its card does not say."""
+        """`station.quantity` of the series that trained a forecaster; empty if its card does not list them."""
         return frozenset(self.card.get("config", {}).get("stations", ()))
 
-    def rivals(self, other: "ModelRow") -> bool:
-        """Whether both forecast a series with the same network: then the newer one replaces the other."""
-        apart = self.series and other.series and self.series.isdisjoint(other.series)
-        return self.kind == other.kind and self.model_hash != other.model_hash and not apart
+    def has_same_use(self, other: "ModelRow") -> bool:
+        """Return whether both forecast a common series with the same network. Then the newer one replaces the other."""
+        is_for_other_series = self.series and other.series and self.series.isdisjoint(other.series)
+        return self.kind == other.kind and self.model_hash != other.model_hash and not is_for_other_series
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +97,14 @@ def add_model(
     reason: str,
     actor: Actor = SERVICE_ACTOR,
 ) -> bool:
-    """Register a checkpoint. It is active at once, except a network learnt for the scenes of a site.
+    """Register a checkpoint.
 
-    Such a network is a candidate: it serves when a person takes it into use, or the site file names its path. What is
-    active retires its predecessor of the same kind, task and site, except a forecaster: its predecessor is retired when
-    the new one has issued a forecast. Returns False when the same checkpoint was registered before (nothing is
-    changed).
+    A network that was trained for the scenes of a site is a candidate until a person takes it into use, or the site
+    file names its path. Any other checkpoint is active at once and retires its predecessor of the same kind, task and
+    site. The predecessor of a forecaster is retired later, when the new one has issued a forecast.
+
+    Returns:
+        False if the same checkpoint was registered before. Then nothing is changed.
     """
     state = "candidate" if task == "scene" and site is not None else "active"
     facts = {"model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": state, "path": path}
@@ -113,34 +127,34 @@ def retire_replaced(c: Connection, row: ModelRow, newer: ModelRow, actor: Actor,
 
 
 def change_state(c: Connection, row: ModelRow, state: str, reason: str, actor: Actor, now: datetime) -> bool:
-    """Move a checkpoint to another state; False when somebody else moved it first."""
-    moved: dict[str, Any] = {"state": state, **message_columns("reason", reason)}
-    moved |= {"active": {"promoted_at": now}, "retired": {"retired_at": now}}.get(state, {})
-    done = c.execute(
-        update(model).where(model.c.model_hash == row.model_hash, model.c.state == row.state).values(**moved)
+    """Change the state of a checkpoint. Return False if its state was changed by somebody else meanwhile."""
+    values: dict[str, Any] = {"state": state, **message_columns("reason", reason)}
+    values |= {"active": {"promoted_at": now}, "retired": {"retired_at": now}}.get(state, {})
+    result = c.execute(
+        update(model).where(model.c.model_hash == row.model_hash, model.c.state == row.state).values(**values)
     )
-    if done.rowcount != 1:
+    if result.rowcount != 1:
         return False
     _record(c, row, (row.state, state), reason, actor, now)
     return True
 
 
 def find_active(c: Connection, *, task: str, kind: str, site: str | None) -> ModelRow | None:
-    """The checkpoint that serves, or None; of several forecasters the newest."""
+    """Return the active checkpoint, or None; of several forecasters the newest."""
     m = model.c
-    which = (m.task == task, m.kind == kind, m.site.is_not_distinct_from(site), m.state == "active")
-    return find_record(c, ModelRow, select(model).where(*which).order_by(m.created_at.desc()))
+    is_active = (m.task == task, m.kind == kind, m.site.is_not_distinct_from(site), m.state == "active")
+    return find_record(c, ModelRow, select(model).where(*is_active).order_by(m.created_at.desc()))
 
 
 def find_model(c: Connection, start: str) -> ModelRow:
-    """The checkpoint whose hash begins so.
+    """Return the checkpoint whose hash starts with a text.
 
     Raises:
-        NotFoundError: there is none.
-        RefusedError: there are several.
+        NotFoundError: There is no such checkpoint.
+        RefusedError: There are several.
     """
-    begins = model.c.model_hash.startswith(start.strip().lower(), autoescape=True)
-    rows = load_records(c, ModelRow, select(model).where(begins).limit(2))
+    has_start = model.c.model_hash.startswith(start.strip().lower(), autoescape=True)
+    rows = load_records(c, ModelRow, select(model).where(has_start).limit(2))
     if not rows or not start.strip():
         raise NotFoundError(f"no model {start!r}; see: slopeward forecast models")
     if len(rows) > 1:
@@ -151,21 +165,21 @@ def find_model(c: Connection, start: str) -> ModelRow:
 def load_models(
     c: Connection, *, task: str | None = None, site: str | None = None, kinds: Iterable[str] | None = None
 ) -> list[ModelRow]:
-    """All registered checkpoints, newest first."""
+    """Load registered checkpoints, newest first."""
     m = model.c
     query = select(model).where(*match_given(m.task, task), *match_given(m.site, site), *match_given(m.kind, kinds))
     return load_records(c, ModelRow, query.order_by(m.created_at.desc(), m.model_hash))
 
 
 def load_explanations(c: Connection, site: str) -> list[ModelRow]:
-    """Forecasters of a site that are not retired and whose card says what they use, newest first."""
+    """Load the forecasters of a site that are not retired and whose card has an explanation, newest first."""
     query = select(model).where(model.c.task == "forecast", model.c.site == site, model.c.state != "retired")
     rows = load_records(c, ModelRow, query.order_by(model.c.created_at.desc(), model.c.model_hash))
     return [row for row in rows if isinstance(row.card.get("explanation"), Mapping)]
 
 
 def load_transitions(c: Connection, model_hash: str) -> list[Transition]:
-    """What became of a checkpoint, oldest first."""
+    """Load the changes of the state of a checkpoint, oldest first."""
     t = model_transition
     return load_records(c, Transition, select(t).where(t.c.model_hash == model_hash).order_by(t.c.id))
 
