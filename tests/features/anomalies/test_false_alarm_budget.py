@@ -15,12 +15,13 @@ from monitor.cli.main import run_command
 from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.errors import RefusedError
 from monitor.features.anomalies.budgets import correct_thresholds
+from monitor.features.anomalies.curve import describe_scores
 from monitor.features.anomalies.detector_scores import score_detectors
 from monitor.features.anomalies.queries.budget import load_factors, measure_detectors, set_factor
 from monitor.features.anomalies.queries.labels import add_label, load_runs
-from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies
+from monitor.features.anomalies.queries.scores import AnomalyRow, add_anomalies, load_echoes
 from monitor.features.anomalies.tables import anomaly_budget
-from monitor.readings.queries.observations import find_series_id
+from monitor.readings.queries.observations import find_series_id, load_series
 from monitor.readings.queries.storing import add_observations
 from monitor.readings.records import Observation
 from monitor.sites.parsing import parse_site
@@ -188,3 +189,20 @@ def test_the_bench_reads_the_record_of_a_site(watched, tmp_path, capsys):
     assert [row["detector"] for row in found] == [*names, "flatline", "replay", "gap", "unit-jump", "timing"]
     assert all(row["events"] > 5 for row in found[:2])
     assert run_command(["anomalies", "bench", "--config", service]) == 2
+
+
+def test_scores_are_readable_if_their_threshold_is_0(database):
+    """The threshold is 0 if no reading of the training record has a score."""
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", NOW - 200 * DAY)
+        add_observations(c, [Observation("bench", "G1", "displacement_east", "mm", NOW, NOW, 1.0)], NOW)
+        series_id = find_series_id(c, "bench", "G1", "displacement_east")
+        alert = AnomalyRow(series_id, NOW - 9 * DAY, "rules", 3.0, 0.0, 0.1, "spike", alerted=True)
+        echo = replace(alert, at=NOW - DAY, score=2.0, alerted=False)
+        add_anomalies(c, [alert, echo], NOW)
+    with database.read() as c:
+        curve = describe_scores(c, load_series(c, "bench"), NOW - 30 * DAY, NOW)
+        (measurement,) = measure_detectors(c, SITE, NOW)
+        assert [echo.score for echo in load_echoes(c, "bench", NOW - 30 * DAY, NOW)] == [2.0]
+    assert curve.values["scores"]["ratio"] == [3.0, 2.0]
+    assert [alarm.score for alarm in measurement.alarms] == [3.0]

@@ -20,6 +20,7 @@ from monitor.api.sites import DISMISSED, MOTION_GROUP, Site, list_groups
 from monitor.api.tables import series
 from monitor.api.text import Figure, Message, Template, format_iso
 from monitor.features.anomalies.queries.labels import load_labels
+from monitor.features.anomalies.queries.scores import compute_ratio
 from monitor.features.anomalies.tables import anomaly, anomaly_budget
 
 _NOT_MEASURED: Final = Template("budget.not_measured", "not measured: {n} of {needed} labels")
@@ -271,7 +272,7 @@ def _load_alarms(
         if is_false is None and any(begin <= last.at and end >= first.at for begin, end in spans):
             known_cause += shown
             continue
-        score = max(row.score * row.factor / row.threshold for row in run if row.threshold)
+        score = max(compute_ratio(row.score * row.factor, row.threshold) for row in run)
         alarms.append(correction.Alarm(score, is_false, shown))
         places.append((int(first.series_id), format_iso(first.at)))
     return tuple(alarms), tuple(places), known_cause

@@ -21,7 +21,13 @@ from monitor.api.queries.readings import load_readings
 from monitor.api.sites import ANOMALY_CAUSES, DISMISSED, VERDICTS, WITHDRAWN, Site
 from monitor.api.tables import series as series_table
 from monitor.api.text import Template, Term, convert_reason, format_iso, read_columns
-from monitor.features.anomalies.queries.scores import CHECK, WrongUnit, find_newest_alert, list_wrong_units
+from monitor.features.anomalies.queries.scores import (
+    CHECK,
+    WrongUnit,
+    compute_ratio,
+    find_newest_alert,
+    list_wrong_units,
+)
 from monitor.features.anomalies.tables import anomaly, anomaly_label
 
 _NO_LABEL: Final = Template("label.nobody", "this anomaly has no label any more; load the page again")()
@@ -219,7 +225,7 @@ def _is_more(rows: Iterable[Any], label: Any, highest: float, detectors: Collect
 
 
 def _in_thresholds(row: Any) -> float:
-    return float(row.score / row.threshold if row.threshold else row.score)
+    return compute_ratio(row.score, row.threshold)
 
 
 def _summarise(rows: Sequence[Any], beyond: int) -> AnomalyRun:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from detection.anomaly.records import FACTORS, InputError
+from detection.anomaly.records import FACTORS, LEAST, InputError
 from monitor.api.database import insert_rows, message_to_cells
 from monitor.api.queries.alerts import load_maintenance_between
 from monitor.api.queries.readings import SeriesRow, in_chunks, load_readings, load_series
@@ -96,6 +96,14 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
     return added
 
 
+def compute_ratio(score: float, threshold: float) -> float:
+    """Return a score in multiples of its threshold.
+
+    If nothing in a record had a score, its threshold is 0. It then counts as `LEAST`, as in the detectors.
+    """
+    return score / (threshold or LEAST)
+
+
 def load_newest_scored(
     c: Connection, site: str, detector: str, *, alerted: tuple[datetime, datetime] | None = None
 ) -> dict[int, datetime]:
@@ -136,7 +144,7 @@ def load_echoes(c: Connection, site: str, since: datetime, now: datetime) -> lis
             alerted_of_detector[row.detector] = load_newest_scored(c, site, row.detector, alerted=(since - ECHO, now))
         notified_at = alerted_of_detector[row.detector].get(row.series_id)
         if notified_at is None or notified_at < row.at:
-            score = row.score / row.threshold
+            score = compute_ratio(row.score, row.threshold)
             echoes.append(EchoOfAnomaly(row.station, row.quantity, row.detector, row.at, score, row.kind, notified_at))
     return sorted(echoes, key=lambda echo: (echo.at, echo.station, echo.quantity), reverse=True)
 
