@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
 
-# Shares of a record in time. A network learns from the first part and stops early on the second. Thresholds are counted
-# on the third part. The rest is held out.
+# The first part of a record, up to this share of its time, trains the weights of a network.
 LEARN_UNTIL: Final = 0.425
+# The second part decides when the training stops.
 TRAIN_UNTIL: Final = 0.50
+# The third part determines the thresholds. The remaining part tests the detector.
 VALIDATE_UNTIL: Final = 0.67
 # A network is not trained on fewer windows.
 MIN_WINDOWS: Final = 100
@@ -23,11 +24,11 @@ Weights = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class NetworkRecord:
-    """What a network reads.
+    """The input of a network.
 
     Attributes:
         samples: Series by `STATION.quantity` or by station, all with the same interval.
-        rain: Rain of the site as the sum of each cell, on the same interval; None if the site measures none.
+        rain: Rain of the site with the same interval, as the sum of each cell; None if the site measures no rain.
     """
 
     samples: Mapping[str, Series]

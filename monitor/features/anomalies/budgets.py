@@ -14,7 +14,7 @@ from monitor.features.anomalies.queries.budget import (
     BudgetMeasurement,
     add_budget,
     choose_next_factor,
-    list_counted,
+    list_detectors_with_threshold,
     load_newest,
     measure_detectors,
 )
@@ -57,7 +57,11 @@ def correct_thresholds(db: Database, site: Site, now: datetime) -> list[str]:
 
 def _measure_due(c: Connection, site: Site, now: datetime) -> list[BudgetMeasurement]:
     newest = load_newest(c, site.id)
-    due = {detector for detector in list_counted(site) if detector not in newest or now - newest[detector].at >= EVERY}
+    due = {
+        detector
+        for detector in list_detectors_with_threshold(site)
+        if detector not in newest or now - newest[detector].at >= EVERY
+    }
     if not due:
         return []
     return [measured for measured in measure_detectors(c, site, now) if measured.detector in due]

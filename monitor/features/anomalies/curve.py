@@ -18,10 +18,10 @@ def describe_scores(c: Connection, series: Sequence[SeriesRow], from_at: datetim
     """Return the scores of a range as multiples of their thresholds, thinned out to `MAXIMUM_POINTS`."""
     scores = load_scores(c, [row.id for row in series], from_at, to_at)
     ratios = [compute_ratio(score.score, score.threshold) for score in scores]
-    kept = choose_plot_points(ratios, MAXIMUM_POINTS)
+    shown = choose_plot_points(ratios, MAXIMUM_POINTS)
     values = {
-        "at": encode_instants(scores[k].at for k in kept),
-        "detector": [scores[k].detector for k in kept],
-        "ratio": [shorten(ratios[k]) for k in kept],
+        "at": encode_instants(scores[k].at for k in shown),
+        "detector": [scores[k].detector for k in shown],
+        "ratio": [shorten(ratios[k]) for k in shown],
     }
     return CurveAddition({"scores": values})

@@ -418,9 +418,9 @@ def _find_lasting(
     changes = find_changes(series, FACTORS[group.watch.units]) if "unit" in kinds else []
     # The last of several changes may be the change back.
     is_over = any(is_as_before(newest, change) for change in (*changes[:1], *changes[-1:]))
-    if changes and not is_over and is_new("unit", changes[-1].at_s):
-        for at_s in (changes[-1].at_s, float(samples.times_s[-1])):
-            yield FaultFinding(samples.label, at_s, "unit", f"{changes[-1].times:g} times as large as before")
+    if changes and not is_over and is_new("unit", changes[-1].found_s):
+        for at_s in (changes[-1].found_s, float(samples.times_s[-1])):
+            yield FaultFinding(samples.label, at_s, "unit", f"{changes[-1].factor:g} times as large as before")
 
 
 def _count_left_out(samples: SeriesSamples, scored: Sequence[NewestScored], since: datetime) -> int:

@@ -1,4 +1,4 @@
-"""False alarms of each detector, measured from labels and the state of instruments, beside its budget."""
+"""Measure the false alarms of each detector from labels and the state of instruments, and store its factor."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,15 +33,17 @@ PERSON: Final = "person"
 
 @dataclass(frozen=True, slots=True)
 class BudgetMeasurement:
-    """The alarms of one detector in a time.
+    """The alarms of one detector in a period.
+
+    The *counted threshold* is the threshold of the training. The threshold in force is the counted one times a factor.
 
     Attributes:
-        sensor_months: Scored readings of instruments that worked, as time.
+        sensor_months: Number of scored readings of working instruments, times their interval, in months.
         alarms: Alarms above the counted threshold, without those that the state of the instrument explains.
-        places: Series and first reading of each of them.
+        places: Id of the series and time of the first reading of each of `alarms`.
         known_cause: Number of alarms that were shown and that the state of the instrument explains.
         budget: False alarms per sensor-month that the detector may raise.
-        factor: Present factor on its counted threshold.
+        factor: Factor in force.
     """
 
     detector: str
@@ -66,16 +68,16 @@ class BudgetMeasurement:
 
     @property
     def labelled(self) -> int:
-        """Number of these alarms with a label."""
+        """Number of reported alarms with a label."""
         return correction.count_labels(self.alarms)
 
     @property
     def dismissed(self) -> int:
-        """Number of these alarms that are false."""
+        """Number of reported alarms that people labelled as false."""
         return sum(alarm.shown and alarm.is_false is True for alarm in self.alarms)
 
     def describe(self) -> Message:
-        """Return a text on the rate."""
+        """Return a text that states the rate, or why there is none."""
         return describe_rate(self.rate, self.labelled)
 
     def evidence_to_json(self, *, is_fixed: bool) -> dict[str, Any]:
@@ -92,13 +94,13 @@ class BudgetMeasurement:
 
 
 def describe_rate(rate: correction.FalseAlarmRate | None, labelled: int) -> Message:
-    """Return a text on a rate, or on why there is none."""
+    """Return a text that states a rate, or why there is none."""
     if rate is None:
         return _NOT_MEASURED(n=labelled, needed=correction.MIN_LABELS)
     return _RATE(value=Figure(rate.value, ".2g"), low=Figure(rate.low, ".2g"), high=Figure(rate.high, ".2g"))
 
 
-def list_counted(site: Site) -> list[str]:
+def list_detectors_with_threshold(site: Site) -> list[str]:
     """Return the detectors of a site that have a threshold. Checks have none."""
     return [detector for detector in site.anomaly.detectors if detector not in CHECKS]
 
@@ -106,25 +108,29 @@ def list_counted(site: Site) -> list[str]:
 def measure_detectors(
     c: Connection, site: Site, now: datetime, since: datetime | None = None
 ) -> list[BudgetMeasurement]:
-    """Measure every detector of the site that has a threshold, over the last 180 days or since an instant.
+    """Measure every detector of the site that has a threshold.
 
-    If a person has set the factor of a detector, its time begins then: earlier labels are not used. Only motion series
-    count, because the thresholds of the others have no factor.
+    Only motion series count, because the thresholds of other series have no factor.
+
+    Args:
+        since: Start of the measurement. None: the last 180 days, or a shorter time if a person has set the factor of
+            the detector, because labels from before are not used.
     """
-    newest, b = load_newest(c, site.id), anomaly_budget.c
+    newest = load_newest(c, site.id)
+    b = anomaly_budget.c
     set_by_people = select(b.detector, func.max(b.at)).where(b.site == site.id, b.by_kind == PERSON)
     set_at = dict(c.execute(set_by_people.group_by(b.detector)).all())
     impaired = load_impaired_spans(c, site, since or now - MEASURED_SPAN, now)
     groups = list_groups(site, load_ids(c, site.id))
-    others = frozenset(watched.series_id for group in groups if group.name != MOTION_GROUP for watched in group.series)
+    ignored = frozenset(watched.series_id for group in groups if group.name != MOTION_GROUP for watched in group.series)
     measurements = []
-    for detector in list_counted(site):
+    for detector in list_detectors_with_threshold(site):
         last = newest.get(detector)
         begin = now - MEASURED_SPAN
         begin = since or max(begin, set_at.get(detector, begin))
-        alarms, places, known_cause = _load_alarms(c, site, detector, begin, now, impaired, others)
+        alarms, places, known_cause = _load_alarms(c, site, detector, begin, now, impaired, ignored)
         counts = _count_readings(c, site, detector, begin, now, impaired)
-        count = sum(n for series_id, n in counts.items() if series_id not in others)
+        count = sum(n for series_id, n in counts.items() if series_id not in ignored)
         months = count * (site.watched_step_s or 0.0) / MONTH_S
         factor = 1.0 if last is None else float(last.factor)
         measurements.append(BudgetMeasurement(detector, begin, now, months, alarms, places, known_cause, 0.0, factor))
@@ -134,27 +140,27 @@ def measure_detectors(
 
 
 def load_newest(c: Connection, site: str) -> dict[str, Row[Any]]:
-    """Load the newest row of each detector."""
+    """Load the newest measurement of each detector."""
     b = anomaly_budget.c
     newest = select(func.max(b.id)).where(b.site == site).group_by(b.detector)
     return {row.detector: row for row in c.execute(select(anomaly_budget).where(b.id.in_(newest)))}
 
 
 def load_budgets(c: Connection, site: str) -> list[Any]:
-    """Load all rows of a site with their evidence, oldest first."""
+    """Load all measurements of a site with their evidence, oldest first."""
     b = anomaly_budget.c
     return list(c.execute(select(anomaly_budget).where(b.site == site).order_by(b.id)))
 
 
 def read_rate(row: Any) -> correction.FalseAlarmRate | None:
-    """Return the rate of a stored row; None if none was measured."""
+    """Return the rate of a stored measurement; None if it has none."""
     return None if row.rate is None else correction.FalseAlarmRate(row.rate, row.rate_low, row.rate_high)
 
 
 def is_reproduced(row: Any) -> bool:
-    """Return whether the rate and the factor of a stored row follow from its evidence.
+    """Return whether the rate and the factor of a stored measurement follow from its evidence.
 
-    A factor that a person set follows from nothing else.
+    Any factor is accepted if a person set it.
     """
     evidence = row.evidence
     alarms = [correction.Alarm(score, is_false, shown) for _, _, score, is_false, shown in evidence["alarms"]]
@@ -167,7 +173,7 @@ def is_reproduced(row: Any) -> bool:
 
 
 def choose_next_factor(alarms: Sequence[correction.Alarm], months: float, budget: float, before: float) -> float:
-    """Return the factor for the next week as it is stored."""
+    """Return the factor for the next week, rounded as it is stored."""
     return round(correction.choose_factor(alarms, months, budget, before), 4)
 
 
@@ -207,7 +213,7 @@ def add_budget(
 def set_factor(
     c: Connection, site: Site, detector: str, factor: float, actor: Actor, reason: str, now: datetime
 ) -> BudgetMeasurement:
-    """Set the factor of a detector for a person. Labels from before are not used again.
+    """Set the factor of a detector as a person decided. Labels from before are not used again.
 
     Returns:
         The measurement before the change.
@@ -217,7 +223,8 @@ def set_factor(
             of bounds.
     """
     require_person(actor, reason)
-    measured = next((one for one in measure_detectors(c, site, now) if one.detector == detector), None)
+    measurements = {measured.detector: measured for measured in measure_detectors(c, site, now)}
+    measured = measurements.get(detector)
     if measured is None:
         raise RefusedError(f"{detector!r} has no threshold on this site; see `slopeward anomalies budget`")
     if not correction.LOWEST <= factor <= correction.HIGHEST:
@@ -233,13 +240,13 @@ def _load_alarms(
     since: datetime,
     now: datetime,
     impaired: Mapping[str, Spans],
-    others: Collection[int],
+    ignored: Collection[int],
 ) -> tuple[tuple[correction.Alarm, ...], tuple[tuple[int, str], ...], int]:
     """Load the alarms above the counted threshold.
 
     Args:
-        impaired: Times in which instruments did not work, by station.
-        others: Series that do not count.
+        impaired: Periods in which instruments did not work, by station.
+        ignored: Ids of series that do not count.
 
     Returns:
         The alarms without a known cause, series and first reading of each, and the number of alarms that were shown
@@ -251,12 +258,13 @@ def _load_alarms(
         select(a.series_id, s.station, a.at, a.score, a.threshold, factor.label("factor"), a.alerted)
         .join(series, s.id == a.series_id)
         .where(s.site == site.id, a.detector == detector, a.at > since, a.at <= now, a.score * factor > a.threshold)
-        .where(or_(a.alerted, a.score <= a.threshold))  # without echoes, which belong to an earlier alarm
+        # Echoes belong to an earlier alarm and are left out.
+        .where(or_(a.alerted, a.score <= a.threshold))
         .order_by(a.series_id, a.at)
     ).all()
     runs: list[list[Any]] = []
     for row in rows:
-        if row.series_id in others:
+        if row.series_id in ignored:
             continue
         last = runs[-1][-1] if runs else None
         if last is None or last.series_id != row.series_id or row.at - last.at > GAP:
@@ -279,15 +287,16 @@ def _load_alarms(
 
 
 def _find_verdict(labels: Iterable[Any], from_at: datetime, to_at: datetime) -> bool | None:
-    """Return whether people call the alarms in a time false; None without a label.
+    """Return whether people labelled an alarm as false; None without a label.
 
     Args:
-        labels: Labels of the series, newest first. A label that overlaps a newer one is not used.
+        labels: Labels of the series, newest first. Of overlapping labels that concern the alarm the newest is used.
     """
     used: list[Any] = []
     for label in labels:
+        concerns_alarm = label.from_at <= to_at and label.to_at >= from_at
         is_replaced = any(label.from_at <= newer.to_at and label.to_at >= newer.from_at for newer in used)
-        if label.from_at <= to_at and label.to_at >= from_at and not is_replaced:
+        if concerns_alarm and not is_replaced:
             used.append(label)
     return all(label.verdict == DISMISSED for label in used) if used else None
 
@@ -295,7 +304,7 @@ def _find_verdict(labels: Iterable[Any], from_at: datetime, to_at: datetime) -> 
 def _count_readings(
     c: Connection, site: Site, detector: str, since: datetime, now: datetime, impaired: Mapping[str, Spans]
 ) -> Counter[int]:
-    """Count the scored readings of each series, without times in which the instrument did not work."""
+    """Count the scored readings of each series, without periods in which the instrument did not work."""
     a, s = anomaly.c, series.c
 
     def count(*where: Any) -> Counter[int]:

@@ -22,7 +22,7 @@ from monitor.api.sites import ANOMALY_CAUSES, DISMISSED, VERDICTS, WITHDRAWN, Si
 from monitor.api.tables import series as series_table
 from monitor.api.text import Template, Term, convert_reason, format_iso, read_columns
 from monitor.features.anomalies.queries.scores import (
-    CHECK,
+    UNIT_CHECK,
     WrongUnit,
     compute_ratio,
     find_newest_alert,
@@ -107,7 +107,7 @@ def load_runs(
     wrong = _list_undisputed_wrong_units(c, site, ids, now)
     # A change back from another unit is no fault.
     changes_back = {(unit.series_id, unit.back_at) for unit in wrong}
-    rows = [row for row in rows if row.detector != CHECK or (row.series_id, row.at) not in changes_back]
+    rows = [row for row in rows if row.detector != UNIT_CHECK or (row.series_id, row.at) not in changes_back]
     runs = [_summarise(*run) for run in _divide(rows, find_pause, load_labels(c, ids, first), wrong)]
     runs = [run for run in _join_wrong_units(runs, wrong) if run.to_at > since]
     labelled = _add_labels(c, runs, min((run.from_at for run in runs), default=since))
@@ -281,7 +281,7 @@ def _join_wrong_units(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) ->
         elif unit is None:
             joined.append(run)
         else:
-            joined.append(replace(run, kind=CHECKS[CHECK], from_at=min(unit.from_at, run.from_at)))
+            joined.append(replace(run, kind=CHECKS[UNIT_CHECK], from_at=min(unit.from_at, run.from_at)))
         last = unit
     return joined
 
@@ -302,7 +302,7 @@ def _list_undisputed_wrong_units(
     for unit in wrong:
         touching = (one for one in labels.get(unit.series_id, ()) if one.from_at <= unit.found_at <= one.to_at)
         label = next(touching, None)
-        if label is None or (label.verdict != DISMISSED and label.cause in {"unknown", CHECKS[CHECK]}):
+        if label is None or (label.verdict != DISMISSED and label.cause in {"unknown", CHECKS[UNIT_CHECK]}):
             undisputed.append(unit)
     return undisputed
 
@@ -351,7 +351,14 @@ def list_lasting(
     """
     lasting = [
         AnomalyRun(
-            unit.series_id, unit.station, unit.quantity, unit.from_at, unit.found_at, CHECKS[CHECK], (CHECK,), 1.0
+            unit.series_id,
+            unit.station,
+            unit.quantity,
+            unit.from_at,
+            unit.found_at,
+            CHECKS[UNIT_CHECK],
+            (UNIT_CHECK,),
+            1.0,
         )
         for unit in _list_undisputed_wrong_units(c, site, series.values(), now)
         if unit.to_at is None and unit.found_at <= since

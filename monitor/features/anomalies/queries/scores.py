@@ -1,4 +1,4 @@
-"""Store and load anomaly scores, and find times in which a series is in another unit."""
+"""Store and load anomaly scores, and find periods in which a series is in another unit."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -22,7 +22,8 @@ from monitor.features.anomalies.tables import anomaly
 if TYPE_CHECKING:
     from detection.anomaly.certain.unit_jump import UnitChange
 
-# Echoes of an alarm end before this: it is longer than the windows of all parts of `rules`.
+# An echo is a high score for which an earlier alarm of the series is the reason. No echo comes later than this after
+# its alarm, because all parts of `rules` have shorter windows.
 ECHO: Final = timedelta(days=90)
 MAX_CURVE_SCORES: Final = 4000
 # Bounds the memory of the values that are passed to the database.
@@ -34,10 +35,10 @@ class AnomalyRow:
     """The score of one detector for one reading.
 
     Attributes:
-        budget: False alarms per sensor-month that the threshold was counted for.
+        budget: False alarms per sensor-month for which the threshold was chosen.
         alerted: Whether the score is above its threshold, and no echo of an earlier alarm of the series.
-        factor: Factor from labels in the threshold.
-        compared_with: Text on what the score was compared with.
+        factor: Factor that the labels of people give to the threshold; `threshold` includes it.
+        compared_with: Text that states what the reading was compared with.
     """
 
     series_id: int
@@ -77,10 +78,11 @@ _CELLS: Final = attrgetter("detector", "score", "threshold", "budget", "kind", "
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Store scores, and return how many were new. A reading is scored once by each detector."""
-    iso_of = {at: format_iso(at) for at in {row.at for row in rows}}  # many rows have the same time
+    # Many rows have the same time.
+    iso_of = {at: format_iso(at) for at in {row.at for row in rows}}
     scored_at = format_iso(now)
     added = 0
-    for some in in_chunks(rows, ROWS_PER_STATEMENT):
+    for chunk in in_chunks(rows, ROWS_PER_STATEMENT):
         values = [
             (
                 row.series_id,
@@ -90,7 +92,7 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
                 row.factor,
                 *message_to_cells(row.compared_with),
             )
-            for row in some
+            for row in chunk
         ]
         added += insert_rows(c, anomaly, values, unless_there=True)
     return added
@@ -107,10 +109,10 @@ def compute_ratio(score: float, threshold: float) -> float:
 def load_newest_scored(
     c: Connection, site: str, detector: str, *, alerted: tuple[datetime, datetime] | None = None
 ) -> dict[int, datetime]:
-    """Load the newest reading of each series that a detector has scored.
+    """Load the time of the newest reading of each series that a detector has scored.
 
     Args:
-        alerted: Load the newest reading that was alerted in this range (from, to] instead.
+        alerted: Consider only readings in this range (from, to] that were alerted. None: all scored readings.
     """
     a, s = anomaly.c, series.c
     query = select(a.series_id, func.max(a.at)).join(series, s.id == a.series_id).group_by(a.series_id)
@@ -120,7 +122,7 @@ def load_newest_scored(
 
 
 def find_newest_alert(c: Connection, series_id: int, detector: str, until: datetime) -> datetime | None:
-    """Return the newest reading of a series up to an instant that a detector alerted, or None."""
+    """Return the time of the newest reading of a series up to an instant that a detector alerted, or None."""
     a = anomaly.c
     query = select(a.at).where(a.series_id == series_id, a.at <= until, a.detector == detector, a.alerted)
     value: datetime | None = c.execute(query.order_by(a.at.desc()).limit(1)).scalar()
@@ -128,7 +130,10 @@ def find_newest_alert(c: Connection, series_id: int, detector: str, until: datet
 
 
 def load_echoes(c: Connection, site: str, since: datetime, now: datetime) -> list[EchoOfAnomaly]:
-    """Load the newest echo of each series and detector since an instant if no alert came after it, newest first."""
+    """Load the newest echo of each series and detector in (since, now], newest first.
+
+    Echoes that are followed by an alert are left out.
+    """
     a = anomaly.c
     rows = c.execute(
         select(a.series_id, series.c.station, series.c.quantity, a.detector, a.at, a.score, a.threshold, a.kind)
@@ -149,25 +154,25 @@ def load_echoes(c: Connection, site: str, since: datetime, now: datetime) -> lis
     return sorted(echoes, key=lambda echo: (echo.at, echo.station, echo.quantity), reverse=True)
 
 
-CHECK: Final = "unit-jump"
-# Two changes of the unit cancel out if their product is less than twice the original, because no two units are so
-# close.
-BACK: Final = math.log(2.0)
-# Intervals up to an instant from which the unit is found.
+UNIT_CHECK: Final = "unit-jump"
+# A second change of the unit reverses the first one if the product of their factors is between 1/2 and 2, because the
+# factor between two units is larger.
+MAX_REVERSAL_ERROR: Final = math.log(2.0)
+# The unit at an instant is found from the readings of this many intervals before it.
 UNIT_READINGS: Final = 20
-# Intervals up to an alert from which the check finds the change again.
+# The change behind an alert is found again from the readings of this many intervals before the alert.
 CHANGE_READINGS: Final = 240
 
 
 @dataclass(frozen=True, slots=True)
 class WrongUnit:
-    """A time in which a series is in another unit than before.
+    """A period in which a series is in another unit than before.
 
     Attributes:
-        from_at: First reading in the other unit.
-        found_at: The reading that proved it.
-        to_at: The end; None if it continues.
-        back_at: The alert in which the check found the change back; None if it found none.
+        from_at: Time of the first reading in the other unit.
+        found_at: Time of the reading with which the change was found.
+        to_at: End of the period; None if it continues.
+        back_at: Time of the alert of the check about the change back to the former unit; None if there is none.
     """
 
     series_id: int
@@ -180,13 +185,15 @@ class WrongUnit:
 
 
 def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now: datetime) -> list[WrongUnit]:
-    """Return the times in which some series are in another unit, as known at an instant; oldest first of each series.
+    """Return the periods in which series are in another unit, as known at an instant; of each series oldest first.
 
-    Such a time ends when the readings are as before, or when work on the station begins. A series whose declared unit
-    differs from the stored one has no such time.
+    A period ends when the readings are as before, or when work on the station starts. A series whose declared unit
+    differs from the stored one has no periods.
     """
     a = anomaly.c
-    query = select(a.series_id, a.at).where(a.series_id.in_(series_ids), a.at <= now, a.detector == CHECK, a.alerted)
+    query = select(a.series_id, a.at).where(
+        a.series_id.in_(series_ids), a.at <= now, a.detector == UNIT_CHECK, a.alerted
+    )
     alerts = c.execute(query.order_by(a.series_id, a.at)).all()
     if not alerts:
         return []
@@ -194,22 +201,22 @@ def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now
     groups = list_groups(site, {(row.station, row.quantity): row.id for row in stored.values()})
     group_of = {watched.series_id: group for group in groups for watched in group.series}
     maintenance = load_maintenance_between(c, site.id, min(row.at for row in alerts), now)
-    times: list[WrongUnit] = []
+    periods: list[WrongUnit] = []
     for series_id in dict.fromkeys(row.series_id for row in alerts):
         row, group = stored[series_id], group_of.get(series_id)
         spec = site.series(row.station, row.quantity)
         if group is None or spec is None or spec.unit != row.unit:
             continue
-        work_begins = [work.from_at for work in maintenance if work.station == row.station]
+        work_starts = [work.from_at for work in maintenance if work.station == row.station]
         changes = (_find_change(c, series_id, group, alert.at, now) for alert in alerts if alert.series_id == series_id)
         known_changes = [change for change in changes if change is not None]
-        times += _list_times(c, row, group, known_changes, work_begins, now)
-    return times
+        periods += _list_periods(c, row, group, known_changes, work_starts, now)
+    return periods
 
 
 def _find_change(c: Connection, series_id: int, group: SeriesGroup, at: datetime, now: datetime) -> "UnitChange | None":
     """Return the change of the unit behind an alert; None if its readings were corrected since."""
-    # Most pages and commands do not need numpy.
+    # The import of numpy would slow down the pages and commands that do not need it.
     from detection.anomaly.certain.unit_jump import find_changes
     from detection.anomaly.windows import build_series
 
@@ -221,61 +228,64 @@ def _find_change(c: Connection, series_id: int, group: SeriesGroup, at: datetime
     except InputError:
         return None
     changes = find_changes(gridded, FACTORS[group.watch.units])
-    return next((change for change in changes if abs(change.at_s - epoch_s(at)) < group.step_s), None)
+    return next((change for change in changes if abs(change.found_s - epoch_s(at)) < group.step_s), None)
 
 
-def _list_times(
+def _list_periods(
     c: Connection,
     row: SeriesRow,
     group: SeriesGroup,
     changes: "Sequence[UnitChange]",
-    work_begins: Sequence[datetime],
+    work_starts: Sequence[datetime],
     now: datetime,
 ) -> list[WrongUnit]:
-    """Return the times in which one series is in another unit.
+    """Return the periods in which one series is in another unit.
 
     Args:
         changes: Changes of its unit, oldest first.
-        work_begins: Begins of works on its station.
+        work_starts: Starts of announced work on its station, oldest first.
     """
-    times: list[WrongUnit] = []
+    periods: list[WrongUnit] = []
     last: UnitChange | None = None
     for k, change in enumerate(changes):
-        begin, found_at = from_epoch_s(change.begin_s), from_epoch_s(change.at_s)
-        if times and last is not None:
-            to_at, is_back = times[-1].to_at, abs(math.log(change.times * last.times)) < BACK
-            if is_back and to_at is not None and times[-1].back_at is None:
-                times[-1] = replace(times[-1], back_at=found_at)
+        begin = from_epoch_s(change.begin_s)
+        found_at = from_epoch_s(change.found_s)
+        if periods and last is not None:
+            to_at = periods[-1].to_at
+            is_reversal = abs(math.log(change.factor * last.factor)) < MAX_REVERSAL_ERROR
+            if is_reversal and to_at is not None and periods[-1].back_at is None:
+                periods[-1] = replace(periods[-1], back_at=found_at)
             if to_at is None or begin <= to_at + UNIT_READINGS * timedelta(seconds=group.step_s):
-                continue  # the change back, or a change to a third unit
-            if is_back:
-                continue  # the change back after work on the station
+                continue  # This is the change back, or a change to a third unit.
+            if is_reversal:
+                continue  # This is the change back after work on the station.
         last = change
         bounds = [*(from_epoch_s(later.begin_s) for later in changes[k + 1 :]), now]
-        ends = [work for work in work_begins if work > found_at][:1]
-        back_at = _find_back(c, row.id, group, change, bounds, now)
+        ends = [start for start in work_starts if start > found_at][:1]
+        back_at = _find_return(c, row.id, group, change, bounds, now)
         if back_at is not None:
             ends.append(back_at)
-        times.append(WrongUnit(row.id, row.station, row.quantity, begin, found_at, min(ends, default=None)))
-    return times
+        periods.append(WrongUnit(row.id, row.station, row.quantity, begin, found_at, min(ends, default=None)))
+    return periods
 
 
-def _find_back(
+def _find_return(
     c: Connection, series_id: int, group: SeriesGroup, change: "UnitChange", bounds: Sequence[datetime], now: datetime
 ) -> datetime | None:
-    """Return when readings were first as before a change, to one interval; None if they are not.
+    """Return when the readings were first in the former unit again, exact to one interval; None if they never were.
 
     Args:
-        bounds: Instants up to which the search goes, one after the other, by halving the time between them.
+        bounds: Instants, ascending. The search bisects the time up to the first bound at which the readings are in
+            the former unit.
     """
     step = timedelta(seconds=group.step_s)
-    low = from_epoch_s(change.at_s)
+    low = from_epoch_s(change.found_s)
     for bound in bounds:
         high = bound
-        if high > low and _is_back(c, series_id, step, change, high, now):
+        if high > low and _is_in_former_unit(c, series_id, step, change, high, now):
             while high - low > step:
                 middle = low + (high - low) / 2
-                if _is_back(c, series_id, step, change, middle, now):
+                if _is_in_former_unit(c, series_id, step, change, middle, now):
                     high = middle
                 else:
                     low = middle
@@ -284,7 +294,9 @@ def _find_back(
     return None
 
 
-def _is_back(c: Connection, series_id: int, step: timedelta, change: "UnitChange", at: datetime, now: datetime) -> bool:
+def _is_in_former_unit(
+    c: Connection, series_id: int, step: timedelta, change: "UnitChange", at: datetime, now: datetime
+) -> bool:
     """Return whether level and noise up to an instant are closer to those before a change than to those after it."""
     from detection.anomaly.certain.unit_jump import is_as_before  # see `_find_change`
 
@@ -294,7 +306,7 @@ def _is_back(c: Connection, series_id: int, step: timedelta, change: "UnitChange
 
 
 class CurveScore(NamedTuple):
-    """Score of a reading, beside the threshold of its detector."""
+    """Score of a reading, and the threshold of its detector."""
 
     at: datetime
     detector: str
