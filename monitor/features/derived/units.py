@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from monitor.api.sites import UNITS, explain_unit
+from monitor.api.sites import UNITS, is_raw
 
-_PART: Final = re.compile(r"\s*([*/]?)\s*([A-Za-z%]+|1)(?:\^?(-?\d))?")
 # what the canonical units and those of time come to: the scale, and the base units with their powers
 _BASES: Final[dict[str, tuple[float, dict[str, int]]]] = {
     "mm": (1e-3, {"m": 1}),
@@ -71,12 +70,30 @@ def read_unit(text: str, own: Collection[str] = ()) -> Unit:
     if canonical in _BASES:
         scale, powers = _BASES[canonical]
         return Unit(factor * scale, tuple(sorted((name, Fraction(power)) for name, power in powers.items())))
-    found, place = PLAIN, 0
+    found, place, pattern = PLAIN, 0, _compile_part(own)
     while place < len(text):
-        part = _PART.match(text, place)
+        part = pattern.match(text, place)
         if part is None or part[2] == text or bool(part[1]) != bool(place):
-            raise ValueError(explain_unit(text, "mm"))
+            raise ValueError(_explain_unit(text))
         sign = -1 if part[1] == "/" else 1
         found = found.times(read_unit(part[2], own), Fraction(sign * int(part[3] or 1)))
         place = part.end()
     return found
+
+
+def _compile_part(own: Collection[str]) -> re.Pattern[str]:
+    """Return the pattern of one factor of a product: its sign, its name and its exponent.
+
+    A name can contain digits (`mmH2O`, or `Hz2` of a site file), so complete names are matched before names of letters
+    with an exponent.
+    """
+    names = sorted((name for name in {*UNITS, *own} if "/" not in name and "*" not in name), key=len)
+    complete_names = "|".join(re.escape(name) for name in reversed(names))
+    return re.compile(rf"\s*([*/]?)\s*((?:{complete_names})(?![A-Za-z%])|[A-Za-z%]+)(?:\^?(-?\d))?")
+
+
+def _explain_unit(text: str) -> str:
+    """Return an error text for an unknown unit."""
+    if is_raw(text):
+        return f"unit {text!r} is unknown; declare the raw readings of the sensor as a [[quantity]] with this unit"
+    return f"unit {text!r} is unknown; expected a unit such as mm, kPa, degC or day, or a product such as kPa/m"

@@ -282,3 +282,33 @@ def test_people_write_over_several_lines_and_without_a_blank_before_the_unit() -
     assert compute(text, "mm", {G1E: 0.0, G1N: 0.0}) == (0.5, None)
     assert compute(text, "mm", {G1E: 3.0, G1N: 4.0}) == (pytest.approx(5.5), 0.0)
     assert read_expression("'12.rain'", {("12", "rain"): "mm"}.get).inputs == (("12", "rain"),)
+
+
+@tabulated(
+    ("text", "own_units", "powers"),
+    [
+        ("kPa/Hz2", ("Hz2",), {"Hz2": -1, "Pa": 1}),
+        ("kPa/Hz2", ("Hz",), {"Hz": -2, "Pa": 1}),
+        ("kPa/day", ("d",), {"Pa": 1, "s": -1}),
+        ("mm/mmH2O", (), {"Pa": -1, "m": 1}),
+        ("kPa / m * s^-1", (), {"Pa": 1, "m": -1, "s": -1}),
+    ],
+)
+def test_product_can_contain_units_with_digits(text: str, own_units: Sequence[str], powers: Mapping[str, int]) -> None:
+    assert dict(read_unit(text, own_units).powers) == powers
+
+
+@tabulated(
+    ("text", "message"),
+    [
+        ("kPa/parsec", "unit 'parsec' is unknown; expected a unit such as mm, kPa"),
+        ("digit", r"unit 'digit' is unknown; declare the raw readings of the sensor as a \[\[quantity\]\]"),
+        ("mm kPa", "unit 'mm kPa' is unknown"),
+        ("/m", "unit '/m' is unknown"),
+        ("m/s^11", "is unknown"),
+        ("index", "unit 'index' is unknown"),
+    ],
+)
+def test_unknown_unit_is_refused_with_a_remedy(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_unit(text)
