@@ -1,4 +1,4 @@
-"""Many small cases of one law as one test: what pytest and its workers do for a test takes longer than such a case."""
+"""Run many small cases as one test, because the overhead of a pytest test is longer than such a case."""
 
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -11,9 +11,9 @@ Law = Callable[..., None]
 def tabulated(
     names: str | tuple[str, ...], cases: Iterable[Any]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Like `pytest.mark.parametrize`, in one test: all cases are tried, and those that fail are named together.
+    """Return a decorator like `pytest.mark.parametrize` that runs all cases in one test and reports all failures.
 
-    For laws of a few milliseconds. What a fixture gives is shared by all cases.
+    Use it for cases of a few milliseconds. All cases share the values of the fixtures.
     """
     keys, rows = (names,) if isinstance(names, str) else names, list(cases)
     assert rows, "a law without a case"

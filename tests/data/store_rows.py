@@ -1,4 +1,4 @@
-"""Offsets, flags and outlines with default values, and short calls of functions of the database."""
+"""Helpers for tests: offsets, flags and outlines with default values, and calls in a transaction of their own."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -14,13 +14,13 @@ from monitor.storage.engine import Database
 
 
 def square(west: float, south: float, side: float = 0.001) -> Geometry:
-    """A square on the ground as people send it."""
+    """Return the geometry of a square, with the side in degrees."""
     ring = [(west, south), (west + side, south), (west + side, south + side), (west, south + side), (west, south)]
     return {"type": "Polygon", "coordinates": [[[round(x, 7), round(y, 7)] for x, y in ring]]}
 
 
 def enter_offset(c: Connection, series_id: int, at: datetime, size_mm: float, now: datetime, **facts: Any) -> int:
-    """An offset that Ada enters and that is known from then on; its number."""
+    """Store an offset that Ada enters at `now`, and return its number."""
     usual = {"kind": "antenna", "author": Actor("Ada"), "reason": "antenna changed", "known_from": now, "unit": "mm"}
     return add_offset(c, series_id, at=at, size=size_mm, now=now, **(usual | facts))
 
@@ -28,19 +28,19 @@ def enter_offset(c: Connection, series_id: int, at: datetime, size_mm: float, no
 def add_flag(
     c: Connection, series_id: int, at: datetime, flag: str, known_from: datetime, *, revision: int = 0, by: str = "Ada"
 ) -> None:
-    """A person sets (`spike`) or takes back (`-spike`) a flag of a reading, known from an instant on."""
+    """Store that a person sets (`spike`) or removes (`-spike`) a flag of a reading, as known from an instant on."""
     facts = {"observed_at": at, "revision": revision, "flag": flag, "known_from": known_from, "by": by}
     c.execute(insert(observation_flag).values(series_id=series_id, reason="snow", **facts))
 
 
 def ask(db: Database, find: Callable[..., Any], *about: Any, **more: Any) -> Any:
-    """What a function of the store finds; rows that it would give one by one come as a list."""
+    """Call a function in a read transaction and return its result, an iterator as a list."""
     with db.read() as c:
         found = find(c, *about, **more)
         return list(found) if isinstance(found, Iterator) else found
 
 
 def tell(db: Database, change: Callable[..., Any], *about: Any, **more: Any) -> Any:
-    """Change the store by one of its functions, and hand back what it says."""
+    """Call a function in a write transaction and return its result."""
     with db.write() as c:
         return change(c, *about, **more)

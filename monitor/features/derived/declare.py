@@ -1,4 +1,4 @@
-"""[[derived]] and [[relative]] of a site file: series that are computed, checked when the file is read."""
+"""Check the tables [[derived]] and [[relative]] of a site file, and add their calculated series to the stations."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -11,28 +11,42 @@ from monitor.api.errors import ConfigError
 from monitor.api.settings import Duration, Faults
 from monitor.api.sites import QUANTITIES, Calculation, SeriesTable, StationId, Table, convert_difference
 from monitor.api.text import format_duration
-from monitor.features.derived.expression import LONGEST, Expression, read_expression
+from monitor.features.derived.expression import MAX_LENGTH, Expression, parse_expression
 from monitor.features.derived.prisms import add_corrected
 from monitor.features.derived.relative import EACH, WHOLE, add_relative
 from monitor.features.derived.samples import Series
-from monitor.features.derived.units import read_unit
+from monitor.features.derived.units import parse_unit
 
-ALIKE: Final = 1.5  # longest over shortest interval: beyond it a file says which reading stands for an instant
-MOST_READ: Final = 2000  # readings for one value
+# If the longest interval of the inputs is more than this many times the shortest one, the table needs `within` or
+# `hold`, because a reading near each instant cannot be expected.
+MAX_INTERVAL_RATIO: Final = 1.5
+MAX_READINGS: Final = 2000  # that one value is computed from
 DerivedTable: Final = create_model(
     "DerivedTable",
     __base__=SeriesTable,
-    __doc__="[[derived]]: a series that is computed from others; it has all keys of a series.",
-    station=(StationId, Field(description="whose series it is")),
-    expression=(str, Field(max_length=LONGEST, description="such as G1.displacement_up - G2.displacement_up")),
-    at=(str, Field("", description="the series whose instants it has; default the first one named")),
-    within_s=(Duration | None, Field(None, alias="within", description="how near readings of the others lie")),
-    hold_s=(Duration | None, Field(None, alias="hold", description="instead: how old their last readings may be")),
-    every_s=(Duration | None, Field(None, alias="every", description="a value at each multiple of it, in UTC")),
-    interval_s=(Duration | None, Field(None, alias="interval", description="default `every`, or that of `at`")),
+    __doc__="[[derived]]: a series that is computed from other series; it has all keys of a series.",
+    station=(StationId, Field(description="station of the calculated series")),
+    expression=(str, Field(max_length=MAX_LENGTH, description="such as G1.displacement_up - G2.displacement_up")),
+    at=(str, Field("", description="series at whose instants values are computed; default: the first one named")),
+    within_s=(
+        Duration | None,
+        Field(None, alias="within", description="greatest distance in time to the readings of other inputs"),
+    ),
+    hold_s=(
+        Duration | None,
+        Field(None, alias="hold", description="instead of `within`: greatest age of the last readings of other inputs"),
+    ),
+    every_s=(
+        Duration | None,
+        Field(None, alias="every", description="compute a value only at each multiple of this interval, in UTC"),
+    ),
+    interval_s=(
+        Duration | None,
+        Field(None, alias="interval", description="interval of the values; default: `every`, or that of `at`"),
+    ),
     agree_within=(
         float,
-        Field(0.0, ge=0.0, description="in `unit`: where what it rests on differs by more is an alarm"),
+        Field(0.0, ge=0.0, description="raise a health alarm if the inputs differ by more than this, in `unit`"),
     ),
 )
 _RelativeTable: Final = create_model("_RelativeTable", __base__=DerivedTable, where=(str, ...))
@@ -46,92 +60,133 @@ _PlacedTable: Final = create_model(
 
 
 def expand(file: Table, name: str) -> Table:
-    """The tables of a site file with each calculated series among those of its station; raises ConfigError."""
-    file, stands_in = add_relative(file, name, _RelativeTable)
-    file, stands_in = add_corrected(file, name, _RelativeTable, stands_in)
+    """Return the tables of a site file with each calculated series among the series of its station.
+
+    Args:
+        file: Tables of the site file.
+        name: Name of the file in error messages.
+
+    Raises:
+        ConfigError: All faults of the calculated series.
+    """
+    file, replacements = add_relative(file, name, _RelativeTable)
+    file, replacements = add_corrected(file, name, _RelativeTable, replacements)
     faults = Faults()
-    measured = {(s.id, one.quantity): one for s in file.station for one in s.series}
-    derived = {(one.station, one.quantity): one for one in file.derived}
-    where = {place: getattr(one, "where", f"{name}: derived[{k}]") for k, (place, one) in enumerate(derived.items())}
-    names, own, series = measured | derived, {q.unit for q in file.quantity}, {s.id: [*s.series] for s in file.station}
-    units = {one.name: one.unit for one in (*file.quantity, *QUANTITIES.values())}
-    instead = "there are: " + ", ".join(sorted(".".join(place) for place in names))
+    measured = {(station.id, table.quantity): table for station in file.station for table in station.series}
+    derived = {(table.station, table.quantity): table for table in file.derived}
+    where = {
+        place: getattr(table, "where", f"{name}: derived[{index}]")
+        for index, (place, table) in enumerate(derived.items())
+    }
+    declared = measured | derived
+    own_units = {quantity.unit for quantity in file.quantity}
+    series_of_station = {station.id: [*station.series] for station in file.station}
+    units = {quantity.name: quantity.unit for quantity in (*file.quantity, *QUANTITIES.values())}
+    hint = "there are: " + ", ".join(sorted(".".join(place) for place in declared))
 
     def find_unit(place: Series) -> str | None:
-        declared = names.get(_find_declared(place, names))
-        if declared is None or declared.unit == "index":
-            return None if declared is None else "index"
-        return units.get(place[1])
+        table = declared.get(_find_declared(place, declared))
+        if table is None:
+            return None
+        return "index" if table.unit == "index" else units.get(place[1])
 
-    found: dict[Series, Expression] = {}
+    expressions: dict[Series, Expression] = {}
     for place, table in derived.items():
         with faults.gathered():
-            if table.station not in series:
+            if table.station not in series_of_station:
                 raise ConfigError(f"{where[place]}.station: {table.station!r} is no [[station]] of this file")
             if place in measured or len(derived) < len(file.derived):
                 raise ConfigError(f"{name}: derived: {'.'.join(place)} is declared twice")
-            found[place] = _read(table, find_unit, own, where[place], instead)
+            expressions[place] = _parse_table(table, find_unit, own_units, where[place], hint)
     faults.raise_any()
     intervals_s = {place: table.interval_s for place, table in measured.items()}
-    made: dict[Series, Any] = {}
-    rests_on = {place: [_find_declared(each, names) for each in one.inputs] for place, one in found.items()}
-    for place in _sort(rests_on, name):
+    completed: dict[Series, Any] = {}
+    inputs = {
+        place: [_find_declared(series, declared) for series in expression.inputs]
+        for place, expression in expressions.items()
+    }
+    for place in _sort(inputs, name):
         with faults.gathered():
             unit = units.get(place[1], derived[place].unit)
-            made[place] = _complete(derived[place], found[place], intervals_s, unit, where[place])
-        intervals_s[place] = made[place].interval_s if place in made else derived[place].interval_s or 0.0
+            completed[place] = _complete(derived[place], expressions[place], intervals_s, unit, where[place])
+        is_complete = place in completed
+        intervals_s[place] = completed[place].interval_s if is_complete else derived[place].interval_s or 0.0
     faults.raise_any()
-    for (station, _), one in made.items():
-        series[station].append(one)
-    for (station, quantity), other in stands_in.items():
-        series[station] = [
-            _PlacedTable.model_construct(**dict(one) | {"corrected_as": other}) if one.quantity == quantity else one
-            for one in series[station]
+    for (station, _), table in completed.items():
+        series_of_station[station].append(table)
+    for (station, quantity), corrected_as in replacements.items():
+        series_of_station[station] = [
+            _PlacedTable.model_construct(**dict(table) | {"corrected_as": corrected_as})
+            if table.quantity == quantity
+            else table
+            for table in series_of_station[station]
         ]
-    return file.model_copy(
-        update={"station": tuple(s.model_copy(update={"series": tuple(series[s.id])}) for s in file.station)}
+    stations = tuple(
+        station.model_copy(update={"series": tuple(series_of_station[station.id])}) for station in file.station
     )
+    return file.model_copy(update={"station": stations})
 
 
-def _sort(rests_on: Mapping[Series, Collection[Series]], name: str) -> list[Series]:
-    """Calculated series, each after those that it rests on."""
+def _sort(inputs: Mapping[Series, Collection[Series]], name: str) -> list[Series]:
+    """Return the calculated series in an order in which each one follows its inputs.
+
+    Args:
+        inputs: Inputs of each calculated series.
+        name: Name of the file in error messages.
+    """
     try:
-        return [place for place in TopologicalSorter(rests_on).static_order() if place in rests_on]
+        return [place for place in TopologicalSorter(inputs).static_order() if place in inputs]
     except CycleError as error:
-        circle = " <- ".join(".".join(place) for place in error.args[1])
-        raise ConfigError(f"{name}: derived: {circle}: a series cannot rest on itself") from None
+        cycle = " <- ".join(".".join(place) for place in error.args[1])
+        raise ConfigError(f"{name}: derived: {cycle}: a series cannot depend on itself") from None
 
 
-def _read(
-    table: Table, find_unit: Callable[[Series], str | None], own: Collection[str], where: str, instead: str
+def _parse_table(
+    table: Table, find_unit: Callable[[Series], str | None], own_units: Collection[str], where: str, hint: str
 ) -> Expression:
-    """The expression of a table, of which the unit fits."""
+    """Return the expression of a table, whose unit is checked. The arguments are those of `parse_expression`.
+
+    Args:
+        where: Place of the table in error messages.
+    """
     try:
-        found = read_expression(table.expression, find_unit, own, instead)
-        wanted = read_unit(find_unit((table.station, table.quantity)) or table.unit, own)
+        expression = parse_expression(table.expression, find_unit, own_units, hint)
+        expected = parse_unit(find_unit((table.station, table.quantity)) or table.unit, own_units)
     except ValueError as error:
         raise ConfigError(f"{where}.expression: {error}") from None
-    if found.unit.powers != wanted.powers:
-        raise ConfigError(f"{where}.expression: it comes to {found.unit.name}, and {table.quantity} is {wanted.name}")
-    if table.agree_within and any(one.powers != wanted.powers for one in found.units):
+    if expression.unit.powers != expected.powers:
+        raise ConfigError(
+            f"{where}.expression: the result has the unit {expression.unit.name}, but {table.quantity} needs "
+            f"{expected.name}"
+        )
+    if table.agree_within and any(unit.powers != expected.powers for unit in expression.units):
         raise ConfigError(f"{where}.agree_within: expected series of one unit, such as those of a mean")
-    return found
+    return expression
 
 
-def _find_declared(place: Series, names: Mapping[Series, Any]) -> Series:
-    """Where a series is declared: `displacement` covers the components that are measured, or less a reference."""
+def _find_declared(place: Series, declared: Mapping[Series, Any]) -> Series:
+    """Return under which name a series is declared: `displacement` also declares the components of a station."""
     station, quantity = place
     whole = (station, "displacement")
-    covers = quantity.startswith("displacement_") and quantity in QUANTITIES and place not in names
-    table = names.get(whole) if covers else None
+    is_component = quantity.startswith("displacement_") and quantity in QUANTITIES and place not in declared
+    table = declared.get(whole) if is_component else None
+    # A table [[derived]] declares one series. Measured and relative displacement includes its components.
     return place if table is None or type(table) is DerivedTable else whole
 
 
-def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, float], unit: str, where: str) -> Table:
-    """The table of the calculated series, which is stored in a unit; its instants are those of the series `at`."""
-    names = [".".join(place) for place in found.inputs]
-    each_s = [intervals_s[_find_declared(place, intervals_s)] for place in found.inputs]
-    _check_times(table, dict(zip(names, each_s, strict=True)), found.reach_s, where)
+def _complete(
+    table: Table, expression: Expression, intervals_s: Mapping[Series, float], unit: str, where: str
+) -> Table:
+    """Return the table of a calculated series with the series `at`, its interval and its tolerances.
+
+    Args:
+        intervals_s: Interval of each declared series, seconds.
+        unit: Unit in which the values are stored.
+        where: Place of the table in error messages.
+    """
+    names = [".".join(place) for place in expression.inputs]
+    input_intervals_s = [intervals_s[_find_declared(place, intervals_s)] for place in expression.inputs]
+    _check_times(table, dict(zip(names, input_intervals_s, strict=True)), expression.reach_s, where)
     first = names.index(table.at) if table.at else 0
     try:
         agree_within = abs(convert_difference(table.agree_within, table.unit, unit))
@@ -139,34 +194,47 @@ def _complete(table: Table, found: Expression, intervals_s: Mapping[Series, floa
         raise ConfigError(f"{where}.unit: {error}") from None
     calculation = Calculation(
         table.expression if type(table) is DerivedTable else table.expression.replace(WHOLE, EACH),
-        (names[first], *(one for one in names if one != names[first])),
-        within_s=each_s[first] / 2.0 if table.within_s is None else table.within_s,
+        (names[first], *(series for series in names if series != names[first])),
+        within_s=input_intervals_s[first] / 2.0 if table.within_s is None else table.within_s,
         hold_s=table.hold_s or 0.0,
         agree_within=agree_within,
         every_s=table.every_s or 0.0,
     )
-    given = {key: getattr(table, key) for key in SeriesTable.model_fields}
-    interval_s = table.interval_s or table.every_s or each_s[first]
-    made = {"interval_s": interval_s, "calculation": calculation, "is_calculated": True}
-    return _PlacedTable.model_construct(**given | made)
+    values = {key: getattr(table, key) for key in SeriesTable.model_fields}
+    values["interval_s"] = table.interval_s or table.every_s or input_intervals_s[first]
+    values["calculation"] = calculation
+    values["is_calculated"] = True
+    return _PlacedTable.model_construct(**values)
 
 
 def _check_times(table: Table, intervals_s: Mapping[str, float], reach_s: float, where: str) -> None:
-    """Refuse times that leave open which readings stand for an instant, or take too many; `intervals_s`: by input."""
-    names, each_s = [*intervals_s], [*intervals_s.values()]
+    """Raise ConfigError if `within`, `hold`, `at` or `every` is not valid, or a value needs too many readings.
+
+    Args:
+        intervals_s: Interval of each input, seconds.
+        reach_s: How far before the instant of a value the expression reads, seconds.
+        where: Place of the table in error messages.
+    """
+    shortest_s = min(intervals_s.values())
     if table.within_s is not None and table.hold_s is not None:
         raise ConfigError(f"{where}: expected within or hold, not both")
-    if table.at and table.at not in names:
-        raise ConfigError(f"{where}.at: expected a series of the expression ({', '.join(names)}), got {table.at!r}")
-    if table.within_s is None and table.hold_s is None and max(each_s) > ALIKE * min(each_s):
-        spans = ", ".join(f"{one} every {format_duration(s)}" for one, s in zip(names, each_s, strict=True))
-        raise ConfigError(f"{where}: {spans}: expected within (how near a reading lies) or hold (how old it may be)")
-    longest_s = table.max_silence_s or math.inf
-    if table.every_s is not None and not min(each_s) <= table.every_s <= longest_s:
-        ends = " to ".join(format_duration(s) for s in (min(each_s), longest_s) if s < math.inf)
-        raise ConfigError(f"{where}.every: expected {ends} (interval of its inputs, max_silence)")
-    slack_s = table.hold_s or table.within_s or 0.0
-    if (count := round(sum((reach_s + 2.0 * slack_s) / one_s for one_s in each_s))) > MOST_READ:
+    if table.at and table.at not in intervals_s:
+        names = ", ".join(intervals_s)
+        raise ConfigError(f"{where}.at: expected a series of the expression ({names}), got {table.at!r}")
+    has_tolerance = table.within_s is not None or table.hold_s is not None
+    if not has_tolerance and max(intervals_s.values()) > MAX_INTERVAL_RATIO * shortest_s:
+        intervals = ", ".join(f"{name} every {format_duration(span_s)}" for name, span_s in intervals_s.items())
         raise ConfigError(
-            f"{where}: it reads {count} readings for each value; expected at most {MOST_READ}: a shorter time"
+            f"{where}: {intervals}: expected within (greatest distance of a reading) or hold (its greatest age)"
+        )
+    longest_s = table.max_silence_s or math.inf
+    if table.every_s is not None and not shortest_s <= table.every_s <= longest_s:
+        limits = " to ".join(format_duration(limit_s) for limit_s in (shortest_s, longest_s) if limit_s < math.inf)
+        raise ConfigError(f"{where}.every: expected {limits} (interval of its inputs, max_silence)")
+    slack_s = table.hold_s or table.within_s or 0.0
+    count = round(sum((reach_s + 2.0 * slack_s) / span_s for span_s in intervals_s.values()))
+    if count > MAX_READINGS:
+        raise ConfigError(
+            f"{where}: each value is computed from {count} readings; expected at most {MAX_READINGS}: shorten the "
+            "durations in the expression, within or hold"
         )

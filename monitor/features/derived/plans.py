@@ -8,10 +8,10 @@ from math import ceil, floor
 from typing import Final, NamedTuple
 
 from monitor.api.sites import Calculation, SeriesSpec, Site
-from monitor.features.derived.expression import Expression, read_expression
+from monitor.features.derived.expression import Expression, parse_expression
 from monitor.features.derived.relative import list_components
 from monitor.features.derived.samples import Series
-from monitor.features.derived.units import read_unit
+from monitor.features.derived.units import parse_unit
 
 # Instants are stored to the microsecond. Multiples of `every` are compared with this tolerance.
 INSTANT_TOLERANCE_S: Final = 1e-6
@@ -106,7 +106,7 @@ def _make_plan(site: Site, spec: SeriesSpec, calculation: Calculation, level: in
     own_units = {unit for _, unit in site.quantities}
     expected = site.find_expected_range(spec.station, spec.quantity)
     assert expected is not None
-    expression = read_expression(calculation.expression, find_unit, own_units)
+    expression = parse_expression(calculation.expression, find_unit, own_units)
     slack_s = max(calculation.within_s, calculation.hold_s)
     return Plan(
         name=f"{spec.station}.{spec.quantity}",
@@ -115,7 +115,7 @@ def _make_plan(site: Site, spec: SeriesSpec, calculation: Calculation, level: in
         expression=expression,
         first=calculation.places[0],
         scales={place: unit.scale for place, unit in zip(expression.inputs, expression.units, strict=True)},
-        scale=read_unit(spec.unit, own_units).scale,
+        scale=parse_unit(spec.unit, own_units).scale,
         low=expected.low,
         high=expected.high,
         early_s=0.0 if calculation.hold_s else calculation.within_s,

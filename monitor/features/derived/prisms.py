@@ -6,7 +6,7 @@ from typing import Final
 from monitor.api.errors import ConfigError
 from monitor.api.settings import Faults, Section, describe_unknown, make_record
 from monitor.api.sites import Table, TotalStation
-from monitor.features.derived.relative import OWN
+from monitor.features.derived.relative import INHERITED_KEYS
 from monitor.features.derived.samples import Series
 from monitor.features.derived.stable_points import MIN_REFERENCES
 
@@ -138,7 +138,13 @@ def _make_row(
     prisms = [station, *(stations[reference] for reference in table.references)]
     series = _find_series(station)
     defaults = {key: field.get_default() for key, field in make.model_fields.items()}
-    kept = ("quantity", "unit", "max_silence_s", "by_hand", *(f"{key}{end}" for key in OWN for end in ("", "_mm")))
+    kept = (
+        "quantity",
+        "unit",
+        "max_silence_s",
+        "by_hand",
+        *(f"{key}{end}" for key in INHERITED_KEYS for end in ("", "_mm")),
+    )
     values = {key: getattr(series, key) for key in kept}
     values["station"] = new
     values["expression"] = _format_expression(prisms, make_record(TotalStation, table), where)

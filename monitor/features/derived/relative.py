@@ -1,4 +1,4 @@
-"""[[relative]] of a site file: stations less the motion of a reference, as stations whose series are calculated."""
+"""Add stations for [[relative]] of a site file: their calculated series are the motion relative to a reference."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,82 +12,127 @@ from monitor.api.settings import Duration, Faults, Section, describe_unknown
 from monitor.api.sites import GROUND_MOTION_PREFIXES, SeriesSpec, StationId, Table
 from monitor.features.derived.samples import Series
 
-ENDING: Final = "-rel"  # of the id of what stands for a station
-WHOLE, EACH = ".displacement'", ".displacement*'"  # of an expression: by component
+# Ending of the id of the station with the relative motion.
+ENDING: Final = "-rel"
+# End of a series in an expression, and the form in which it stands for each component.
+WHOLE: Final = ".displacement'"
+EACH: Final = ".displacement*'"
 COMPONENTS: Final = ("", "_east", "_north", "_up", "_los")
-OWN: Final = ("noise_floor", "verify_step")  # of a series, kept by what is calculated from it
-OWN_WAY: Final = ("displacement_downslope", "displacement_distance")  # every station has a direction of its own
+# Keys that a calculated series takes from the measured one, also with the ending `_mm`.
+INHERITED_KEYS: Final = ("noise_floor", "verify_step")
+# The direction of these quantities differs from station to station, so they cannot be subtracted.
+DIRECTED_QUANTITIES: Final = ("displacement_downslope", "displacement_distance")
 
 
 class RelativeTable(Section):
-    """[[relative]]: stations from which the motion of a reference is taken off."""
+    """[[relative]]: stations from which the motion of a reference is subtracted."""
 
-    to: StationId | tuple[StationId, ...] = Field(description="the reference, a [[station]]; of several their mean")
-    stations: tuple[str, ...] = Field(min_length=1, description="from which it is taken off: ids, or such as `G*`")
-    within_s: Duration | None = Field(None, alias="within", description="how near readings of the reference lie")
-    hold_s: Duration | None = Field(None, alias="hold", description="instead: how old its last reading may be")
-    every_s: Duration | None = Field(None, alias="every", description="a value at each multiple of it, in UTC")
+    to: StationId | tuple[StationId, ...] = Field(
+        description="the reference, a [[station]]; of several references the mean"
+    )
+    stations: tuple[str, ...] = Field(
+        min_length=1, description="stations from which it is subtracted: ids, or patterns such as `G*`"
+    )
+    within_s: Duration | None = Field(
+        None, alias="within", description="greatest distance in time to the readings of the reference"
+    )
+    hold_s: Duration | None = Field(
+        None, alias="hold", description="instead of `within`: greatest age of the last reading of the reference"
+    )
+    every_s: Duration | None = Field(
+        None, alias="every", description="compute a value only at each multiple of this interval, in UTC"
+    )
 
 
 def add_relative(file: Table, name: str, make: type[Section]) -> tuple[Table, Mapping[Series, str]]:
-    """The file with a station for each less its reference, and by series which station stands for it.
+    """Return the file with a relative station beside each station of [[relative]], and the id of it by series.
 
-    `make`: the table of a calculated series that is made by component. Raises ConfigError: all that is wrong.
+    Args:
+        file: Tables of the site file.
+        name: Name of the file in error messages.
+        make: Table of a calculated series with components.
+
+    Raises:
+        ConfigError: All faults of [[relative]].
     """
-    faults, stations = Faults(), {s.id: s for s in file.station}
-    instead: dict[Series, str] = {}
+    faults = Faults()
+    stations = {station.id: station for station in file.station}
+    replacements: dict[Series, str] = {}
     added: dict[str, Table] = {}
     rows: list[Table] = []
-    motions: dict[str, dict[str, Table]] = {}
-    for of, one in [(s.id, one) for s in file.station for one in s.series] + [
-        (one.station, one) for one in file.derived
-    ]:
-        if one.quantity.startswith(GROUND_MOTION_PREFIXES) and one.quantity not in OWN_WAY and one.unit != "index":
-            motions.setdefault(of, {})[one.quantity] = one
-    references = {to for table in file.relative for to in _list_references(table)}
+    motions = _list_motions(file)
+    references = {reference for table in file.relative for reference in _list_references(table)}
     for index, table in enumerate(file.relative):
-        where, to = f"{name}: relative[{index}]", _list_references(table)
+        where = f"{name}: relative[{index}]"
+        to = _list_references(table)
         for station in _match(table, stations, references, where, faults):
-            new = f"{station.id}{ENDING}"
+            new_id = f"{station.id}{ENDING}"
             with faults.gathered():
                 if station.id in references:
-                    wanted = "expected references that stand for themselves"
-                    raise ConfigError(f"{where}: {station.id} is a reference itself: {wanted}")
-                if new in stations or new in added:
-                    raise ConfigError(f"{where}: {new} is there already: expected each station in one [[relative]]")
+                    raise ConfigError(
+                        f"{where}: {station.id} is a reference itself; a reference cannot be relative to another one"
+                    )
+                if new_id in stations or new_id in added:
+                    raise ConfigError(f"{where}: {new_id} exists already; name each station in one [[relative]] only")
                 common = _find_common(motions, station.id, to, where)
-                label = f"{station.name or station.id} - {', '.join(to)}"
-                facts = {"id": new, "name": label, "reference": " + ".join(to), "series": (), "origin": None}
-                was = tuple(f"{one}{ENDING}" for one in station.was)
-                added[new] = station.model_copy(update=facts | {"was": was, "calibrated_on": None})
+                added[new_id] = _make_station(station, new_id, to)
                 for quantity in common:
-                    instead[station.id, quantity] = new
+                    replacements[station.id, quantity] = new_id
                     rows.append(_make_row(make, motions[station.id][quantity], table, station.id, to, where))
     faults.raise_any()
-    measured = [s.model_copy(update={"on_slope": False}) if s.id in references else s for s in file.station]
+    if not added:
+        return file, replacements
+    measured = [
+        station.model_copy(update={"on_slope": False}) if station.id in references else station
+        for station in file.station
+    ]
     update = {"station": (*measured, *added.values()), "derived": (*file.derived, *rows)}
-    return (file.model_copy(update=update) if added else file), instead
+    return file.model_copy(update=update), replacements
+
+
+def _list_motions(file: Table) -> dict[str, dict[str, Table]]:
+    """Return the tables of motion series that can be subtracted, by station and quantity."""
+    tables = [(station.id, table) for station in file.station for table in station.series]
+    tables += [(table.station, table) for table in file.derived]
+    motions: dict[str, dict[str, Table]] = {}
+    for station_id, table in tables:
+        is_motion = table.quantity.startswith(GROUND_MOTION_PREFIXES) and table.unit != "index"
+        if is_motion and table.quantity not in DIRECTED_QUANTITIES:
+            motions.setdefault(station_id, {})[table.quantity] = table
+    return motions
 
 
 def _find_common(motions: Mapping[str, Mapping[str, Table]], station: str, to: Sequence[str], where: str) -> list[str]:
-    """Motion that a station and its references all measure; `motions`: by station and quantity."""
-    common = [q for q in motions.get(station, ()) if all(q in motions.get(one, ()) for one in to)]
+    """Return the motion quantities that a station and all its references measure.
+
+    Args:
+        motions: Tables of motion series by station and quantity.
+        to: Ids of the references.
+        where: Place of the table in error messages.
+    """
+    common = [
+        quantity for quantity in motions.get(station, ()) if all(quantity in motions.get(other, ()) for other in to)
+    ]
     if not common:
-        what = "have no displacement, tilt, crack or strain alike"
-        raise ConfigError(f"{where}: {station} and {', '.join(to)} {what}")
+        raise ConfigError(
+            f"{where}: {station} and {', '.join(to)} have no series of displacement, tilt, crack or strain in common"
+        )
     return common
 
 
 def list_components(spec: SeriesSpec) -> Iterator[SeriesSpec]:
-    """The series that are computed for a declared one: displacement less that of a reference is so by component."""
-    how = spec.calculation
-    if how is None:
+    """Yield the series that are computed for a declared one: relative displacement is computed for each component."""
+    calculation = spec.calculation
+    if calculation is None:
         return
-    for end in COMPONENTS if EACH in how.expression else ("",):
-        expression = how.expression.replace(EACH, f"{WHOLE[:-1]}{end}'")
-        inputs = tuple(f"{one}{end}" for one in how.inputs)
-        made = replace(how, expression=expression, inputs=inputs)
-        yield replace(spec, quantity=spec.quantity + end, calculation=made)
+    for ending in COMPONENTS if EACH in calculation.expression else ("",):
+        expression = calculation.expression.replace(EACH, f"{WHOLE[:-1]}{ending}'")
+        inputs = tuple(f"{series}{ending}" for series in calculation.inputs)
+        yield replace(
+            spec,
+            quantity=spec.quantity + ending,
+            calculation=replace(calculation, expression=expression, inputs=inputs),
+        )
 
 
 def _list_references(table: Table) -> tuple[str, ...]:
@@ -97,24 +142,53 @@ def _list_references(table: Table) -> tuple[str, ...]:
 def _match(
     table: Table, stations: Mapping[str, Table], references: set[str], where: str, faults: Faults
 ) -> Iterator[Table]:
-    """The stations that a table names; a pattern takes no reference."""
+    """Yield the stations that a table names by their id, or by a pattern. A pattern matches no reference."""
     for name in (*_list_references(table), *table.stations):
         with faults.gathered():
-            if not any(fnmatchcase(one, name) for one in stations):
+            if not any(fnmatchcase(station_id, name) for station_id in stations):
                 raise ConfigError(f"{where}: {describe_unknown(name, stations).replace('key', 'station', 1)}")
-    for one in stations:
-        if one in table.stations or (one not in references and any(fnmatchcase(one, p) for p in table.stations)):
-            yield stations[one]
+    for station_id, station in stations.items():
+        is_matched = any(fnmatchcase(station_id, pattern) for pattern in table.stations)
+        if station_id in table.stations or (is_matched and station_id not in references):
+            yield station
 
 
-def _make_row(make: type[Section], raw: Table, table: Table, station: str, to: Sequence[str], where: str) -> Table:
-    names = [f"'{one}.{raw.quantity}'" for one in to]
-    taken = names[0] if len(to) == 1 else f"mean({', '.join(names)})"
-    kept = ("quantity", "unit", "max_silence_s", "by_hand", *(f"{a}{b}" for a in OWN for b in ("", "_mm")))
-    return make.model_construct(
-        **{key: field.get_default() for key, field in make.model_fields.items()}
-        | {key: getattr(raw, key) for key in kept}
-        | {"station": f"{station}{ENDING}", "expression": f"'{station}.{raw.quantity}' - {taken}"}
-        | {key: getattr(table, key) for key in ("within_s", "hold_s", "every_s")}
-        | {"interval_s": None, "where": where}
+def _make_station(station: Table, new_id: str, to: Sequence[str]) -> Table:
+    """Return the station with the motion of a station relative to its references."""
+    return station.model_copy(
+        update={
+            "id": new_id,
+            "name": f"{station.name or station.id} - {', '.join(to)}",
+            "reference": " + ".join(to),
+            "series": (),
+            "origin": None,
+            "was": tuple(f"{former}{ENDING}" for former in station.was),
+            "calibrated_on": None,
+        }
     )
+
+
+def _make_row(make: type[Section], measured: Table, table: Table, station: str, to: Sequence[str], where: str) -> Table:
+    """Return the table of a relative series.
+
+    Args:
+        make: Table of a calculated series with components.
+        measured: Table of the series of the station.
+        table: The table [[relative]].
+        station: Id of the station.
+        to: Ids of its references.
+        where: Place of the table in error messages.
+    """
+    names = [f"'{reference}.{measured.quantity}'" for reference in to]
+    subtrahend = names[0] if len(to) == 1 else f"mean({', '.join(names)})"
+    inherited_keys = (f"{key}{ending}" for key in INHERITED_KEYS for ending in ("", "_mm"))
+    values = {key: field.get_default() for key, field in make.model_fields.items()}
+    for key in ("quantity", "unit", "max_silence_s", "by_hand", *inherited_keys):
+        values[key] = getattr(measured, key)
+    for key in ("within_s", "hold_s", "every_s"):
+        values[key] = getattr(table, key)
+    values["station"] = f"{station}{ENDING}"
+    values["expression"] = f"'{station}.{measured.quantity}' - {subtrahend}"
+    values["interval_s"] = None
+    values["where"] = where
+    return make.model_construct(**values)

@@ -1,4 +1,4 @@
-"""Calculated series of a site: declared and checked, computed as readings come, and renewed with what they rest on."""
+"""Calculated series: declaration, computation when readings arrive, and recomputation when inputs change."""
 
 import json
 import math
@@ -68,12 +68,12 @@ def write(*derived: Mapping[str, object]) -> str:
     return BASE + "".join(site_text.table("[[derived]]", **one) for one in derived) + criterion * has_crack
 
 
-def find_disagreements(seen: AgreementStatus) -> list[CheckFinding]:
-    return [finding for check in CHECKS if check.fact_type is AgreementStatus for finding in check.run(seen)]
+def find_disagreements(status: AgreementStatus) -> list[CheckFinding]:
+    return [finding for check in CHECKS if check.fact_type is AgreementStatus for finding in check.run(status)]
 
 
 class Bench:
-    """A site with its pipeline, and what it reads."""
+    """A site with its pipeline, which stores readings and computes the calculated series at once."""
 
     def __init__(self, db: Database, *derived: Mapping[str, object]) -> None:
         self.db, self.now = db, NOW
@@ -88,10 +88,12 @@ class Bench:
     def send(self, station: str, hours: float, **values: object) -> None:
         self.send_together([(station, hours, values)])
 
-    def send_together(self, said: Iterable[tuple[str, float, Mapping[str, object]]], *, compute: bool = True) -> None:
+    def send_together(
+        self, readings: Iterable[tuple[str, float, Mapping[str, object]]], *, compute: bool = True
+    ) -> None:
         self.now += timedelta(seconds=1)
         messages = []
-        for station, hours, values in said:
+        for station, hours, values in readings:
             payload = json.dumps({"time": (NOW + hours * HOUR).isoformat(), **values}).encode()
             messages.append(BrokerMessage(f"slopeward/v1/bench/{station}/obs", payload, self.now, "live"))
         assert self.pipeline.store(messages).rejected == 0
@@ -102,10 +104,10 @@ class Bench:
         compute_pending(self.db, {"bench": self.site}, lambda: self.now)
 
     def renew(self) -> str:
-        """Compute the past of series that were redefined; returns what the job says."""
-        said = run(self.db, None, self.site, self.now)
+        """Compute the past of series that were redefined, and return the line of the job."""
+        line = run(self.db, None, self.site, self.now)
         self.compute()
-        return said
+        return line
 
     def read(self, name: str = "D1.crack_opening") -> dict[float, float]:
         """Return the values by hours, as if two people had signed every correction."""
@@ -118,7 +120,7 @@ class Bench:
 
 
 @ON_BOTH
-def test_a_value_follows_with_its_error_its_flags_and_what_it_was_made_from(database: Database) -> None:
+def test_value_is_computed_with_flags_and_the_instants_of_its_inputs(database: Database) -> None:
     bench = Bench(database, DISTANCE)
     bench.send("G1", 0, displacement_east_mm=12.0)
     assert bench.read() == {}
@@ -134,7 +136,7 @@ def test_a_value_follows_with_its_error_its_flags_and_what_it_was_made_from(data
     assert "out_of_range" in bench.rows[-1].flags
 
 
-def test_tenths_of_a_millimetre_stay_what_they_were(database: Database) -> None:
+def test_values_have_no_rounding_errors(database: Database) -> None:
     bench, values = Bench(database, DISTANCE), [15.7, 31.4, 42.0, -31.4, 0.1]
     for k, value in enumerate(values):
         bench.send("G2", k, displacement_east_mm=0.0)
@@ -143,7 +145,7 @@ def test_tenths_of_a_millimetre_stay_what_they_were(database: Database) -> None:
     assert [one.value_raw for one in bench.rows] == values
 
 
-def test_what_it_rests_on_is_corrected_and_comes_back(database: Database) -> None:
+def test_value_follows_corrections_of_its_input(database: Database) -> None:
     bench = Bench(database, DISTANCE)
     for value, more in ((5.0, {}), (6.0, {}), (5.0, {"solution": "corrected"}), (6.0, {"solution": "corrected"})):
         bench.send("G1", 0, displacement_east_mm=value, **more)
@@ -152,11 +154,11 @@ def test_what_it_rests_on_is_corrected_and_comes_back(database: Database) -> Non
 
 
 @ON_BOTH
-def test_it_votes_as_one_witness_with_what_it_rests_on(database: Database) -> None:
+def test_calculated_series_is_one_witness_with_its_inputs(database: Database) -> None:
     bench = Bench(database, DISTANCE)
     groups = find_groups(bench.site)
     assert groups["D1"] == groups["G1"] == groups["G2"] != groups["P1"]
-    assert PreparedSite(bench.site).unjudged_series == []  # the criterion hears G1 and G2 by what is made of them
+    assert PreparedSite(bench.site).unjudged_series == []  # the criterion judges G1 and G2 through D1
     for hours in range(-12, 1):
         for name, value in (("G1", 9.0), ("G2", 1.0)):
             bench.send(name, hours, displacement_east_mm=value)
@@ -164,7 +166,7 @@ def test_it_votes_as_one_witness_with_what_it_rests_on(database: Database) -> No
 
 
 @pytest.mark.soak
-def test_values_in_any_order_and_together_come_to_the_same(database: Database) -> None:
+def test_values_do_not_depend_on_the_order_and_grouping_of_messages(database: Database) -> None:
     derived = [
         DISTANCE,
         {
@@ -182,7 +184,7 @@ def test_values_in_any_order_and_together_come_to_the_same(database: Database) -
         },
     ]
     rng = random.Random(5)
-    said = [
+    readings = [
         (name, h, {key: round(rng.gauss(middle, 1.0), 3)})
         for h in range(24)
         for name, key, middle in (
@@ -191,29 +193,29 @@ def test_values_in_any_order_and_together_come_to_the_same(database: Database) -
             ("P1", "pore_pressure_kpa", 30),
         )
     ]
-    said += [("B1", h, {"air_pressure_hpa": 1000.0 + h}) for h in range(0, 24, 6)]
+    readings += [("B1", h, {"air_pressure_hpa": 1000.0 + h}) for h in range(0, 24, 6)]
     names = ("D1.crack_opening", "P1.water_level", "D1.displacement")
-    found = []
+    results = []
     for turn in range(4):
         with database.write() as c:
             for table in ("observation", "series_latest", "series"):
                 c.exec_driver_sql(f"DELETE FROM {table}")
         bench = Bench(database, *derived)
         if turn % 2:
-            rng.shuffle(said)
-        for first in range(0, len(said), 1 if turn < 2 else 3):  # in order three are an hour
-            bench.send_together(said[first : first + (1 if turn < 2 else 3)])
+            rng.shuffle(readings)
+        for first in range(0, len(readings), 1 if turn < 2 else 3):  # three readings are one hour
+            bench.send_together(readings[first : first + (1 if turn < 2 else 3)])
         if turn == 1:
-            said.sort(key=lambda one: one[1])
-        found.append([bench.read(name) for name in names])
-    assert found[0] == found[1] == found[2] == found[3]
-    assert len(found[0][0]) == len(found[0][1]) == 24
-    assert len(found[0][2]) == 21
+            readings.sort(key=lambda reading: reading[1])
+        results.append([bench.read(name) for name in names])
+    assert results[0] == results[1] == results[2] == results[3]
+    assert len(results[0][0]) == len(results[0][1]) == 24
+    assert len(results[0][2]) == 21
 
 
 @pytest.mark.soak
 @ON_BOTH
-def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: Database) -> None:
+def test_past_is_computed_for_a_new_series_and_after_an_offset(database: Database) -> None:
     bench = Bench(database)
     for hours in range(48):
         for name, value in (("G1", 9.0), ("G2", 1.0)):
@@ -224,14 +226,14 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
     assert (set(bench.read().values()), bench.renew()) == ({8.0}, "nothing is due")
     with database.write() as c:
         number = find_series_id(c, "bench", "G1", "displacement_east") or 0
-        told = {
+        offset = {
             "size": 4.0,
             "unit": "mm",
             "kind": "antenna",
             "author": Actor("Ada", "person"),
             "reason": "a new antenna",
         }
-        add_offset(c, number, at=NOW + 24 * HOUR, known_from=bench.now, now=bench.now, **told)
+        add_offset(c, number, at=NOW + 24 * HOUR, known_from=bench.now, now=bench.now, **offset)
     bench.now += HOUR
     assert (bench.renew(), bench.read()[23.0]) == ("the past of 1 calculated series is computed again", 8.0)
     assert bench.read()[24.0] == 4.0
@@ -252,8 +254,8 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
             [DISTANCE | {"expression": "G1.displacement_east - G9.displacement_east"}],
             "derived[0].expression: 'G9.displacement_east' is no series",
         ),
-        ([DISTANCE | {"expression": "P1.pore_pressure * 2"}], "it comes to Pa, and crack_opening is m"),
-        ([DISTANCE | {"expression": "G1.displacement_east + 2 * D1.crack_opening"}], "cannot rest on itself"),
+        ([DISTANCE | {"expression": "P1.pore_pressure * 2"}], "the result has the unit Pa, but crack_opening needs m"),
+        ([DISTANCE | {"expression": "G1.displacement_east + 2 * D1.crack_opening"}], "cannot depend on itself"),
         (
             [
                 DISTANCE | {"expression": "D1.displacement"},
@@ -278,23 +280,23 @@ def test_the_past_is_computed_where_it_is_new_or_an_offset_changes_it(database: 
         ),
         (
             [DISTANCE | {"expression": "rate(G1.displacement_east, '90d') * '1 day'"}],
-            "it reads 2160 readings for each value",
+            "each value is computed from 2160 readings",
         ),
         ([DISTANCE | {"expresion": "1"}], "unknown key"),
         ([DISTANCE | {"every": "30m"}], "derived[0].every: expected 1h (interval of its inputs"),
         ([DISTANCE | {"every": "5h", "max_silence": "4h"}], "derived[0].every: expected 1h to 4h"),
-        ([DISTANCE | {"expression": "G-1.displacement_east"}], "an id with a hyphen stands in quotes"),
+        ([DISTANCE | {"expression": "G-1.displacement_east"}], "an id with a hyphen must be in quotes"),
         ([DISTANCE | {"expression": "G-A.displacement_east"}], "'G': expected numbers, series"),
         ([DISTANCE | {"unit": "kPa"}], "derived[0].unit: unit 'kPa' cannot be converted to 'mm'"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(derived: Iterable[Mapping[str, object]], why: str) -> None:
+def test_invalid_declaration_is_refused_with_its_place(derived: Iterable[Mapping[str, object]], why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_site(write(*derived), "bench.toml")
     assert why in str(caught.value)
 
 
-def test_what_came_while_nothing_was_calculated_is_computed_once_the_same_file_comes_back(database: Database) -> None:
+def test_gap_is_computed_when_a_series_is_declared_again(database: Database) -> None:
     bench = Bench(database, DISTANCE)
     for hours, derived in ((-3, [DISTANCE]), (-2, []), (-1, [DISTANCE])):
         bench.declare(*derived)
@@ -312,13 +314,13 @@ def test_what_came_while_nothing_was_calculated_is_computed_once_the_same_file_c
         "rate(G1.displacement_up, '1d') * '1 day'",
     ],
 )
-def test_a_renaming_is_followed_within_an_expression_and_needs_nobody_else(expression: str) -> None:
+def test_renamed_station_in_an_expression_is_no_loosening(expression: str) -> None:
     old, new = (write(DISTANCE | {"expression": one}) for one in (expression, expression.replace("G1.", "H1.")))
     new = new.replace('id = "G1"', 'id = "H1"\nwas = ["G1"]')
     assert find_loosening(parse_site(old, "bench.toml"), parse_site(new, "bench.toml")) == ()
 
 
-def test_a_value_that_a_reading_completes_asks_nobody_and_one_that_is_corrected_does(database: Database) -> None:
+def test_only_a_correction_of_an_input_needs_signatures(database: Database) -> None:
     held = "(P1.pore_pressure - B1.air_pressure) / '9.81 kPa/m'"
     levels = [
         {"station": "P1", "quantity": "water_level", "unit": "m", "expression": held, "hold": "9h"},
@@ -326,7 +328,7 @@ def test_a_value_that_a_reading_completes_asks_nobody_and_one_that_is_corrected_
     ]
     bench = Bench(database, *levels)
 
-    def list_asked() -> list[bool]:
+    def list_unsigned() -> list[bool]:
         with database.read() as c:
             ids = [find_series_id(c, bench.site.id, name, "water_level") for name in ("P1", "D1")]
             since = {number: NOW - timedelta(days=9) for number in ids if number}
@@ -337,17 +339,17 @@ def test_a_value_that_a_reading_completes_asks_nobody_and_one_that_is_corrected_
     bench.send("P1", 0, pore_pressure_kpa=150.0)
     bench.send("B1", 0, air_pressure_hpa=1020.0)
     assert (bench.read("D1.water_level"), bench.rows[0].revision) == ({0.0: pytest.approx(48.0 / 9.81 + 1.0)}, 1)
-    assert list_asked() == [False, False]
+    assert list_unsigned() == [False, False]
     bench.send("P1", 0, pore_pressure_kpa=140.0, solution="corrected")
-    assert list_asked() == [True, True]
+    assert list_unsigned() == [True, True]
     bench.declare(levels[0], levels[1] | {"expression": "P1.water_level"})
     bench.renew()
     bench.declare(*levels)
     bench.renew()
-    assert list_asked()[1]
+    assert list_unsigned()[1]
 
 
-def test_what_an_instrument_sends_of_a_calculated_series_is_refused_and_the_rest_is_not(database: Database) -> None:
+def test_received_value_of_a_calculated_series_is_rejected(database: Database) -> None:
     bench = Bench(database, DISTANCE)
     for name, value in (("G1", 5.0), ("G2", 1.0)):
         bench.send(name, 0, displacement_east_mm=value)
@@ -361,7 +363,7 @@ def test_what_an_instrument_sends_of_a_calculated_series_is_refused_and_the_rest
     assert reason.startswith("D1 crack opening is calculated by the site file")
 
 
-def test_of_a_file_only_what_is_calculated_is_refused(database: Database, tmp_path: Path) -> None:
+def test_file_is_imported_without_its_rows_of_a_calculated_series(database: Database, tmp_path: Path) -> None:
     bench = Bench(database, DISTANCE)
     rows = [f"G{k},displacement_east,2026-03-09T0{h}:00:00Z,{9 * k},mm" for k in (1, 2) for h in range(9)]
     rows += [f"D1,crack_opening,2026-03-09T0{h}:00:00Z,77,mm" for h in range(9)]
@@ -376,14 +378,14 @@ def test_of_a_file_only_what_is_calculated_is_refused(database: Database, tmp_pa
     assert (waiting["code"], waiting["reason"].count("9 rows")) == ("unknown_quantity", 1)
 
 
-def test_what_differs_of_two_series_of_one_quantity_is_named_of_each() -> None:
+def test_differences_name_each_series_of_the_same_quantity() -> None:
     tables = [DISTANCE | {"station": name, "quantity": "tilt_x", "unit": "mrad"} for name in ("P1", "B1")]
     old, new = (write(*(one | {"expression": f"G1.displacement_up / '{m} m'"} for one in tables)) for m in (1, 2))
     keys = [one.key for one in find_differences(old, new)]
     assert keys == ["derived[P1.tilt_x].expression", "derived[B1.tilt_x].expression"]
 
 
-def test_an_offset_leaves_values_whose_inputs_were_deleted_and_a_new_expression_does_not(database: Database) -> None:
+def test_values_without_stored_inputs_survive_an_offset_but_no_new_expression(database: Database) -> None:
     bench = Bench(database, DISTANCE)
     for hours in range(-9, 0):
         for name, value in (("G1", 9.0), ("G2", 1.0)):
@@ -406,18 +408,18 @@ def test_an_offset_leaves_values_whose_inputs_were_deleted_and_a_new_expression_
     assert [one.flags for one in bench.rows] == [("bad",)] * 4 + [()] * 5
 
 
-def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) -> None:
+def test_disagreeing_inputs_are_an_alarm(database: Database) -> None:
     mean = "mean(G1.displacement_east, G2.displacement_east)"
     bench = Bench(database, DISTANCE | {"expression": mean, "unit": "cm", "agree_within": 0.2})
     for hours, other, is_wrong in ((-3, 1.5, False), (-2, 3.5, True), (-1, -3.0, True), (0, 1.0, False)):
         bench.send("G1", hours, displacement_east_mm=1.0)
         bench.send("G2", hours, displacement_east_mm=other)
-        seen = read_agreement(database, {"bench": bench.site}, NOW + hours * HOUR)
-        [finding] = find_disagreements(seen)
+        status = read_agreement(database, {"bench": bench.site}, NOW + hours * HOUR)
+        [finding] = find_disagreements(status)
         assert (finding.is_wrong, finding.key) == (is_wrong, "derived:bench:D1.crack_opening:disagree")
         assert ("differ by 4 mm, more than 2 mm" in finding.text) == (hours == -1)
     old = read_agreement(database, {"bench": bench.site}, NOW + 30 * HOUR)
-    assert find_disagreements(old) == []  # what is silent is told as silent
+    assert find_disagreements(old) == []  # silent inputs have an alarm of their own
     with pytest.raises(ConfigError, match="agree_within: expected series of one unit"):
         parse_site(
             write(DISTANCE | {"expression": "G1.displacement_east / P1.pore_pressure * '1 kPa'", "agree_within": 1.0}),
@@ -425,7 +427,7 @@ def test_series_that_should_agree_and_do_not_are_an_alarm(database: Database) ->
         )
 
 
-def test_a_fault_of_one_calculation_keeps_none_of_the_others_away(database, monkeypatch):
+def test_fault_of_one_calculation_does_not_stop_others(database, monkeypatch):
     bench = Bench(database)
     bench.send("G1", 0, displacement_east_mm=9.0)
     bench.send("G2", 0, displacement_east_mm=1.0)
@@ -442,7 +444,7 @@ def test_a_fault_of_one_calculation_keeps_none_of_the_others_away(database, monk
     assert (bench.read(), bench.read("D1.displacement")) == ({0.0: 8.0}, {})
 
 
-def test_a_fault_while_noting_keeps_no_reading_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_while_scheduling_does_not_stop_ingestion(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
@@ -453,7 +455,7 @@ def test_a_fault_while_noting_keeps_no_reading_away(database: Database, monkeypa
     assert (bench.read(), bench.read("G1.displacement_east")) == ({}, {0.0: 12.0})
 
 
-def test_a_value_that_cannot_be_computed_is_none(database: Database) -> None:
+def test_division_by_zero_gives_no_value(database: Database) -> None:
     bench = Bench(database, DISTANCE | {"expression": "'1 mm2' / (G1.displacement_east - G2.displacement_east)"})
     for hours, other in ((0, 1.0), (1, 3.0)):
         bench.send("G1", hours, displacement_east_mm=1.0)
@@ -462,7 +464,7 @@ def test_a_value_that_cannot_be_computed_is_none(database: Database) -> None:
     assert math.isfinite(bench.rows[0].value)
 
 
-def test_a_value_that_can_be_computed_no_more_is_unusable_and_may_come_back(database: Database) -> None:
+def test_value_that_can_no_longer_be_computed_is_flagged_until_it_can(database: Database) -> None:
     inverse = DISTANCE | {"expression": "'1 mm2' / (G1.displacement_east - G2.displacement_east)"}
     bench = Bench(database, inverse)
     bench.send("G1", 0, displacement_east_mm=3.0)
@@ -490,7 +492,7 @@ def test_a_value_that_can_be_computed_no_more_is_unusable_and_may_come_back(data
     ]
 
 
-def test_what_rests_on_a_calculated_series_is_computed_anew_with_it(database: Database) -> None:
+def test_series_that_reads_a_redefined_series_is_computed_again(database: Database) -> None:
     twice = {"station": "P1", "quantity": "displacement", "unit": "mm", "expression": "2 * D1.crack_opening"}
     bench = Bench(database, DISTANCE, twice)
     for name, value in (("G1", 9.0), ("G2", 1.0)):
@@ -500,7 +502,7 @@ def test_what_rests_on_a_calculated_series_is_computed_anew_with_it(database: Da
     assert bench.read("P1.displacement") == {0.0: 54.0}
 
 
-def test_another_unit_of_a_calculated_series_keeps_no_reading_away(database: Database) -> None:
+def test_changed_unit_of_a_calculated_series_does_not_stop_ingestion(database: Database) -> None:
     bench = Bench(database)
     for hours, unit in enumerate(("kN", "tf")):
         quantity = site_text.table("[[quantity]]", name="load", unit=unit, low=0, high=1e6)

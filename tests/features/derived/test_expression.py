@@ -1,4 +1,4 @@
-"""Expressions of calculated series: known answers, a reference evaluator, dimensions, and what is refused."""
+"""Expressions of calculated series: known answers, comparison with a reference evaluator, units, and invalid input."""
 
 import math
 import random
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.features.derived.expression import PARTS, compute_sigma, read_expression
+from monitor.features.derived.expression import MAX_NODES, compute_sigma, parse_expression
 from monitor.features.derived.samples import InputSamples, Sample, Series
-from monitor.features.derived.units import read_unit
+from monitor.features.derived.units import parse_unit
 from tests.tables import tabulated
 
 UNITS: Mapping[Series, str] = {
@@ -37,7 +37,7 @@ def read_samples(rows: Mapping[str, Sequence[tuple[float, float]]], sigma: float
     found: dict[Series, list[Sample]] = {place: [] for place in UNITS}
     for name, readings in rows.items():
         station, _, quantity = name.partition(".")
-        scale = read_unit(UNITS[station, quantity], ("digit",)).scale
+        scale = parse_unit(UNITS[station, quantity], ("digit",)).scale
         found[station, quantity] = [
             Sample((station, quantity), AT_S + hours * HOUR_S, value * scale, None if sigma is None else sigma * scale)
             for hours, value in readings
@@ -47,11 +47,11 @@ def read_samples(rows: Mapping[str, Sequence[tuple[float, float]]], sigma: float
 
 def compute(text: str, unit: str, rows: Mapping[str, float], sigma: float | None = 0.0) -> tuple[float, float | None]:
     """Value and error of an expression over one reading each, in a unit."""
-    expression = read_expression(text, UNITS.get, ("digit",))
+    expression = parse_expression(text, UNITS.get, ("digit",))
     samples = read_samples({name: [(0.0, value)] for name, value in rows.items()}, sigma)
     made = expression.compute(samples, AT_S)
     assert made is not None
-    wanted = read_unit(unit, ("digit",))
+    wanted = parse_unit(unit, ("digit",))
     assert expression.unit.powers == wanted.powers
     error = compute_sigma(made[1])
     return made[0] / wanted.scale, None if error is None else error / wanted.scale
@@ -117,7 +117,7 @@ G1E, G1N, G2E = "G1.displacement_east", "G1.displacement_north", "G2.displacemen
         ("(W1.water_level - '1.5 ft') * 2", "m", {"W1.water_level": 1.4572}, 2.0),
     ],
 )
-def test_an_expression_gives_the_answer_of_a_calculation_by_hand(text, unit, rows, answer):
+def test_expression_has_the_value_calculated_by_hand(text, unit, rows, answer):
     if answer is None:
         with pytest.raises(ValueError, match="unknown"):
             compute(text, unit, rows)
@@ -222,18 +222,18 @@ def test_drawn_expressions_come_to_what_python_makes_of_them(seed: int, depth: i
         ("G1.displacement_east * '5 parsec'", "unknown"),
         ("+".join(["G1.displacement_east"] * 40), "at most 500"),
         ("(" * 240 + "1" + ")" * 240, "expected an expression"),
-        ("-" * 400 + "G1.rain", f"at most {PARTS}"),
+        ("-" * 400 + "G1.rain", f"at most {MAX_NODES}"),
     ],
 )
-def test_what_is_wrong_is_refused_in_one_line(text: str, why: str) -> None:
+def test_invalid_expression_is_refused_in_one_line(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why.replace("(", r"\(")) as caught:
-        read_expression(text, UNITS.get, ("digit",), "there are: G1.displacement_east")
+        parse_expression(text, UNITS.get, ("digit",), "there are: G1.displacement_east")
     assert "\n" not in str(caught.value)
 
 
-def test_another_series_is_read_where_it_is_nearest_or_by_its_last_value() -> None:
+def test_other_series_are_read_at_the_nearest_or_the_last_instant() -> None:
     rows = {G1E: [(0.0, 10.0)], "T1.temperature": [(-5.0, 1.0), (-0.4, 2.0), (0.3, 3.0)]}
-    expression = read_expression("G1.displacement_east + '1 mm/degC' * T1.temperature", UNITS.get)
+    expression = parse_expression("G1.displacement_east + '1 mm/degC' * T1.temperature", UNITS.get)
 
     def find(**how: float) -> float | None:
         made = expression.compute(read_samples(rows, None, **how), AT_S)
@@ -245,7 +245,7 @@ def test_another_series_is_read_where_it_is_nearest_or_by_its_last_value() -> No
     assert find(hold_s=600.0) is None
 
 
-def test_lags_rates_and_fits_read_the_past() -> None:
+def test_lag_rate_and_fit_read_earlier_values() -> None:
     times = [float(h) for h in range(-48, 1)]
     rows = {
         G1E: [(h, 100.0 + 2.0 * h) for h in times],
@@ -255,11 +255,11 @@ def test_lags_rates_and_fits_read_the_past() -> None:
     samples = read_samples(rows, 0.5)
 
     def find(text: str, unit: str) -> tuple[float, float]:
-        expression = read_expression(text, UNITS.get)
+        expression = parse_expression(text, UNITS.get)
         made = expression.compute(samples, AT_S)
         assert made is not None
         assert expression.reach_s == 86400.0
-        return made[0] / read_unit(unit).scale, (compute_sigma(made[1]) or 0.0) / read_unit(unit).scale
+        return made[0] / parse_unit(unit).scale, (compute_sigma(made[1]) or 0.0) / parse_unit(unit).scale
 
     assert find("G1.displacement_east - lag(G1.displacement_east, '1d')", "mm") == pytest.approx((48.0, math.sqrt(0.5)))
     rate, error = find("rate(G1.displacement_east, '1d')", "mm/day")
@@ -268,20 +268,20 @@ def test_lags_rates_and_fits_read_the_past() -> None:
     assert error == pytest.approx(0.5 / math.sqrt(spread))
     assert find("fit(C1.crack_opening, T1.temperature, '1d')", "mm/degC")[0] == pytest.approx(0.03)
     few = read_samples({G1E: [(-1.0, 1.0), (0.0, 2.0)]}, None)
-    assert read_expression("rate(G1.displacement_east, '1d')", UNITS.get).compute(few, AT_S) is None
+    assert parse_expression("rate(G1.displacement_east, '1d')", UNITS.get).compute(few, AT_S) is None
 
 
 @pytest.mark.parametrize("text", [f"W1.water_level * 1{'0' * 400}", "(((P1.pore_pressure**10)**10)**10)**10"])
-def test_what_no_computer_holds_is_refused_in_plain_words(text: str) -> None:
+def test_overflow_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected smaller numbers"):
-        read_expression(text, UNITS.get)
+        parse_expression(text, UNITS.get)
 
 
-def test_people_write_over_several_lines_and_without_a_blank_before_the_unit() -> None:
+def test_expression_may_span_lines_and_unit_needs_no_space() -> None:
     text = "(G1.displacement_east**2 + G1.displacement_north**2) ** 0.5  # its way\n  + '0.5mm'"
     assert compute(text, "mm", {G1E: 0.0, G1N: 0.0}) == (0.5, None)
     assert compute(text, "mm", {G1E: 3.0, G1N: 4.0}) == (pytest.approx(5.5), 0.0)
-    assert read_expression("'12.rain'", {("12", "rain"): "mm"}.get).inputs == (("12", "rain"),)
+    assert parse_expression("'12.rain'", {("12", "rain"): "mm"}.get).inputs == (("12", "rain"),)
 
 
 @tabulated(
@@ -295,7 +295,7 @@ def test_people_write_over_several_lines_and_without_a_blank_before_the_unit() -
     ],
 )
 def test_product_can_contain_units_with_digits(text: str, own_units: Sequence[str], powers: Mapping[str, int]) -> None:
-    assert dict(read_unit(text, own_units).powers) == powers
+    assert dict(parse_unit(text, own_units).powers) == powers
 
 
 @tabulated(
@@ -311,4 +311,4 @@ def test_product_can_contain_units_with_digits(text: str, own_units: Sequence[st
 )
 def test_unknown_unit_is_refused_with_a_remedy(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_unit(text)
+        parse_unit(text)

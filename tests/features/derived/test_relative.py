@@ -1,4 +1,4 @@
-"""Stations less the motion of a reference: where it is taken off, what speaks, and what neither side's jumps raise."""
+"""Motion relative to a reference: the added stations, their values, and the levels that motion and jumps raise."""
 
 import json
 import random
@@ -38,7 +38,7 @@ HOW = {"dwell": {"hits": 2, "of": 3, "within": "6h"}, "valid_for": "12h", "autho
 SPEED = criterion("velocity", stations=["G*"], **bounds(yellow="6 1d", orange="24 12h", red="80 8h"), **HOW)
 OTHERS = station("K1", series("tilt_x", "mrad"), series("crack_opening", "mm", "6h"))
 ONE = table("[[relative]]", to="REF1", stations=["G*"])
-HISTORY: Final = 28  # hours that come at once
+HISTORY: Final = 28  # hours of readings that are stored together
 Motion = Callable[[int], float]
 
 
@@ -49,7 +49,7 @@ def write(*more: str, name: str = "bench") -> str:
 
 
 def replay(db: Database, site: Site, motions: Mapping[str, Motion], hours: int, noise: float, seed: int) -> list[int]:
-    """The level after each hour."""
+    """Return the level after each hour."""
     rng, levels, now = random.Random(seed), [], START
     pipeline = Pipeline(db, {site.id: site}, lambda: now)
     with db.write() as c:
@@ -75,14 +75,14 @@ def replay(db: Database, site: Site, motions: Mapping[str, Motion], hours: int, 
 
 
 def read(db: Database, site: str, name: str) -> list[tuple[float, float, float | None]]:
-    """Hour, value and error of a series."""
+    """Return hour, value and error of each reading of a series."""
     with db.read() as c:
         number = find_series_id(c, site, *name.split(".")) or 0
         rows = load_readings(c, number, None, START + 999 * HOUR, START + 999 * HOUR)
     return [((one.observed_at - START) / HOUR, one.value, one.sigma) for one in rows]
 
 
-def test_what_stands_for_a_station_is_judged_in_its_place() -> None:
+def test_criteria_judge_the_relative_station() -> None:
     rule = table(
         "[[fusion.rule]]",
         id="r",
@@ -122,14 +122,14 @@ def test_several_references_and_other_quantities() -> None:
         ({"to": "REF9"}, "relative[0]: unknown station 'REF9'"),
         ({"stations": ["Q*"]}, "relative[0]: unknown station 'Q*'"),
         ({"stations": ["G1", "REF1"]}, "REF1 is a reference itself"),
-        ({"to": "K1"}, "G1 and K1 have no displacement, tilt, crack or strain alike"),
+        ({"to": "K1"}, "G1 and K1 have no series of displacement, tilt, crack or strain in common"),
         ({"within": "1h", "hold": "2h"}, "relative[0]: expected within or hold, not both"),
         ({"every": "10m"}, "relative[0].every: expected 1h to 6h (interval of its inputs, max_silence)"),
         ({"to": "S1"}, "G1.displacement every 1h, S1.displacement every 6h: expected within"),
         ({"size": 2}, "unknown key"),
     ],
 )
-def test_what_is_wrong_is_named(facts: Mapping[str, object], why: str) -> None:
+def test_invalid_table_is_refused_with_its_place(facts: Mapping[str, object], why: str) -> None:
     slow = station("S1", series("displacement", "mm", "6h"))
     with pytest.raises(ConfigError) as caught:
         parse_site(write(slow, table("[[relative]]", **{"to": "REF1", "stations": ["G1"]} | facts)), "bench.toml")
@@ -139,18 +139,18 @@ def test_what_is_wrong_is_named(facts: Mapping[str, object], why: str) -> None:
 @tabulated(
     "more",
     [
-        table("[[relative]]", to="G1", stations=["REF1"]),  # a circle
+        table("[[relative]]", to="G1", stations=["REF1"]),  # a cycle
         table("[[relative]]", to="K1", stations=["REF1"]),  # a reference of a reference
         ONE,
     ],
 )
-def test_a_reference_stands_for_itself_and_a_station_once(more: str) -> None:
-    with pytest.raises(ConfigError, match=r"is a reference itself|is there already"):
+def test_reference_is_not_relative_and_a_station_is_relative_once(more: str) -> None:
+    with pytest.raises(ConfigError, match=r"is a reference itself|exists already"):
         parse_site(write(ONE, more), "bench.toml")
 
 
 @pytest.mark.parametrize("seed", [0, *in_soak(1, 2)])
-def test_a_common_motion_leaves_values_and_levels_as_they_would_be_without_it(database: Database, seed: int) -> None:
+def test_common_motion_changes_neither_values_nor_levels(database: Database, seed: int) -> None:
     rng = random.Random(seed)
     shift, drift, at = rng.uniform(-80.0, 80.0), rng.uniform(-40.0, 40.0), rng.randrange(30, 48)
     speed = rng.choice((0.0, 20.0, 60.0))
@@ -179,19 +179,23 @@ def rise(at: int, size: float, per_day: float = 0.0) -> Motion:
     ("name", "motions", "raised"),
     [
         pytest.param("quake", {"G1": (40, 50.0), "G2": (40, 50.0), "REF1": (40, 50.0)}, None, marks=pytest.mark.soak),
-        ("swap", {"REF1": (40, 50.0)}, None),  # another antenna on the reference
+        ("swap", {"REF1": (40, 50.0)}, None),  # the antenna of the reference was replaced
         pytest.param("swap-back", {"REF1": (40, -50.0)}, None, marks=pytest.mark.soak),
         pytest.param("both", {"REF1": (40, 50.0), "G1": (41, 0.0, 60.0)}, 51, marks=pytest.mark.soak),
-        ("failure", {"G1": (40, 50.0), "G2": (40, 50.0, 60.0), "REF1": (40, 50.0)}, 50),  # and a failure begins with it
+        (
+            "failure",
+            {"G1": (40, 50.0), "G2": (40, 50.0, 60.0), "REF1": (40, 50.0)},
+            50,
+        ),  # an earthquake starts a failure
         (
             "slope",
             {"G1": (40, 0.0, 60.0), "G2": (40, 0.0, 60.0)},
             50,
-        ),  # all that is watched moves, and the reference stands
-        ("jump", {"G1": (40, 50.0)}, 43),  # nobody says that it was an instrument
+        ),  # all stations move, and the reference does not
+        ("jump", {"G1": (40, 50.0)}, 43),  # no answer states that the instrument jumped
     ],
 )
-def test_what_the_reference_does_raises_nothing_and_what_the_slope_does_is_in_time(
+def test_motion_of_the_slope_raises_the_level_in_time_and_motion_of_the_reference_does_not(
     database: Database, name: str, motions: Mapping[str, tuple[float, ...]], raised: int | None
 ) -> None:
     site = parse_site(write(ONE, name=name), "b.toml")
@@ -205,7 +209,7 @@ def test_what_the_reference_does_raises_nothing_and_what_the_slope_does_is_in_ti
     assert ({"health:G1-rel:verify", "health:G2-rel:verify"} <= asked) == is_swap
 
 
-def test_a_reference_that_comes_late_is_subtracted_when_it_comes(database: Database) -> None:
+def test_late_reference_is_subtracted_when_it_arrives(database: Database) -> None:
     site = parse_site(write(ONE), "bench.toml")
     replay(database, site, {"G1": lambda _: 7.0}, 30, 0.0, 1)
     assert read(database, "bench", "G1-rel.displacement_east") == []
@@ -213,7 +217,7 @@ def test_a_reference_that_comes_late_is_subtracted_when_it_comes(database: Datab
     assert [value for _, value, _ in read(database, "bench", "G1-rel.displacement_east")] == [5.0] * 30
 
 
-def test_a_reference_that_stands_still_clears_all_that_move_alike() -> None:
+def test_reference_at_rest_shows_that_a_common_motion_is_real() -> None:
     rovers = [StationMotion(name, (20.0, 0.0), 0.5, is_moving=True) for name in ("G1-rel", "G2-rel")]
     found = []
     for vector, moving in (((0.1, 0.0), False), ((8.0, 0.0), False), ((-8.0, 0.0), False), ((20.0, 0.0), True)):
@@ -224,9 +228,7 @@ def test_a_reference_that_stands_still_clears_all_that_move_alike() -> None:
 
 @pytest.mark.soak
 @tabulated("references", [("REF1",), ("REF1", "REF2")])
-def test_a_reference_that_falls_silent_is_the_one_cause_named_once(
-    database: Database, references: tuple[str, ...]
-) -> None:
+def test_silent_reference_is_the_only_notice(database: Database, references: tuple[str, ...]) -> None:
     relative = table("[[relative]]", to=[*references], stations=["G*"])
     other = station("REF2", MOVED, **FACTS) if "REF2" in references else ""
     site = parse_site(write(other, relative), "bench.toml")
@@ -234,7 +236,7 @@ def test_a_reference_that_falls_silent_is_the_one_cause_named_once(
     replay(database, site, motions, 36, 0.5, 1)
     del motions["REF1"]
     assert set(replay(database, site, motions, 50, 0.5, 1)) == {0}
-    assert len(read(database, "bench", "G1-rel.displacement_east")) == 36  # a mean of fewer would step
+    assert len(read(database, "bench", "G1-rel.displacement_east")) == 36  # the mean of fewer references would jump
     with database.read() as c:
         conditions = find_state(c, "bench").state["conditions"]
         text = next(row["reason"] for row in load_view(c, "active_alerts") if row["key"].endswith("REF1:stale"))
