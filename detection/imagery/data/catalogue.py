@@ -1,4 +1,4 @@
-"""Data sets that a recipe may name: their readers, origins, licences and limits."""
+"""Data sets that a recipe can name: their readers, origins, licences and limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,34 +17,58 @@ COMMON_KEYS = ("source", "folder", "size_px", "test_part", "kind", "empty_ground
 
 
 class DataTable(TypedDict, total=False):
-    """The table `[data]` of a recipe."""
+    """The table `[data]` of a recipe.
+
+    Attributes:
+        source: Name of the data set (`SOURCES`).
+        folder: Folder of the data set, relative to the data folder.
+        size_px: Side to which patches are resized for the network; of drawn scenes their side.
+        test_part: Name of the part for the test.
+        train: Number of drawn scenes for training.
+        test: Number of drawn scenes for the test.
+        bands: Names of the bands of the files.
+        pixel_size_m: Side of a pixel on the ground, m.
+        landslide: Value of landslides in the masks.
+        kind: What the masks mark; `landslide` if left out. The width of a `crack` is its area divided by its length.
+        empty_ground: Scenes without landslides that are added to the training.
+    """
 
     source: str
     folder: str
     size_px: int
     test_part: str
-    train: int  # number of drawn scenes for training
-    test: int  # number of drawn scenes for the test
+    train: int
+    test: int
     bands: list[str]
     pixel_size_m: float
-    landslide: int  # value of landslides in the masks
-    # What the masks mark; `landslide` if left out. The width of a `crack` is its area divided by its length.
+    landslide: int
     kind: str
-    empty_ground: list[EmptyGround]  # scenes without landslides that are added to the training
+    empty_ground: list[EmptyGround]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledDataSet:
-    """One data set."""
+    """One data set.
 
-    # reads a part from a folder, with `options` as keyword arguments; None: the patches are drawn, see `open_data`
+    Attributes:
+        reader: Reads a part from a folder, with `options` as keyword arguments. None: the patches are drawn, see
+            `open_data`.
+        source: Origin, for the model card.
+        licence: What is known about its licence.
+        note: Limits of scores on it, for the model card.
+        pixel_size_m: Side of a pixel on the ground, m; None if the files state it.
+        side_px: Side of the patches that have pixels of `pixel_size_m`; None: the side of the patches in the files.
+        options: Keys of `[data]` besides `COMMON_KEYS`.
+        undated: Why the months of the images are unknown, if the files do not state them.
+    """
+
     reader: Callable[..., Patches] | None
-    source: str  # origin, for the card
-    licence: str  # what is known about its licence
-    note: str  # limits of its scores, for the card
-    pixel_size_m: float | None  # ground size of a pixel after resizing to `size_px`; None: the files state it
-    options: tuple[str, ...] = ()  # keys of `[data]` besides `COMMON_KEYS`
-    # why the months of the images are not known, if the files do not state them
+    source: str
+    licence: str
+    note: str
+    pixel_size_m: float | None
+    side_px: int | None = None
+    options: tuple[str, ...] = ()
     undated: str = "not stated by the data set"
 
     def read(self, folder: Path, part: str, data: DataTable) -> Patches:
@@ -100,12 +124,13 @@ SOURCES: dict[str, LabelledDataSet] = {
         "that: on crops without a landslide its false maps lie in the middle, so a score on crops says little of whole "
         "scenes; each crop is resized to one size, so that the ground size of a pixel varies",
         pixel_size_m=1.2,
+        side_px=160,
     ),
     "folder": LabelledDataSet(
         folder_of_tiles.read,
-        "files of the user's own",
-        "as the user knows",
-        "what the files show is known to the user alone",
+        "files of the user",
+        "not known to Slopeward: the user knows the licence of the files",
+        "not known to Slopeward: the user knows what the files show",
         pixel_size_m=None,
         options=("bands", "pixel_size_m", "landslide"),
         undated="not every tile has a tag ACQUIRED_AT or a date in its name",
@@ -114,23 +139,25 @@ SOURCES: dict[str, LabelledDataSet] = {
 
 
 def find_pixel_size(data: DataTable, native: Patches) -> float:
-    """Return the side of the training pixels on the ground, m, as the data set, the recipe or the files state it.
+    """Return the side of the training pixels on the ground, m, after the patches are resized to `size_px`.
+
+    The data set, the recipe or the files state the size before.
 
     Args:
         data: the table `[data]` of a recipe.
         native: its patches, before they are resized.
 
     Raises:
-        TrainingRecipeError: neither the files nor the recipe state it.
+        TrainingRecipeError: neither the data set nor the files nor the recipe state it.
     """
-    if (published := SOURCES[data["source"]].pixel_size_m) is not None:
-        return published
-    if native.pixel_size_m is None:
+    data_set = SOURCES[data["source"]]
+    pixel_size_m = native.pixel_size_m if data_set.pixel_size_m is None else data_set.pixel_size_m
+    if pixel_size_m is None:
         raise TrainingRecipeError(
             "the pixel size of the tiles is unknown, because they have no place on the ground: give data.pixel_size_m"
         )
-    reduction = native.read(0).mask.shape[0] / int(data["size_px"]) if data.get("size_px") else 1.0
-    return float(f"{native.pixel_size_m * reduction:.4g}")
+    side_px = data_set.side_px or native.read(0).mask.shape[0]
+    return float(f"{pixel_size_m * side_px / int(data.get('size_px') or side_px):.4g}")
 
 
 def check_data(data: DataTable, where: str) -> LabelledDataSet:
@@ -159,32 +186,38 @@ def open_data(data: DataTable, bands: tuple[str, ...], seed: int, data_folder: P
         data: the table `[data]` of a recipe. `folder` is relative to `data_folder`; `test_part` names the part for the
             test, by default `validation`.
         bands: names of the bands, in order.
-        seed: of drawn patches.
+        seed: seed of drawn patches.
         data_folder: the data folder.
 
     Raises:
         TrainingRecipeError: the data are absent, or the data set is unknown.
         DataError: the data have another layout.
     """
-    source = check_data(data, "recipe")
+    data_set = check_data(data, "recipe")
     if data["source"] == "generated":
         size_px = int(data["size_px"])
-        draws = (seed, int(data["train"])), (seed + 1_000_003, int(data["test"]))
-        train, test = (make_patches(*draw_patches(start, count, size_px, bands), bands) for start, count in draws)
+        train = make_patches(*draw_patches(seed, int(data["train"]), size_px, bands), bands)
+        test = make_patches(*draw_patches(seed + 1_000_003, int(data["test"]), size_px, bands), bands)
         return train, test
     folder = (data_folder or Path()) / data.get("folder", "")
-    parts = "train", str(data.get("test_part", "validation"))
-    train, test = (source.read(folder, part, data).select_bands(bands) for part in parts)
-    return train, test
+    train = data_set.read(folder, "train", data)
+    test = data_set.read(folder, str(data.get("test_part", "validation")), data)
+    return train.select_bands(bands), test.select_bands(bands)
 
 
 @dataclass(frozen=True, slots=True)
 class EmptyGroundPatches:
-    """The scenes without landslides of a recipe, as patches."""
+    """The scenes without landslides of a recipe, as patches.
 
-    train: Patches | None  # the tiles for training, of all scenes; None without such scenes
-    repeats: tuple[int, ...]  # how often each tile of `train` is trained on in one epoch
-    evaluation: dict[str, Patches]  # the tiles for evaluation, by the name of the scene
+    Attributes:
+        train: The tiles of all scenes for training; None if the recipe names no such scenes.
+        repeats: How often each tile of `train` is used in one epoch.
+        evaluation: The tiles for evaluation, by the name of the scene.
+    """
+
+    train: Patches | None
+    repeats: tuple[int, ...]
+    evaluation: dict[str, Patches]
 
 
 def open_empty_ground(
@@ -201,7 +234,7 @@ def open_empty_ground(
         bands: names of the bands of the recipe, in the order of the files.
         tile_px: side of the training patches.
         data_folder: the data folder.
-        optional_bands: of the recipe, which are known nowhere in these scenes.
+        optional_bands: optional bands of the recipe, which these scenes do not have.
 
     Raises:
         TrainingRecipeError: a file is absent.

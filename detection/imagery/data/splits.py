@@ -59,10 +59,10 @@ def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
     """Return the positions of the fit part and the held part.
 
     Args:
-        kind: one of `KINDS`. `seeded` draws the held part at random, `folders` holds whole folders, and `all` holds no
-            patches.
+        kind: one of `KINDS`. `seeded` draws the held part at random, `folders` puts whole folders into it, and with
+            `all` it is empty.
         held_share: share of the patches in the held part.
-        seed: of the random draw.
+        seed: seed of the random draw.
 
     Raises:
         TrainingRecipeError: the kind is unknown, or `folders` finds one folder only.
@@ -76,27 +76,27 @@ def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
     raise TrainingRecipeError(f"unknown split {kind!r}; known: {', '.join(KINDS)}")
 
 
-def find_twins(one: Patches, other: Patches) -> list[tuple[str, str, float]]:
+def find_twins(first: Patches, second: Patches) -> list[tuple[str, str, float]]:
     """Find patches of two sets that show the same ground, even if one patch is turned or flipped.
 
     Patches are shrunk to 16 x 16 pixels, standardised and compared by correlation.
 
     Returns:
-        (name in `one`, name in `other`, correlation), the greatest correlation first.
+        (name in `first`, name in `second`, correlation), the greatest correlation first.
     """
-    thumbnails = _make_thumbnails(one)
-    others = _make_thumbnails(other)
-    best = np.full((len(one), len(other)), -1.0, np.float32)
-    for turned in _list_orientations(thumbnails):
-        best = np.maximum(best, turned @ others.reshape(len(other), -1).T)
+    first_thumbnails = _make_thumbnails(first)
+    second_thumbnails = _make_thumbnails(second).reshape(len(second), -1)
+    best = np.full((len(first), len(second)), -1.0, np.float32)
+    for turned in _list_orientations(first_thumbnails):
+        best = np.maximum(best, turned @ second_thumbnails.T)
     twins = [
-        (one.names[i], other.names[j], round(float(best[i, j]), 4)) for i, j in np.argwhere(best >= TWIN_CORRELATION)
+        (first.names[i], second.names[j], round(float(best[i, j]), 4)) for i, j in np.argwhere(best >= TWIN_CORRELATION)
     ]
     return sorted(twins, key=lambda pair: (-pair[2], pair[0], pair[1]))
 
 
 def _make_thumbnails(patches: Patches) -> NDArray[np.float32]:
-    """Return small images N x bands x 16 x 16. Each has mean 0 in every band, and its values have a norm of 1."""
+    """Return thumbnails N x bands x 16 x 16. Each has mean 0 in every band, and its values have a norm of 1."""
     thumbnails = np.stack([resize_bands(as_values(patch.image), (THUMBNAIL_PX, THUMBNAIL_PX)) for patch in patches])
     thumbnails = thumbnails - thumbnails.mean(axis=(2, 3), keepdims=True)
     norm = np.sqrt((thumbnails**2).sum(axis=(1, 2, 3), keepdims=True))

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from zipfile import ZipFile
 
 import numpy as np
@@ -10,7 +11,7 @@ from affine import Affine
 from scipy import ndimage
 
 from detection.imagery.data import bijie, folder, landslide4sense
-from detection.imagery.data.catalogue import SOURCES, open_data
+from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
 from detection.imagery.data.patches import IGNORED, Patches, make_patches, resize_bands, resize_mask
 from detection.imagery.data.splits import find_twins, split
 from detection.imagery.errors import DataError, ImageryError, ModelError, TrainingRecipeError
@@ -242,6 +243,24 @@ def test_every_data_set_has_source_licence_and_note():
         assert source.note
     with pytest.raises(ImageryError, match=r"unknown key data\.colour"):
         open_data({"source": "bijie", "colour": 1}, ("red",), 0, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "size_px", "expected_m"),
+    [
+        ("landslide4sense-rgb", None, 10.0),
+        ("landslide4sense-rgb", 64, 20.0),
+        ("landslide4sense", 256, 5.0),
+        ("bijie", 160, 1.2),
+        ("bijie", 128, 1.5),
+        ("generated", 128, 10.0),
+        ("folder", 64, 4.0),
+    ],
+)
+def test_pixel_size_is_that_of_the_resized_patches(source, size_px, expected_m):
+    native = replace(patches_of(np.zeros((1, 3, 128, 128), np.float32)), pixel_size_m=2.0)
+    data = {"source": source} if size_px is None else {"source": source, "size_px": size_px}
+    assert find_pixel_size(data, native) == expected_m
 
 
 def test_resizing_keeps_means_and_classes():
