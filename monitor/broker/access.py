@@ -1,4 +1,4 @@
-"""Address of the MQTT broker and login of the service, from the settings or from the folder of the managed broker."""
+"""Address of the MQTT broker and login of the service, from the settings or the folder of the managed broker."""
 
 import os
 from collections.abc import Mapping
@@ -13,14 +13,16 @@ from monitor.broker.client import ServiceClient
 from monitor.errors import ConfigError
 from monitor.text.message import Template
 
-SERVICE_USER: Final = "slopeward"  # login of the service at the managed broker
-SOCKET: Final = "service.sock"  # Unix socket of the service, in the folder `broker.data`
+# Login of the service at the managed broker.
+SERVICE_USER: Final = "slopeward"
+# Files in the folder `broker.data`: Unix socket of the service, and its password.
+SOCKET: Final = "service.sock"
 SERVICE_SECRET: Final = "service.secret"  # noqa: S105 - the name of a file
 HOW_TO_INSTALL: Final = Template(
     "broker.how_to_install",
-    "install Mosquitto: sudo apt-get install mosquitto (or use a broker of yours: broker.mode = external)",
+    "install Mosquitto: sudo apt-get install mosquitto (or use your own broker: broker.mode = external)",
 )()
-_PREFIX: Final = "SLOPEWARD_BROKER__"
+_ENVIRONMENT_PREFIX: Final = "SLOPEWARD_BROKER__"
 _PORT: Final = 1883
 _TLS_PORT: Final = 8883
 
@@ -54,17 +56,22 @@ class Access:
 
     @property
     def target(self) -> tuple[str, int]:
-        """Host and port for `connect` of paho. With a Unix socket its path and a port that is not used."""
+        """Host and port for `connect` of paho. For a Unix socket, its path and a port."""
+        # paho ignores the port of a Unix socket, but refuses 0.
         return (self.socket, 1) if self.socket else (self.host, self.port)
 
-    def open_client(self, client_id: str, *, mqtt5: bool, **more: Any) -> ServiceClient:
-        """Return a client with this login that is not connected yet."""
+    def open_client(self, client_id: str, *, mqtt5: bool, **options: Any) -> ServiceClient:
+        """Return a client with this login that is not connected yet.
+
+        Args:
+            options: Further arguments of `paho.mqtt.client.Client`.
+        """
         client = ServiceClient(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             transport="unix" if self.socket else "tcp",
             protocol=MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311,
-            **more,
+            **options,
         )
         if self.username:
             client.username_pw_set(self.username, self.password or None)
@@ -99,10 +106,13 @@ def parse_access(url: str, username: str = "", password: str = "", ca_file: str 
 
 
 def find_access(broker: Any) -> Access:
-    """Return how clients of the service reach the broker of a `[broker]` section.
+    """Return address and login of the service for the broker of a `[broker]` section.
 
-    The managed broker has a Unix socket and a secret for the service in its folder, which only the account of the
+    The folder of the managed broker contains a Unix socket and a secret for the service, which only the account of the
     service can read. If the folder has no secret, host and port of the section are used.
+
+    Args:
+        broker: The section, or any object with some of its attributes.
     """
     mode = getattr(broker, "mode", "external")
     if mode == "managed":
@@ -125,16 +135,16 @@ def find_access(broker: Any) -> Access:
 
 
 def list_settings(access: Access) -> dict[str, str]:
-    """Return the access as environment variables for notification channels."""
-    settings = {"URL": access.url, "USERNAME": access.username, "PASSWORD": access.password, "CA_FILE": access.ca_file}
-    return {f"{_PREFIX}{key}": value for key, value in settings.items()}
+    """Return the access as environment variables for notification channels. `read_access` is the inverse."""
+    values = {"URL": access.url, "USERNAME": access.username, "PASSWORD": access.password, "CA_FILE": access.ca_file}
+    return {f"{_ENVIRONMENT_PREFIX}{key}": value for key, value in values.items()}
 
 
 def read_access(environ: Mapping[str, str]) -> Access:
-    """Return the access from environment variables as `list_settings` returns them."""
+    """Return the access from the environment variables that `list_settings` returns."""
     return parse_access(
-        environ.get(f"{_PREFIX}URL", f"mqtt://127.0.0.1:{_PORT}"),
-        environ.get(f"{_PREFIX}USERNAME", ""),
-        environ.get(f"{_PREFIX}PASSWORD", ""),
-        environ.get(f"{_PREFIX}CA_FILE", ""),
+        environ.get(f"{_ENVIRONMENT_PREFIX}URL", f"mqtt://127.0.0.1:{_PORT}"),
+        environ.get(f"{_ENVIRONMENT_PREFIX}USERNAME", ""),
+        environ.get(f"{_ENVIRONMENT_PREFIX}PASSWORD", ""),
+        environ.get(f"{_ENVIRONMENT_PREFIX}CA_FILE", ""),
     )

@@ -1,6 +1,6 @@
-"""Raise an alarm of its own about an urgent alert that reached nobody, or that nobody confirmed.
+"""Raise a separate alarm if an urgent alert reached nobody, or if nobody confirmed it.
 
-The alarm goes to everybody and is repeated until somebody confirms the alert.
+The alarm is sent to all recipients and is repeated until somebody confirms the alert.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -50,7 +50,7 @@ def find_alarms(
     now: datetime,
     limits: DeliveryLimits,
 ) -> tuple[dict[Alarm, AlertChange], dict[Alarm, AlertChange]]:
-    """Return the alarms about urgent alerts of a site: those that nobody confirmed, and those that reached nobody.
+    """Return the alarms about urgent alerts of a site that nobody confirmed, and about those that reached nobody.
 
     An alert is unconfirmed some time after the last person was notified (`find_unconfirmed_at`). An alert reached
     nobody if no channel to a person took any of its newest messages: at once if all were refused for good and nobody is
@@ -87,7 +87,7 @@ def find_alarms(
 
 
 def _list_personal(alert: OpenAlert) -> list[SentNotification]:
-    """Return the messages of the newest event by channels that reach a person, except those that others contain."""
+    """Return the messages of the newest event on channels to people, except those that other messages replace."""
     return [
         message
         for message in alert.sent
@@ -114,10 +114,10 @@ def end_unconfirmed(
     now: datetime,
     limits: DeliveryLimits,
 ) -> dict[Alarm, AlertChange]:
-    """Return the end of each alarm whose alert a person has responded to, or whose alert has ended, with the reason.
+    """Return the change that ends each alarm whose alert has ended or was answered by a person, with the reason.
 
-    A level that rose or fell ends no alarm, and neither do new recipients. An alert that ended by itself may start
-    again. It ends the alarm only after the time that it takes to raise it (`unconfirmed_after_s`).
+    A change of the level and new recipients do not end an alarm. An alert that ended by itself can start again.
+    Therefore it ends the alarm only after `unconfirmed_after_s`, the time after which the alarm is raised.
 
     Args:
         states: State of each alert by its number, and since when.

@@ -1,4 +1,4 @@
-"""Checks of this machine: installed packages, and the sandbox of workers."""
+"""Checks of the installation on this machine: its packages, and the sandbox of worker processes."""
 
 import os
 from collections.abc import Iterator
@@ -11,18 +11,21 @@ from monitor.text.message import Template
 
 WORKER_LIMIT_S: Final = 30.0
 OWN_PACKAGES: Final = ("monitor", "forecasting", "detection")
-_ALLOW: Final = Template("check.workers.allow", "see /help/how-to/install on the page for what the system must allow")()
-_UNBOUNDED: Final = Template(
-    "check.workers.unbounded", "their memory is not limited, because SLOPEWARD_DEVICE names an accelerator"
+_ALLOW_RESTRICTIONS: Final = Template(
+    "check.workers.allow", "allow it on this system; /help/how-to/install on the page lists what workers need"
 )()
-_BOUND: Final = Template("check.workers.bound", "limit it by MemoryMax= of the systemd unit")()
-_WALLED: Final = Template(
-    "check.workers.walled", "they have no network, no secrets and no rights, and can read only the files of their job"
+_NO_MEMORY_LIMIT: Final = Template(
+    "check.workers.unbounded", "the memory of workers is not limited, because SLOPEWARD_DEVICE names an accelerator"
+)()
+_LIMIT_MEMORY: Final = Template("check.workers.bound", "limit it by MemoryMax= of the systemd unit")()
+_IS_RESTRICTED: Final = Template(
+    "check.workers.walled",
+    "workers have no network, no secrets and no rights, and can read only the files of their job",
 )()
 
 
 class Installation(NamedTuple):
-    """This machine, whether the service runs or not."""
+    """The installation on this machine. Its checks do not need a running service."""
 
     service: ServiceConfig
 
@@ -55,11 +58,11 @@ def _check_workers(installation: Installation) -> Iterator[SubjectState]:
     limits = make_limits(settings)
     missing = compute.run(LIST_MISSING_RESTRICTIONS, None, WORKER_LIMIT_S, limits=limits).missing
     for line in missing:
-        yield make_state(text=line, todo=_ALLOW)
+        yield make_state(text=line, todo=_ALLOW_RESTRICTIONS)
     if not has_memory_limit(limits, os.environ):
-        yield make_state(text=_UNBOUNDED, todo=_BOUND)
+        yield make_state(text=_NO_MEMORY_LIMIT, todo=_LIMIT_MEMORY)
     if not missing:
-        yield make_state(is_wrong=False, text=_WALLED)
+        yield make_state(is_wrong=False, text=_IS_RESTRICTED)
 
 
 CHECKS: Final = (
@@ -67,7 +70,7 @@ CHECKS: Final = (
         "packages",
         Installation,
         WARN,
-        "{line}; simple forecasts and all rules run without it",
+        "{line}; everything else works without it",
         _check_packages,
         "{todo}",
         fine="PyTorch is installed",
@@ -76,9 +79,9 @@ CHECKS: Final = (
         "packages.others",
         Installation,
         WARN,
-        "the distribution {name} has files in the package {package}, which is Slopeward's",
+        "the distribution {name} has files in the Python package {package} of Slopeward",
         _find_foreign_distributions,
-        "pip uninstall {name}, then install slopeward again, into an environment of its own",
+        "pip uninstall {name}, then install slopeward again, in an environment for Slopeward only",
     ),
     Check("workers", Installation, WARN, "{text}", _check_workers, "{todo}", fine="{text}"),
 )

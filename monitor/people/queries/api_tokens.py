@@ -1,4 +1,4 @@
-"""Access tokens of programs, which read and act in the name of an account. Only their hashes are stored."""
+"""Access tokens, with which programs read and act in the name of an account. Only their hashes are stored."""
 
 import secrets
 from collections.abc import Iterable
@@ -28,7 +28,11 @@ _MAX_LABEL_LENGTH: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A token, without the secret and its hash. `sites` is None for all sites of the account."""
+    """A token, without the secret and its hash.
+
+    Attributes:
+        sites: Ids of the only sites of the token; None for all sites of the account.
+    """
 
     id: int
     user: str
@@ -42,7 +46,12 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """The permissions of a token at present, which never exceed those of its account."""
+    """The present permissions of a token. They never exceed those of its account.
+
+    Attributes:
+        name: Name of the account.
+        sites: Ids of the only sites that the token may read and act on; None for all sites.
+    """
 
     name: str
     role: str
@@ -58,23 +67,24 @@ def add_api_token(
     valid_s: float,
     now: datetime,
 ) -> tuple[int, str]:
-    """Make a token for an open account.
+    """Create a token for an account that is not locked.
 
     Args:
-        connection: a write transaction.
-        user: the account in whose name it is used.
-        label: purpose of the token, so that people know which token to revoke.
-        scope: read, act or admin.
-        sites: the only sites of the token; None for all sites of the account.
-        valid_s: seconds for which it is valid.
-        now: the present.
+        connection: A write transaction.
+        user: Name of the account.
+        label: Purpose of the token, so that people know which token to revoke.
+        scope: A key of `SCOPES`.
+        sites: Ids of the only sites of the token; None for all sites of the account.
+        valid_s: Seconds for which the token is valid.
+        now: The present time.
 
     Returns:
         The number of the token, and the secret, which cannot be read again.
 
     Raises:
-        NotFoundError: no such account or site.
-        RefusedError: the account is locked or its role is lower than the scope; label, scope or time is not valid.
+        NotFoundError: There is no such account or site.
+        RefusedError: The account is locked, its role is lower than the scope, it is not for one of the sites, or label,
+            scope or validity is not valid.
     """
     account = find_user(connection, user)
     if account is None:
@@ -129,7 +139,11 @@ def load_api_tokens(connection: Connection) -> list[ApiToken]:
 
 
 def find_api_token(connection: Connection, number: int) -> ApiToken:
-    """Return a token; raises NotFoundError."""
+    """Return a token.
+
+    Raises:
+        NotFoundError: There is no token with this number.
+    """
     row = connection.execute(select(api_token).where(api_token.c.id == number)).first()
     if row is None:
         raise NotFoundError(_UNKNOWN(number=number))
@@ -137,11 +151,11 @@ def find_api_token(connection: Connection, number: int) -> ApiToken:
 
 
 def revoke_api_token(connection: Connection, number: int, now: datetime) -> ApiToken:
-    """Revoke a token. Return it.
+    """Revoke a token, and return it as it was before.
 
     Raises:
-        NotFoundError: there is no token with this number.
-        RefusedError: it is already revoked.
+        NotFoundError: There is no token with this number.
+        RefusedError: The token is already revoked.
     """
     token = find_api_token(connection, number)
     if token.revoked_at is not None:
