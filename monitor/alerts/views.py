@@ -77,7 +77,7 @@ active_alerts = Table(
     Column("acknowledged_by", Text, comment="who acknowledged it"),
     Column("closed_at", Text, comment="when it was closed", info={"unit": "time"}),
     comment="Alerts that are not closed.",
-    info={"question": "What is alarmed, what happened to it, and was it true?", "row": AlertRow},
+    info={"question": "Which alerts are open, what happened to them, and were they right?", "row": AlertRow},
 )
 
 alert_history = Table(
@@ -113,7 +113,7 @@ alert_history = Table(
     Column("acknowledged_by", Text, comment="who acknowledged it"),
     Column("closed_at", Text, comment="when it was closed", info={"unit": "time"}),
     comment="All alerts.",
-    info={"question": "What is alarmed, what happened to it, and was it true?", "row": AlertRow},
+    info={"question": "Which alerts are open, what happened to them, and were they right?", "row": AlertRow},
 )
 
 alert_events = Table(
@@ -138,7 +138,7 @@ alert_events = Table(
     Column("reason_values", Text, comment="values of that message, JSON"),
     Column("shadow", Boolean, comment="true: the site was in shadow mode, only the people of the trial were notified"),
     comment="All events of all alerts, in order of `sequence`.",
-    info={"question": "What is alarmed, what happened to it, and was it true?", "row": AlertEventRow},
+    info={"question": "Which alerts are open, what happened to them, and were they right?", "row": AlertEventRow},
 )
 
 alert_outcomes = Table(
@@ -151,7 +151,7 @@ alert_outcomes = Table(
     Column("note", Text, comment="reason"),
     Column("at", Text, comment="when it was recorded", info={"unit": "time"}),
     comment="Outcomes of alerts; the newest row of an alert counts.",
-    info={"question": "What is alarmed, what happened to it, and was it true?"},
+    info={"question": "Which alerts are open, what happened to them, and were they right?"},
 )
 
 

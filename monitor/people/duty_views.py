@@ -1,4 +1,4 @@
-"""Public views on duty rotas and handovers."""
+"""Public views on duty plans and hand-overs."""
 
 from sqlalchemy import BigInteger, Column, Table, Text
 
@@ -20,7 +20,7 @@ duty = Table(
         "([duty](../how-to/duty.md)). A row ends at local midnight or at the end of a shift. A team without a "
         "plan has no rows."
     ),
-    info={"question": "Who is on duty, and what was handed over or exercised?"},
+    info={"question": "Who is on duty, and which hand-overs and drills took place?"},
 )
 
 duty_plans = Table(
@@ -42,7 +42,7 @@ duty_plans = Table(
     Column("reason", Text, comment="reason"),
     Column("added_at", Text, comment="time of entry", info={"unit": "time"}),
     comment="Plans of teams. The plan that started last is in force.",
-    info={"question": "Who is on duty, and what was handed over or exercised?"},
+    info={"question": "Who is on duty, and which hand-overs and drills took place?"},
 )
 
 duty_changes = Table(
@@ -61,7 +61,7 @@ duty_changes = Table(
     Column("withdrawn_at", Text, comment="time of the withdrawal; null = not withdrawn", info={"unit": "time"}),
     Column("withdrawn_by", Text, comment="person who withdrew it"),
     comment="Changes of plans: a person replaces another one for a time.",
-    info={"question": "Who is on duty, and what was handed over or exercised?"},
+    info={"question": "Who is on duty, and which hand-overs and drills took place?"},
 )
 
 duty_handovers = Table(
@@ -91,7 +91,7 @@ duty_handovers = Table(
     Column("withdrawn_at", Text, comment="time of the withdrawal; null = not withdrawn", info={"unit": "time"}),
     Column("withdrawn_by", Text, comment="person who withdrew it"),
     comment="Hand-overs between shifts, signed by the person who leaves and by the person who takes over.",
-    info={"question": "Who is on duty, and what was handed over or exercised?"},
+    info={"question": "Who is on duty, and which hand-overs and drills took place?"},
 )
 
 

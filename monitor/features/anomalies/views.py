@@ -17,7 +17,7 @@ anomalies = Table(
     Column(
         "budget",
         Double,
-        comment="false alarms per sensor and month that the threshold was counted for",
+        comment="false alarms per sensor and month for which the threshold was chosen",
         info={"unit": "1/month"},
     ),
     Column(
@@ -36,8 +36,8 @@ anomalies = Table(
             "a `score` above its `threshold`, and is not alerted"
         ),
     ),
-    Column("model_hash", Text, comment="checkpoint, or null for rules"),
-    Column("factor", Double, comment="factor from labels on the counted threshold", info={"unit": "1"}),
+    Column("model_hash", Text, comment="SHA-256 of the checkpoint; null for rules"),
+    Column("factor", Double, comment="factor from labels, which `threshold` includes", info={"unit": "1"}),
     Column(
         "compared_with",
         Text,
@@ -49,19 +49,19 @@ anomalies = Table(
     Column("compared_with_id", Text, comment="id of the message in `compared_with`"),
     Column("compared_with_values", Text, comment="values of that message, JSON"),
     comment="Scores of the detectors, including those below the threshold.",
-    info={"question": "What looked odd, and how often was that right?"},
+    info={"question": "Which readings were unusual, and how often was an alarm right?"},
 )
 
 anomaly_labels = Table(
     "anomaly_labels",
     view_metadata,
-    Column("label_id", BigInteger, comment="number"),
+    Column("label_id", BigInteger, comment="number of the label"),
     Column("site", Text, comment="site id"),
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity"),
     Column("from_at", Text, comment="first reading of the anomaly", info={"unit": "time"}),
     Column("to_at", Text, comment="last reading", info={"unit": "time"}),
-    Column("verdict", Text, comment="confirmed, dismissed, withdrawn"),
+    Column("verdict", Text, comment="confirmed, dismissed or withdrawn"),
     Column(
         "cause",
         Text,
@@ -70,35 +70,35 @@ anomaly_labels = Table(
             "weather, work, maintenance, common_mode"
         ),
     ),
-    Column("by", Text, comment="who labelled it"),
+    Column("by", Text, comment="person who gave the label"),
     Column("note", Text, comment="note of the person"),
-    Column("at", Text, comment="when it was labelled", info={"unit": "time"}),
+    Column("at", Text, comment="time of the label", info={"unit": "time"}),
     comment="Labels that people gave to anomalies. Rows are only added; the newest one counts.",
-    info={"question": "What looked odd, and how often was that right?"},
+    info={"question": "Which readings were unusual, and how often was an alarm right?"},
 )
 
 anomaly_budgets = Table(
     "anomaly_budgets",
     view_metadata,
-    Column("budget_id", BigInteger, comment="number"),
+    Column("budget_id", BigInteger, comment="number of the measurement"),
     Column("site", Text, comment="site id"),
-    Column("detector", Text, comment="detector"),
-    Column("at", Text, comment="when it was measured", info={"unit": "time"}),
+    Column("detector", Text, comment="name of the detector"),
+    Column("at", Text, comment="time of the measurement", info={"unit": "time"}),
     Column(
         "from_at",
         Text,
-        comment="begin of the measured time: 180 days before, or the last time that a person set the factor",
+        comment="start of the measured period: 180 days before `at`, or when a person last set the factor",
         info={"unit": "time"},
     ),
     Column(
         "sensor_months",
         Double,
-        comment="scored readings of instruments that worked, as time",
+        comment="scored readings of working instruments, times their interval",
         info={"unit": "sensor-months"},
     ),
     Column("reported", Integer, comment="alarms that were shown and have no known cause"),
-    Column("labelled", Integer, comment="how many of them a person labelled"),
-    Column("dismissed", Integer, comment="how many of them a person dismissed"),
+    Column("labelled", Integer, comment="number of reported alarms with a label"),
+    Column("dismissed", Integer, comment="number of reported alarms that a person dismissed"),
     Column(
         "known_cause",
         Integer,
@@ -107,23 +107,23 @@ anomaly_budgets = Table(
     Column(
         "rate_per_sensor_month",
         Double,
-        comment="false alarms; null = not measured, fewer than ten labels",
+        comment="false alarms; null = not measured, because there are fewer than ten labels",
         info={"unit": "1/month"},
     ),
     Column("rate_low_per_sensor_month", Double, comment="lower end of its 80 % interval", info={"unit": "1/month"}),
-    Column("rate_high_per_sensor_month", Double, comment="upper end", info={"unit": "1/month"}),
+    Column("rate_high_per_sensor_month", Double, comment="upper end of that interval", info={"unit": "1/month"}),
     Column("budget_per_sensor_month", Double, comment="budget of the detector", info={"unit": "1/month"}),
-    Column("factor_before", Double, comment="factor on the counted threshold before"),
-    Column("factor", Double, comment="factor from then on, 1 to 1.5"),
+    Column("factor_before", Double, comment="factor on the threshold before the measurement"),
+    Column("factor", Double, comment="factor after the measurement, 1 to 1.5"),
     Column("reason", Text, comment="reason of the factor"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
-    Column("by", Text, comment="the service, or who set it"),
+    Column("by", Text, comment="person who set the factor, or the service"),
     comment=(
         "False alarms of each detector, measured once a week, and the factor on its threshold from then "
         "on. Rows are only added; the newest one of a detector counts."
     ),
-    info={"question": "What looked odd, and how often was that right?"},
+    info={"question": "Which readings were unusual, and how often was an alarm right?"},
 )
 
 

@@ -21,7 +21,7 @@ drills = Table(
         info={"unit": "JSON"},
     ),
     comment="Drills. They do not change real levels, readings or alerts.",
-    info={"question": "Who is on duty, and what was handed over or exercised?"},
+    info={"question": "Who is on duty, and which hand-overs and drills took place?"},
 )
 
 

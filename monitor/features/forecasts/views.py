@@ -60,8 +60,13 @@ def _make_columns() -> list[Column[Any]]:
         Column("unit", Text, comment="unit of the values of this row"),
         Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
         Column("data_until", Text, comment="grid row of the newest reading it used", info={"unit": "time"}),
-        Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
-        Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
+        Column(
+            "as_of_received_at",
+            Text,
+            comment="time of reception of the newest reading that the forecast could use",
+            info={"unit": "time"},
+        ),
+        Column("target_at", Text, comment="instant for which the forecast was made", info={"unit": "time"}),
         Column("horizon_s", Double, comment=_HORIZON, info={"unit": "s"}),
         Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
         Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
@@ -71,9 +76,9 @@ def _make_columns() -> list[Column[Any]]:
         Column("model", Text, comment="name of the model"),
         Column("model_hash", Text, comment="SHA-256 of the checkpoint of a network, else empty"),
         Column(
-            "baseline", Text, comment="`persistence` or `line`, whichever had the smaller error so far on this series"
+            "baseline", Text, comment="`persistence` or `line`: the one with the smaller error so far on this series"
         ),
-        Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
+        Column("baseline_q50", Double, comment="median of the baseline for the same target", info={"unit": "`unit`"}),
         Column(
             "data_value",
             Double,
@@ -81,7 +86,7 @@ def _make_columns() -> list[Column[Any]]:
             info={"unit": "`unit`"},
         ),
         Column("shown", Boolean, comment="whether people see this forecast: only rows of `combined`"),
-        Column("reason", Text, comment="why, in one sentence"),
+        Column("reason", Text, comment="reason, one sentence"),
         Column("reason_id", Text, comment="id of the message in `reason`"),
         Column("reason_values", Text, comment="values of that message, JSON"),
         Column(
@@ -104,7 +109,9 @@ def _make_columns() -> list[Column[Any]]:
             info={"unit": "1"},
         ),
         Column(
-            "hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"
+            "hindcast",
+            Boolean,
+            comment="whether it was computed later from readings before `issued_at`, only to be scored",
         ),
     ]
 
@@ -158,15 +165,15 @@ forecast_chances = Table(
         comment="the same as `chance_from`, or the upper end where the quantiles say no more",
         info={"unit": "1"},
     ),
-    Column("probability", Double, comment="chance above which the bound counts as crossed", info={"unit": "1"}),
-    Column("crossed", Boolean, comment="whether it does"),
-    Column("model", Text, comment="whose forecast it is"),
+    Column("probability", Double, comment="probability above which the bound counts as crossed", info={"unit": "1"}),
+    Column("crossed", Boolean, comment="whether the bound counts as crossed"),
+    Column("model", Text, comment="name of the model of the forecast"),
     Column("data_until", Text, comment="newest reading that the forecast used", info={"unit": "time"}),
     Column("evaluated_at", Text, comment="evaluation that wrote the row", info={"unit": "time"}),
     comment=(
-        "What each criterion `forecast` said at the newest evaluation that changed it: one row per "
-        "station and level that has a forecast of its horizon. A row goes when its forecast does. Rows of "
-        "another version of the site file are left out."
+        "Result of each criterion `forecast` at the newest evaluation that changed it: one row per station and "
+        "level with a forecast of its horizon. A row is deleted with its forecast. Rows of another version of the "
+        "site file are left out."
     ),
     info={"question": "What will it do next, and how likely is a bound to be crossed?"},
 )
@@ -181,29 +188,29 @@ why_not_shown = Table(
     Column(
         "horizon_s",
         Double,
-        comment="the horizon that is meant; null where it is every one",
+        comment="horizon without a forecast; null = all horizons",
         info={"unit": "s"},
     ),
-    Column("issued_at", Text, comment="the issue", info={"unit": "time"}),
-    Column("reason", Text, comment="why, in one sentence"),
+    Column("issued_at", Text, comment="time of the newest issue", info={"unit": "time"}),
+    Column("reason", Text, comment="reason, one sentence"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
     Column(
         "lacking",
         Text,
-        comment='what is lacking, such as "30 of the last 60 days; 42 are needed"; null where nothing can be done',
+        comment='what is missing, such as "30 of the last 60 days; 42 are needed"; null if nothing can be done',
     ),
     Column("lacking_id", Text, comment="id of the message in `lacking`"),
     Column("lacking_values", Text, comment="values of that message, JSON"),
     Column(
         "earliest_at",
         Text,
-        comment="when it can be shown at the earliest, if all that is lacking comes; null where nobody knows",
+        comment="earliest time of a forecast, if all missing readings arrive; null if unknown",
         info={"unit": "time"},
     ),
     comment=(
-        "Of the newest issue every series and model that has no forecast: forecasts that were withheld, "
-        "and networks that are not trained."
+        "Series and models without a forecast in the newest issue: forecasts that were withheld, and networks "
+        "that are not trained."
     ),
     info={"question": "Why is there no forecast, and from when on?", "row": WhyNotShownRow},
 )
@@ -217,8 +224,13 @@ forecast_vs_observed = Table(
     Column("unit", Text, comment="unit of the values of this row"),
     Column("issued_at", Text, comment="when the forecast was made", info={"unit": "time"}),
     Column("data_until", Text, comment="grid row of the newest reading it used", info={"unit": "time"}),
-    Column("as_of_received_at", Text, comment="newest arrival it could know", info={"unit": "time"}),
-    Column("target_at", Text, comment="the instant it is about", info={"unit": "time"}),
+    Column(
+        "as_of_received_at",
+        Text,
+        comment="time of reception of the newest reading that the forecast could use",
+        info={"unit": "time"},
+    ),
+    Column("target_at", Text, comment="instant for which the forecast was made", info={"unit": "time"}),
     Column("horizon_s", Double, comment=_HORIZON, info={"unit": "s"}),
     Column("q025", Double, comment="2.5 % quantile at the target, absolute", info={"unit": "`unit`"}),
     Column("q10", Double, comment="10 % quantile", info={"unit": "`unit`"}),
@@ -227,8 +239,8 @@ forecast_vs_observed = Table(
     Column("q975", Double, comment="97.5 % quantile", info={"unit": "`unit`"}),
     Column("model", Text, comment="name of the model"),
     Column("model_hash", Text, comment="SHA-256 of the checkpoint of a network, else empty"),
-    Column("baseline", Text, comment="`persistence` or `line`, whichever had the smaller error so far on this series"),
-    Column("baseline_q50", Double, comment="its median for the same target", info={"unit": "`unit`"}),
+    Column("baseline", Text, comment="`persistence` or `line`: the one with the smaller error so far on this series"),
+    Column("baseline_q50", Double, comment="median of the baseline for the same target", info={"unit": "`unit`"}),
     Column(
         "data_value",
         Double,
@@ -236,7 +248,7 @@ forecast_vs_observed = Table(
         info={"unit": "`unit`"},
     ),
     Column("shown", Boolean, comment="whether people see this forecast: only rows of `combined`"),
-    Column("reason", Text, comment="why, in one sentence"),
+    Column("reason", Text, comment="reason, one sentence"),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
     Column(
@@ -260,15 +272,22 @@ forecast_vs_observed = Table(
     Column("winkler_80", Double, comment="Winkler score of the 80 % interval", info={"unit": "`unit`"}),
     Column("scored_at", Text, comment="when it was scored", info={"unit": "time"}),
     Column("crps", Double, comment="continuous ranked probability score, or null", info={"unit": "`unit`"}),
-    Column("pit", Double, comment="probability that the fan gave to less than what came, or null", info={"unit": "1"}),
-    Column("situation", Text, comment="what it was up against, see `forecast_scores`"),
+    Column(
+        "pit",
+        Double,
+        comment="probability of the forecast for values below the observed one, or null",
+        info={"unit": "1"},
+    ),
+    Column("situation", Text, comment="situation of the slope, see `forecast_scores`"),
     Column(
         "weight",
         Double,
         comment="share of this model in the forecast `combined` of the same issue, station and horizon; null of others",
         info={"unit": "1"},
     ),
-    Column("hindcast", Boolean, comment="made afterwards from what came before `issued_at`, to be scored: never shown"),
+    Column(
+        "hindcast", Boolean, comment="whether it was computed later from readings before `issued_at`, only to be scored"
+    ),
     comment="Forecasts whose target was observed, with their score. Errors are observed minus forecast.",
     info={"question": "Was the forecast right?"},
 )
@@ -285,13 +304,18 @@ forecast_skill = Table(
     Column(
         "hindcast",
         Boolean,
-        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+        comment="whether the row is about hindcasts; no row is about both hindcasts and forecasts",
     ),
     Column("n", BigInteger, comment="scored forecasts"),
     Column("mae", Double, comment="mean absolute error of the median", info={"unit": "unit of the series"}),
-    Column("mae_persistence", Double, comment="the same of persistence", info={"unit": "unit of the series"}),
     Column(
-        "mae_best_baseline", Double, comment="the same of the best simple baseline", info={"unit": "unit of the series"}
+        "mae_persistence", Double, comment="mean absolute error of persistence", info={"unit": "unit of the series"}
+    ),
+    Column(
+        "mae_best_baseline",
+        Double,
+        comment="mean absolute error of the best simple baseline",
+        info={"unit": "unit of the series"},
     ),
     Column(
         "skill",
@@ -315,13 +339,16 @@ forecast_skill_by_stage = Table(
     Column(
         "hindcast",
         Boolean,
-        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+        comment="whether the row is about hindcasts; no row is about both hindcasts and forecasts",
     ),
     Column("stage", Text, comment="stage as known at the issue; null where the station had never been looked at"),
     Column("n", BigInteger, comment="scored forecasts"),
     Column("mae", Double, comment="mean absolute error of the median", info={"unit": "unit of the series"}),
     Column(
-        "mae_best_baseline", Double, comment="the same of the best simple baseline", info={"unit": "unit of the series"}
+        "mae_best_baseline",
+        Double,
+        comment="mean absolute error of the best simple baseline",
+        info={"unit": "unit of the series"},
     ),
     Column(
         "skill",
@@ -350,7 +377,7 @@ forecast_scores = Table(
     Column(
         "hindcast",
         Boolean,
-        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+        comment="whether the row is about hindcasts; no row is about both hindcasts and forecasts",
     ),
     Column(
         "situation",
@@ -363,7 +390,9 @@ forecast_scores = Table(
     ),
     Column("n", BigInteger, comment="scored forecasts"),
     Column("mae", Double, comment="mean absolute error of the median", info={"unit": "unit of the series"}),
-    Column("mae_persistence", Double, comment="the same of persistence", info={"unit": "unit of the series"}),
+    Column(
+        "mae_persistence", Double, comment="mean absolute error of persistence", info={"unit": "unit of the series"}
+    ),
     Column(
         "pinball", Double, comment="mean quantile loss over the five quantiles", info={"unit": "unit of the series"}
     ),
@@ -409,7 +438,7 @@ forecast_coverage = Table(
     Column(
         "hindcast",
         Boolean,
-        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+        comment="whether the row is about hindcasts; no row is about both hindcasts and forecasts",
     ),
     Column("nominal", Double, comment="share that should be inside", info={"unit": "1"}),
     Column("covered", Double, comment="share that was inside", info={"unit": "1"}),
@@ -431,20 +460,19 @@ forecast_coverage_rolling = Table(
     Column("model", Text, comment="name of the model"),
     Column("horizon_s", Double, comment="requested horizon, see `forecast_history`", info={"unit": "s"}),
     Column("target_at", Text, comment="target of the newest of the 30", info={"unit": "time"}),
-    Column("issued_at", Text, comment="its issue", info={"unit": "time"}),
-    Column("shown", Boolean, comment="whether it was the one that people saw"),
+    Column("issued_at", Text, comment="when that forecast was made", info={"unit": "time"}),
+    Column("shown", Boolean, comment="whether people saw the forecast of this model"),
     Column(
         "hindcast",
         Boolean,
-        comment="whether these are forecasts made afterwards; live ones and these never share a row",
+        comment="whether the row is about hindcasts; no row is about both hindcasts and forecasts",
     ),
     Column("covered_80", Double, comment="share of the 30 inside the 80 % interval", info={"unit": "1"}),
     Column("covered_95", Double, comment="share of the 30 inside the 95 % interval", info={"unit": "1"}),
-    Column("n", Integer, comment="how many there are, 30 at most"),
+    Column("n", Integer, comment="number of forecasts, 30 at most"),
     comment=(
-        "How often the intervals of the newest 30 scored forecasts held, at each scored target. It is "
-        "counted when a target is scored. Ask for one station, model and horizon: three years of all of "
-        "them are 78,000 rows."
+        "How often the intervals of the newest 30 scored forecasts contained the observed value. There is a row for "
+        "each scored target. Select one station, model and horizon: three years of all of them are 78,000 rows."
     ),
     info={"question": "Was the forecast right?"},
 )

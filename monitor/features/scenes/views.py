@@ -42,8 +42,10 @@ scene_polygons = Table(
     Column("scene_hash", Text, comment="SHA-256 of the site's id and the scene's files"),
     Column("acquired_at", Text, comment="when the scene was taken", info={"unit": "time"}),
     Column("polygon_id", Text, comment="id within scene and model"),
-    Column("class", Text, comment="what the model calls it: landslide, or another class of its card (crack)"),
-    Column("parent_id", Text, comment="the polygon of an earlier scene that it continues, else null"),
+    Column(
+        "class", Text, comment="class of the footprint: landslide, or another class of the model card, such as crack"
+    ),
+    Column("parent_id", Text, comment="polygon of an earlier scene that shows the same landslide, else null"),
     Column("root_id", Text, comment="the first polygon of the same landslide: its own id, or that on an earlier scene"),
     Column(
         "change",
@@ -52,20 +54,20 @@ scene_polygons = Table(
             "new, grown, known, vanished (an earlier outline, gone on this scene), single (nothing to compare with)"
         ),
     ),
-    Column("area_m2", Double, comment="true area", info={"unit": "m²"}),
-    Column("grown_m2", Double, comment="of grown ones: growth since `since_at`", info={"unit": "m²"}),
+    Column("area_m2", Double, comment="area on the ground", info={"unit": "m²"}),
+    Column("grown_m2", Double, comment="growth since `since_at` if `change` is grown, else null", info={"unit": "m²"}),
     Column("mean_probability", Double, comment="mean over its pixels", info={"unit": "1"}),
     Column("geometry", Text, comment="polygon in lon/lat (WGS 84)", info={"unit": "GeoJSON"}),
     Column("min_lon", Double, comment="bounding box", info={"unit": "deg"}),
     Column("min_lat", Double, comment="bounding box", info={"unit": "deg"}),
     Column("max_lon", Double, comment="bounding box", info={"unit": "deg"}),
     Column("max_lat", Double, comment="bounding box", info={"unit": "deg"}),
-    Column("nearest_station", Text, comment="within the distance the site file names, else null"),
-    Column("distance_m", Double, comment="to it", info={"unit": "m"}),
+    Column("nearest_station", Text, comment="nearest station within the distance that the site file states, else null"),
+    Column("distance_m", Double, comment="distance to that station", info={"unit": "m"}),
     Column("model", Text, comment="name of the model"),
     Column("model_hash", Text, comment="SHA-256 of the checkpoint, or of the recipe of a baseline"),
-    Column("detected_at", Text, comment="when it was found", info={"unit": "time"}),
-    Column("since_at", Text, comment="when the scene was taken that it was compared with", info={"unit": "time"}),
+    Column("detected_at", Text, comment="when the footprint was found", info={"unit": "time"}),
+    Column("since_at", Text, comment="when the scene was taken with which it was compared", info={"unit": "time"}),
     Column(
         "first_seen_at",
         Text,
@@ -82,14 +84,14 @@ scene_polygons = Table(
         info={"unit": "JSON"},
     ),
     Column("susceptibility", Double, comment="mean of the susceptibility map below it, else null", info={"unit": "1"}),
-    Column("susceptibility_map", Text, comment="SHA-256 of that map; which one it is says `run.prior` of the scene"),
+    Column("susceptibility_map", Text, comment="SHA-256 of that map; `run.prior` of the scene names the map"),
     Column(
         "method",
         Text,
         comment=(
             "`network`; `index`: by a spectral index, its `mean_probability` is a score and no probability; "
             "or `sar`: change of radar backscatter or coherence, advice only; its `class` is `disturbance` "
-            "and its `mean_probability` 0, for radar gives none"
+            "and its `mean_probability` 0, because radar gives no probability"
         ),
     ),
     comment="Footprints found on scenes.",
@@ -103,19 +105,19 @@ scene_changes = Table(
     Column("scene", Text, comment="name of the scene"),
     Column("acquired_at", Text, comment="when the scene was taken", info={"unit": "time"}),
     Column("polygon_id", Text, comment="id within scene and model"),
-    Column("class", Text, comment="that of the footprint"),
-    Column("judged_at", Text, comment="since when this was known", info={"unit": "time"}),
+    Column("class", Text, comment="class of the footprint"),
+    Column("judged_at", Text, comment="time of the judgement", info={"unit": "time"}),
     Column(
         "change",
         Text,
         comment=(
-            "as in `scene_polygons`; withdrawn: the outline is not called vanished any more, or its image was "
-            "delivered again (said in `caution`)"
+            "as in `scene_polygons`; withdrawn: the outline no longer counts as vanished, or its image was "
+            "delivered again (`caution` states which)"
         ),
     ),
-    Column("parent_id", Text, comment="the polygon of an earlier scene that it continues, else null"),
-    Column("grown_m2", Double, comment="of grown ones: growth since `since_at`", info={"unit": "m²"}),
-    Column("since_at", Text, comment="when the scene was taken that it was compared with", info={"unit": "time"}),
+    Column("parent_id", Text, comment="polygon of an earlier scene that shows the same landslide, else null"),
+    Column("grown_m2", Double, comment="growth since `since_at` if `change` is grown, else null", info={"unit": "m²"}),
+    Column("since_at", Text, comment="when the scene was taken with which it was compared", info={"unit": "time"}),
     Column(
         "first_seen_at",
         Text,
@@ -126,7 +128,7 @@ scene_changes = Table(
     Column("caution_id", Text, comment="id of the message in `caution`"),
     Column("caution_values", Text, comment="values of that message, JSON"),
     comment=(
-        "Every judgement on the change of a footprint, as it was known then; a scene that comes late is "
+        "Every judgement on the change of a footprint, as it was known at that time. A scene that arrives late is "
         "judged in the order of acquisition and adds rows."
     ),
     info={"question": "Where did the ground change on an image?"},
@@ -138,25 +140,25 @@ scene_outlines = Table(
     view_metadata,
     Column("site", Text, comment="site id"),
     Column("scene", Text, comment="name of the scene"),
-    Column("scene_hash", Text, comment="its hash"),
+    Column("scene_hash", Text, comment="hash of the scene"),
     Column("acquired_at", Text, comment="when the scene was taken", info={"unit": "time"}),
     Column("outline_id", BigInteger, comment="number of the outline"),
     Column(
         "kind",
         Text,
-        comment=("landslide, not_landslide (what looks like one), nothing (all of it was looked at, and holds none)"),
+        comment="landslide; not_landslide (similar ground); nothing (a person looked at all of it and saw no landslide)",
     ),
-    Column("area_m2", Double, comment="on the ellipsoid", info={"unit": "m²"}),
-    Column("geometry", Text, comment="the outline in lon/lat: one ring", info={"unit": "GeoJSON"}),
-    Column("from_polygon", Text, comment="footprint that it corrects, or null"),
-    Column("note", Text, comment="what was said of it"),
-    Column("at", Text, comment="when it was drawn", info={"unit": "time"}),
-    Column("by", Text, comment="who"),
-    Column("withdrawn_at", Text, comment="when somebody took it back, or null", info={"unit": "time"}),
-    Column("withdrawn_by", Text, comment="who, or null"),
+    Column("area_m2", Double, comment="area on the ellipsoid", info={"unit": "m²"}),
+    Column("geometry", Text, comment="the outline in lon/lat, one ring", info={"unit": "GeoJSON"}),
+    Column("from_polygon", Text, comment="footprint that the outline corrects, or null"),
+    Column("note", Text, comment="note of the person"),
+    Column("at", Text, comment="when the outline was drawn", info={"unit": "time"}),
+    Column("by", Text, comment="person who drew it"),
+    Column("withdrawn_at", Text, comment="when the outline was withdrawn, or null", info={"unit": "time"}),
+    Column("withdrawn_by", Text, comment="person who withdrew it, or null"),
     comment=(
-        "What people outlined on scenes, on the page or from a file; rows are never overwritten. An "
-        "outline stands where `withdrawn_at` is null."
+        "Outlines that people drew on the page or added from a file. Rows are never overwritten. An outline "
+        "counts if `withdrawn_at` is null."
     ),
     info={"question": "Where did the ground change on an image?"},
 )
@@ -168,20 +170,18 @@ footprint_reviews = Table(
     Column("scene", Text, comment="name of the scene"),
     Column("acquired_at", Text, comment="when the scene was taken", info={"unit": "time"}),
     Column("polygon_id", Text, comment="id within scene and model"),
-    Column("at", Text, comment="when it was said", info={"unit": "time"}),
-    Column("verdict", Text, comment="accept, reject, redraw"),
-    Column("by", Text, comment="who"),
-    Column("note", Text, comment="why, or null"),
-    Column(
-        "geometry", Text, comment="of redraw: the outline as it is, in lon/lat; else null", info={"unit": "GeoJSON"}
-    ),
-    Column("mean_probability", Double, comment="of the footprint", info={"unit": "1"}),
-    Column("area_m2", Double, comment="of the footprint", info={"unit": "m²"}),
-    Column("model", Text, comment="name of the model that found it"),
-    Column("model_hash", Text, comment="its SHA-256"),
+    Column("at", Text, comment="time of the review", info={"unit": "time"}),
+    Column("verdict", Text, comment="accept, reject or redraw"),
+    Column("by", Text, comment="person who reviewed the footprint"),
+    Column("note", Text, comment="reason, or null"),
+    Column("geometry", Text, comment="outline that a redraw states, in lon/lat; else null", info={"unit": "GeoJSON"}),
+    Column("mean_probability", Double, comment="mean probability of the footprint", info={"unit": "1"}),
+    Column("area_m2", Double, comment="area of the footprint", info={"unit": "m²"}),
+    Column("model", Text, comment="name of the model that found the footprint"),
+    Column("model_hash", Text, comment="SHA-256 of that model"),
     comment=(
-        "What people said of footprints (`slopeward scenes review`), oldest and newest words alike; the "
-        "newest per footprint counts."
+        "Reviews of footprints by people (`slopeward scenes review`). Rows are only added; the newest review of a "
+        "footprint counts."
     ),
     info={"question": "Where did the ground change on an image?"},
 )

@@ -18,7 +18,7 @@ other_alarms = Table(
     Column("received_at", Text, comment="when it was imported", info={"unit": "time"}),
     Column("by", Text, comment="who imported it"),
     comment="Alarms of another system that watches the same slope. No decision reads them.",
-    info={"question": "What is alarmed, what happened to it, and was it true?"},
+    info={"question": "Which alerts are open, what happened to them, and were they right?"},
 )
 
 
