@@ -1,1 +1,1 @@
-"""Detection as a library: imagery and anomalies; knows nothing of the service."""
+"""Library that detects landslides in images and anomalies in readings. It does not depend on the service."""

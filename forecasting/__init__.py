@@ -1,1 +1,1 @@
-"""Displacement forecasting as a library: knows nothing of the service."""
+"""Library that forecasts displacement. It does not depend on the service."""

@@ -1,1 +1,1 @@
-"""From a window of readings to an anomaly score and a threshold that keeps an alarm budget."""
+"""Score how unusual readings are, and choose thresholds that keep the false alarms within a budget."""

@@ -1,1 +1,1 @@
-"""From a scene on disk to polygons with true areas."""
+"""Detect landslides in images: from a scene on disk to outlines with their areas on the ground."""

@@ -1,1 +1,1 @@
-"""Measured records as panels: series, drivers, splits, windows and what a network reads of them."""
+"""Measured records as panels: series, drivers, splits, windows, and the inputs of networks."""

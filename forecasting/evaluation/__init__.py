@@ -1,1 +1,1 @@
-"""What forecasts were worth: backtests, scores, significance, and the proof that none knew the future."""
+"""Evaluate forecasts: backtests, scores, significance, and a test that no forecast used later readings."""

@@ -1,1 +1,1 @@
-"""Why a network says what it says: figures for people, none of them a cause."""
+"""Explain forecasts of networks: which inputs a forecast depends on. A dependence is not a physical cause."""

@@ -1,1 +1,1 @@
-"""Rain, pore water and shaking: what triggers a slope, in plain float64 Python that decisions may rest on."""
+"""Triggers of landslides: rain, pore water and shaking. Plain Python, because decisions use it."""

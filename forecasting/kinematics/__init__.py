@@ -1,1 +1,1 @@
-"""How a slope moves: velocity and acceleration with their error, stage of movement, failure window. Plain Python."""
+"""Movement of a slope: velocity and acceleration with their errors, stage, failure window. Plain Python."""

@@ -1,1 +1,1 @@
-"""Networks in plain torch; the only room of the library that imports torch."""
+"""Networks in PyTorch. No other package of the library imports torch."""

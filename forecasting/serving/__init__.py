@@ -1,1 +1,1 @@
-"""Forecasts that are issued: the combination, its networks, failure windows and physical limits; and training."""
+"""Compute the forecasts that the service issues, their failure windows and physical limits, and train networks."""

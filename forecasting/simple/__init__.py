@@ -1,1 +1,1 @@
-"""The simple forecasts that every network is compared with, and that serve where it is not better."""
+"""Simple forecasts, which every network is compared with. They are used where no network is better."""

@@ -1,1 +1,1 @@
-"""Correction of thresholds while a detector is served."""
+"""Correct the threshold of a detector from the labels that people give to its alarms."""

@@ -1,1 +1,1 @@
-"""Checks: they find faults for certain, without a score."""
+"""Checks that find certain faults of instruments, without a score or a threshold."""

@@ -1,1 +1,1 @@
-"""The autoencoder of stations, in PyTorch."""
+"""The autoencoder of the stations of a site, in PyTorch."""

@@ -1,1 +1,1 @@
-"""State of a site between two scorings of its new readings."""
+"""Score the new readings of a site with the state that the last scoring left, without reading the past again."""

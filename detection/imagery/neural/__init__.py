@@ -1,1 +1,1 @@
-"""Segmentation networks in plain torch."""
+"""Segmentation networks in PyTorch, their training and their inference."""

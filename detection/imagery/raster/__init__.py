@@ -1,1 +1,1 @@
-"""Rasters as they lie on disk and on the ground: opened safely, read by windows, measured in metres."""
+"""Read and write rasters: open untrusted files safely, read windows of them, and convert pixels to metres."""

@@ -1,1 +1,1 @@
-"""Map tiles in one file each: shaded relief of an elevation model, and tiles of others packed anew."""
+"""Map tiles in PMTiles files: draw shaded relief, check and copy files of users, and read single tiles."""

@@ -1,1 +1,1 @@
-"""Everything in three minutes: broker, service, page and a simulated slope that fails."""
+"""Demonstration: broker, service, page and a simulated slope that fails within three minutes."""

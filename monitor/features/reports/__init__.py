@@ -1,1 +1,1 @@
-"""Bulletins, shift reports and the quick card: what a period was like, as it was known at its end."""
+"""Bulletins and shift reports on a period, as it was known at its end, and the quick card of a site."""

@@ -1,1 +1,1 @@
-"""Any table that somebody brings: understood, asked about, accepted, and its past shown."""
+"""Import tables of unknown layout: guess their meaning, ask questions, store the readings, replay the past."""

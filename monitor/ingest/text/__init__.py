@@ -1,1 +1,1 @@
-"""How files spell numbers, times and heads of tables, whatever reads them."""
+"""Parse numbers, times and table heads in the spellings that files contain."""

@@ -1,1 +1,1 @@
-"""Interpret untrusted data: the values of raster bands with their fills, and geometries as outlines."""
+"""Interpret untrusted data: values and fill values of raster bands, and geometries as outlines."""

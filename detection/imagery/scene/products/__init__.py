@@ -1,1 +1,1 @@
-"""Read the descriptions that come with products of satellites, in the form of a `scene.toml`."""
+"""Convert the metadata of satellite products to the content of a `scene.toml`."""

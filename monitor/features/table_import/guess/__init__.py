@@ -1,1 +1,1 @@
-"""What a stranger's table most likely means: a mapping and stations to confirm, and what only a person can know."""
+"""Guess the most likely meaning of a table: a mapping and stations, and questions that only a person can answer."""
