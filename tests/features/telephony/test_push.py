@@ -1,4 +1,4 @@
-"""Messages to browsers: switched on by their person, sealed for one device, ended when the push service says gone."""
+"""Push messages to browsers: registration, encryption for one device, and devices that no longer exist."""
 
 from dataclasses import replace
 
@@ -34,20 +34,21 @@ def channel(filled_database, service):
     return open_notifier("push:bo", {f"SLOPEWARD_PUSH__{k}": v for k, v in settings.items()}, filled_database)
 
 
-def subscribe(db, service, browser, path, who=BO):
-    return tell(db, add_device, who, f"{service.url}{path}", browser.p256dh, browser.auth, path, NOW)
+def subscribe(db, service, browser, path, actor=BO):
+    """Register a browser for push messages, and return the number of the device."""
+    return tell(db, add_device, actor, f"{service.url}{path}", browser.p256dh, browser.auth, path, NOW)
 
 
-def test_each_device_gets_a_message_that_it_alone_can_read(filled_database, service, channel):
+def test_message_can_be_decrypted_by_its_device_only(filled_database, service, channel):
     phone, desk, others = Browser(), Browser(), Browser()
-    for browser, path, who in ((phone, "/phone", BO), (desk, "/desk", BO), (others, "/ada", ADA)):
-        subscribe(filled_database, service, browser, path, who)
+    for browser, path, actor in ((phone, "/phone", BO), (desk, "/desk", BO), (others, "/ada", ADA)):
+        subscribe(filled_database, service, browser, path, actor)
     channel.deliver(NOTE)
-    got = {path: (headers, body) for path, headers, body in service.got}
-    assert set(got) == {"/phone", "/desk"}
-    headers, body = got["/phone"]
-    said = phone.open(body)
-    assert (said["title"], said["url"], said["ledger"]) == (NOTE.subject, "/alerts/2", "hazard")
+    requests = {path: (headers, body) for path, headers, body in service.got}
+    assert set(requests) == {"/phone", "/desk"}
+    headers, body = requests["/phone"]
+    message = phone.open(body)
+    assert (message["title"], message["url"], message["ledger"]) == (NOTE.subject, "/alerts/2", "hazard")
     with pytest.raises(InvalidTag):
         desk.open(body)
     claims, public = check_proof(headers["Authorization"], service.url)
@@ -55,17 +56,18 @@ def test_each_device_gets_a_message_that_it_alone_can_read(filled_database, serv
     assert (headers["Content-Encoding"], headers["Urgency"], int(headers["TTL"]) > 0) == ("aes128gcm", "high", True)
 
 
-def test_device_that_no_longer_exists_is_ended_and_others_get_the_message(filled_database, service, channel):
+def test_device_that_no_longer_exists_is_removed_and_others_get_the_message(filled_database, service, channel):
     phone, desk = Browser(), Browser()
     number = subscribe(filled_database, service, phone, "/phone")
     subscribe(filled_database, service, desk, "/desk")
     service.answers["/phone"] = 410
     channel.deliver(NOTE)
     with filled_database.read() as c:
-        gone, left = load_devices(c, "bo")
-        actions = [e.action for e in load_entries(c, 5)]
-    assert (gone.id, gone.endpoint, gone.auth, "no longer exists (410)" in gone.ended_why) == (number, "", "", True)
-    assert left.ended_at is None
+        removed, remaining = load_devices(c, "bo")
+        actions = [entry.action for entry in load_entries(c, 5)]
+    assert (removed.id, removed.endpoint, removed.auth) == (number, "", "")
+    assert "no longer exists (410)" in removed.ended_why
+    assert remaining.ended_at is None
     assert "push.gone" in actions
     service.answers["/desk"] = 404
     with pytest.raises(DeliveryError) as caught:
@@ -75,7 +77,7 @@ def test_device_that_no_longer_exists_is_ended_and_others_get_the_message(filled
         channel.deliver(NOTE)
 
 
-def test_a_device_that_cannot_be_reached_is_tried_again_and_the_other_gets_no_second(filled_database, service, channel):
+def test_retry_sends_only_to_devices_that_were_not_reached(filled_database, service, channel):
     phone, desk = Browser(), Browser()
     subscribe(filled_database, service, phone, "/phone")
     subscribe(filled_database, service, desk, "/desk")
@@ -88,7 +90,7 @@ def test_a_device_that_cannot_be_reached_is_tried_again_and_the_other_gets_no_se
     assert [path for path, *_ in service.got] == ["/phone", "/desk", "/phone"]
 
 
-def test_a_locked_account_and_a_foreign_host_get_nothing(filled_database, service, channel):
+def test_locked_account_and_unknown_push_service_get_no_message(filled_database, service, channel):
     subscribe(filled_database, service, Browser(), "/phone")
     tell(filled_database, add_device, BO, "https://evil.example.org/x", Browser().p256dh, Browser().auth, "x", NOW)
     tell(filled_database, disable_user, "bo", NOW)
@@ -99,7 +101,7 @@ def test_a_locked_account_and_a_foreign_host_get_nothing(filled_database, servic
         open_notifier("push:bo", {"SLOPEWARD_PATHS__STATE": "/nowhere"}, filled_database)
 
 
-def test_a_person_switches_a_device_on_and_off_on_the_page(filled_database, service):
+def test_person_adds_and_removes_a_device_on_the_page(filled_database, service):
     settings = f'[push]\nservices = ["{service.url}"]\n'
     tell(filled_database, publish_push_key, find_public_key(KEY), NOW)
     phone = Browser()
@@ -109,10 +111,10 @@ def test_a_person_switches_a_device_on_and_off_on_the_page(filled_database, serv
         assert browser.post("/account/devices", data={**form, "csrf": "x"}).status_code == 401
         log_in(browser)
         assert browser.post("/account/devices", data={**form, "csrf": "x"}).status_code == 403
-        own = {"csrf": token(browser)}
+        csrf = {"csrf": token(browser)}
         for wrong in ({"endpoint": "https://169.254.169.254/latest"}, {"auth": "AAAA"}, {"p256dh": "A" * 87}):
-            assert browser.post("/account/devices", data={**form, **own, **wrong}).status_code == 409
-        assert browser.post("/account/devices", data={**form, **own}).status_code == 303
+            assert browser.post("/account/devices", data={**form, **csrf, **wrong}).status_code == 409
+        assert browser.post("/account/devices", data={**form, **csrf}).status_code == 303
         page = browser.get("/account").text
         assert find_public_key(KEY) in page
         assert KEY not in page
@@ -123,7 +125,7 @@ def test_a_person_switches_a_device_on_and_off_on_the_page(filled_database, serv
         with httpx.Client(base_url=address, trust_env=False) as other:
             log_in(other, "ada")
             assert other.post(f"/account/devices/{device.id}/remove", data={"csrf": token(other)}).status_code == 404
-        assert browser.post(f"/account/devices/{device.id}/remove", data=own).status_code == 303
+        assert browser.post(f"/account/devices/{device.id}/remove", data=csrf).status_code == 303
         for public in ("/sw.js", "/manifest.webmanifest", "/offline"):
             answer = browser.get(public)
             assert (answer.status_code, "bo</a>" in answer.text) == (200, False)

@@ -1,4 +1,4 @@
-"""A scene read in rows has the map of one pass, whatever its columns and parts, and empty ground costs nothing."""
+"""A scene that is mapped in parts has the same map as a scene that is mapped as a whole."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -23,7 +23,8 @@ PLAN = TilingPlan("rows", 4096, 112, 16)
 
 
 @pytest.fixture(autouse=True)
-def looked_at_once(monkeypatch):
+def map_each_scene_once(monkeypatch):
+    """Disable the second pass over small scenes."""
     monkeypatch.setattr(probabilities, "MAPPED_TWICE_PX", 0)
 
 
@@ -52,62 +53,67 @@ def make_reader(height, width, seed=1):
     return SimpleNamespace(grid=grid, read=read, values=values, valid=valid, read_at=read_at)
 
 
-def draw(reader, segmenter, plan=PLAN, stretch=PLAIN):
-    out, shares = np.full((reader.grid.height, reader.grid.width), 7, np.uint8), []
+def map_in_parts(reader, segmenter, plan=PLAN, stretch=PLAIN):
+    """Return the map of a scene in steps of probability, and the number of mapped pixels."""
+    result = np.full((reader.grid.height, reader.grid.width), 7, np.uint8)
+    shares = []
 
     def write(steps, column, row):
-        target = out[row : row + steps.shape[1], column : column + steps.shape[2]]
+        target = result[row : row + steps.shape[1], column : column + steps.shape[2]]
         assert (target == 7).all(), "each pixel is written once"
         target[...] = steps[0]
 
     pixels = map_scene(MappingRun(reader, segmenter, stretch, plan, 1), write, shares.append)
     assert (shares, shares[-1]) == (sorted(shares), 1)
-    return out, pixels
+    return result, pixels
 
 
-def draw_whole(reader, segmenter):
-    found = segmenter.classify(segmenter.prepare(reader.values, reader.valid))[0]
-    return np.where(reader.valid, np.rint(found * np.float32(STEPS)), NODATA).astype(np.uint8)
+def map_as_a_whole(reader, segmenter):
+    probabilities_of_class = segmenter.classify(segmenter.prepare(reader.values, reader.valid))[0]
+    return np.where(reader.valid, np.rint(probabilities_of_class * np.float32(STEPS)), NODATA).astype(np.uint8)
 
 
 @pytest.mark.one_case_in(4)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (30, 700), (256, 20), (513, 33), (780, 415)])
 @pytest.mark.parametrize("columns", [64, 4096])
-def test_rows_have_the_map_of_one_pass(height, width, columns, segmenter):
+def test_map_in_parts_equals_map_as_a_whole(height, width, columns, segmenter):
     reader = make_reader(height, width)
-    found, pixels = draw(reader, segmenter, replace(PLAN, tile=columns))
-    wanted = draw_whole(reader, segmenter)
-    assert np.abs(found.astype(int) - wanted).max() <= 1  # a value half-way between two steps may fall to either
-    assert np.count_nonzero(found != wanted) <= 1 + found.size / 2000
+    mapped, pixels = map_in_parts(reader, segmenter, replace(PLAN, tile=columns))
+    expected = map_as_a_whole(reader, segmenter)
+    # A probability halfway between two steps may be rounded to either of them.
+    assert np.abs(mapped.astype(int) - expected).max() <= 1
+    assert np.count_nonzero(mapped != expected) <= 1 + mapped.size / 2000
     assert pixels == np.count_nonzero(reader.valid)
 
 
-def test_ground_without_a_valid_pixel_does_not_reach_the_network(segmenter):
-    reader, seen = make_reader(8 * PART_ROWS, 64), []
+def test_parts_without_valid_pixels_are_not_passed_to_the_network(segmenter):
+    reader = make_reader(8 * PART_ROWS, 64)
+    part_heights = []
 
-    class Watched:
+    class RecordingSegmenter:
         def stream(self, parts, again=False):
-            def note():
+            def record():
                 for values, valid in parts:
-                    seen.append(len(valid))
+                    part_heights.append(len(valid))
                     yield values, valid
 
-            return segmenter.stream(note(), again=again)
+            return segmenter.stream(record(), again=again)
 
     reader.valid[3 * PART_ROWS :] = False
-    found, pixels = draw(reader, Watched())
-    assert seen == [PART_ROWS] * 4, "three parts, and what the last of them sees below"
-    assert pixels == np.count_nonzero(found != NODATA) == np.count_nonzero(reader.valid)
-    assert np.abs(found.astype(int) - draw_whole(reader, segmenter)).max() <= 1
+    mapped, pixels = map_in_parts(reader, RecordingSegmenter())
+    assert part_heights == [PART_ROWS] * 4, "three parts with valid pixels, and the part below as their context"
+    assert pixels == np.count_nonzero(mapped != NODATA) == np.count_nonzero(reader.valid)
+    assert np.abs(mapped.astype(int) - map_as_a_whole(reader, segmenter)).max() <= 1
     reader.valid[:] = False
-    seen.clear()
-    assert draw(reader, Watched())[1] == 0
-    assert not seen
+    part_heights.clear()
+    assert map_in_parts(reader, RecordingSegmenter())[1] == 0
+    assert not part_heights
 
 
 def make_cloudy():
-    """A scene with white spots of all sizes, also where one part ends and the next begins, and its stretch."""
-    reader, rng = make_reader(3 * PART_ROWS, 90), np.random.default_rng(6)
+    """Return a scene with white spots of several sizes, some across the border of two parts, and its stretch."""
+    reader = make_reader(3 * PART_ROWS, 90)
+    rng = np.random.default_rng(6)
     reader.values[...] = 0.2 + 0.1 * reader.values
     for row in (*rng.integers(0, 3 * PART_ROWS, 30), *range(PART_ROWS - 12, PART_ROWS + 12, 3), 2 * PART_ROWS - 3):
         column, (high, wide) = rng.integers(0, 80), rng.integers(3, 9, 2)
@@ -120,18 +126,19 @@ def make_cloudy():
     return reader, RadiometricStretch(np.ones(BANDS, np.float32), maxima, block, colours=(0, 1, 2), moments=moments)
 
 
-def test_a_cloud_across_two_parts_is_the_cloud_of_the_whole(segmenter, monkeypatch):
+def test_cloud_across_two_parts_is_masked_as_in_the_whole_scene(segmenter, monkeypatch):
     reader, stretch = make_cloudy()
-    wanted = stretch.find_clouds(reader.values, reader.values, 0, 0)
-    found, _ = draw(reader, segmenter, stretch=stretch)
-    assert np.array_equal(found == NODATA, ~reader.valid | wanted)
-    assert wanted.any()
+    clouds = stretch.find_clouds(reader.values, reader.values, 0, 0)
+    mapped, _ = map_in_parts(reader, segmenter, stretch=stretch)
+    assert np.array_equal(mapped == NODATA, ~reader.valid | clouds)
+    assert clouds.any()
     monkeypatch.setattr(RadiometricStretch, "cloud_margin_px", 0)
-    assert not np.array_equal(draw(reader, segmenter, stretch=stretch)[0] == NODATA, ~reader.valid | wanted)
+    mapped, _ = map_in_parts(reader, segmenter, stretch=stretch)
+    assert not np.array_equal(mapped == NODATA, ~reader.valid | clouds), "the test depends on the margin"
 
 
-def test_memory_follows_no_scene(segmenter):
+def test_size_of_a_read_window_does_not_depend_on_the_scene(segmenter):
     reader = make_reader(2 * PART_ROWS, 1000)
-    draw(reader, segmenter, TilingPlan("rows", 256, 112, 16))
+    map_in_parts(reader, segmenter, TilingPlan("rows", 256, 112, 16))
     assert max(wide * high for _, _, wide, high in reader.read_at) <= (256 + 2 * 112) * PART_ROWS
-    assert probabilities.COLUMNS % 512 == 0, "whole blocks of most files"
+    assert probabilities.COLUMNS % 512 == 0, "a multiple of the blocks of most files"

@@ -1,5 +1,6 @@
-"""Bad input ends in one clear line of the right class; good input is read as it is meant.
-A scene as its counts mean: offsets, pixels of another size, and bands less their mean nearby over their spread.
+"""Read scenes: manifests, bands, masks and offsets; resample to another grid; standardise bands; find clouds.
+
+Invalid input is refused with one clear line and the right class of error.
 """
 
 import hashlib
@@ -50,14 +51,14 @@ def folder(tmp_path):
     return tmp_path / "scene"
 
 
-def refused(path: Path, out: Path, cause: type[Exception], *words: str, **payload) -> None:
-    """The lane refuses with one line of this class that holds these words, and writes nothing."""
+def check_refusal(path: Path, out: Path, error_type: type[Exception], *words: str, **payload) -> None:
+    """Check that a detection fails with one line that contains the words, and writes nothing."""
     out.mkdir(exist_ok=True)
-    (out / "old.txt").write_text("kept")
-    with pytest.raises(cause) as caught:
+    (out / "old.txt").write_text("a file that must remain")
+    with pytest.raises(error_type) as caught:
         detect({"weights": "generated", "scene_path": str(path), "out_dir": str(out), **payload})
     line = str(caught.value)
-    assert type(caught.value) is cause
+    assert type(caught.value) is error_type
     assert "\n" not in line
     assert [word for word in words if word not in line] == []
     assert [file.name for file in out.iterdir()] == ["old.txt"]
@@ -71,21 +72,21 @@ BANDS = '[bands]\nB2 = "B2.tif"\nB3 = "B3.tif"\nB4 = "B4.tif"\n'
 COMPLETE = "acquired_at = 2024-05-06T07:08:09Z\ncomplete = true\n" + BANDS
 
 
-def test_a_band_weights_and_a_manifest_that_are_not_there(folder, tmp_path):
+def test_missing_band_weights_or_manifest_is_check_refusal(folder, tmp_path):
     write_manifest(folder, COMPLETE.replace('"B3.tif"', '{ file = "B3.tif", index = 4 }'))
-    refused(folder, tmp_path / "out", errors.BandMissingError, "number 4", "has 1")
-    known = "shipped: bijie, generated, landslide4sense, landslide4sense-standard, triage"
-    refused(folder, tmp_path / "out", errors.ModelError, known, weights="nosuch")
+    check_refusal(folder, tmp_path / "out", errors.BandMissingError, "number 4", "has 1")
+    shipped = "shipped: bijie, generated, landslide4sense, landslide4sense-standard, triage"
+    check_refusal(folder, tmp_path / "out", errors.ModelError, shipped, weights="nosuch")
     (folder / "scene.toml").unlink()
-    refused(folder, tmp_path / "out", errors.ManifestError, "no scene.toml")
+    check_refusal(folder, tmp_path / "out", errors.ManifestError, "no scene.toml")
 
 
-def test_degrees_that_are_not_on_the_globe(folder, tmp_path):
+def test_coordinates_outside_the_globe_are_check_refusal(folder, tmp_path):
     write_manifest(folder, COMPLETE)
     place = {"crs": "EPSG:4326", "transform": Affine(10, 0, 500_000, 0, -10, 4_700_000), "nodata": 0}
     for name in ("B2", "B3", "B4"):
         write_raster(folder / f"{name}.tif", np.full((1, 96, 96), 700, np.uint16), **place)
-    refused(folder, tmp_path / "out", errors.ImpossibleCrsError, "not on the globe")
+    check_refusal(folder, tmp_path / "out", errors.ImpossibleCrsError, "not on the globe")
 
 
 @pytest.mark.parametrize(
@@ -108,23 +109,24 @@ def test_degrees_that_are_not_on_the_globe(folder, tmp_path):
     ],
     ids=range(14),
 )
-def test_a_manifest_that_cannot_be_meant(folder, tmp_path, text, words):
+def test_invalid_manifest_is_check_refusal(folder, tmp_path, text, words):
     write_manifest(folder, text)
-    refused(folder, tmp_path / "out", errors.ManifestError, "scene.toml", *words)
+    check_refusal(folder, tmp_path / "out", errors.ManifestError, "scene.toml", *words)
 
 
-def test_a_folder_named_from_where_one_stands_has_its_elevation_model(folder, monkeypatch):
+def test_elevation_model_is_found_with_a_relative_folder(folder, monkeypatch):
     write_manifest(folder, 'dem = "B2.tif"\n' + COMPLETE)
     monkeypatch.chdir(folder.parent)
-    here = Path(folder.name)
-    assert find_missing(here) is None
-    assert read_scene(here).dem == here / "B2.tif"
-    assert scene_hash(read_scene(here)) == scene_hash(read_scene(folder))
+    relative = Path(folder.name)
+    assert find_missing(relative) is None
+    assert read_scene(relative).dem == relative / "B2.tif"
+    assert scene_hash(read_scene(relative)) == scene_hash(read_scene(folder))
 
 
-def test_complete_by_manifest(folder):
+def test_scene_is_complete_if_its_files_match_the_manifest(folder):
     assert find_missing(folder) is None
-    band, manifest = folder / "B3.tif", (folder / "scene.toml").read_text()
+    band = folder / "B3.tif"
+    manifest = (folder / "scene.toml").read_text()
     content = band.read_bytes()
     band.write_bytes(content[:-1])
     assert f"{len(content) - 1} bytes, the manifest states {len(content)}" in find_missing(folder)
@@ -137,7 +139,8 @@ def test_complete_by_manifest(folder):
     band.write_bytes(content)
     write_manifest(folder, COMPLETE.replace("complete = true\n", ""))
     assert "neither" in find_missing(folder)
-    assert read_scene(folder).acquired_at == TAKEN_AT  # named by a person: complete as it lies
+    # A scene that a person names is read without the statement that it is complete.
+    assert read_scene(folder).acquired_at == TAKEN_AT
     write_manifest(folder, COMPLETE)
     assert find_missing(folder) is None
     (folder / "scene.toml").unlink()
@@ -146,7 +149,7 @@ def test_complete_by_manifest(folder):
     assert find_missing(folder) is None
 
 
-def test_the_manifest_is_read_as_it_is_meant(folder):
+def test_manifest_states_time_bands_and_role(folder):
     scene = read_scene(folder)
     assert scene.acquired_at == TAKEN_AT
     assert scene.acquired_at.utcoffset() == timedelta(0)
@@ -165,7 +168,7 @@ def write_single(path: Path, names: tuple[str, ...]) -> None:
     write_geotiff(path, data, grid, nodata=0, descriptions=names)
 
 
-def test_a_single_raster_tells_its_bands_and_time(tmp_path):
+def test_bands_and_time_of_a_single_raster(tmp_path):
     path = tmp_path / "S2_20240506T070809.tif"
     write_single(path, ("blue", "B03", "B4"))
     scene = read_scene(path)
@@ -184,7 +187,7 @@ def test_a_single_raster_tells_its_bands_and_time(tmp_path):
 @pytest.mark.parametrize(
     "name", ["LE07_L2SP_195028_20210203.tif", "mosaic_Landsat7_20210203.tif", "ASTER_20210203.tif"]
 )
-def test_numbers_of_another_satellite_are_no_names(tmp_path, name):
+def test_band_numbers_of_another_satellite_are_refused(tmp_path, name):
     write_single(tmp_path / name, ("B1", "B2", "B3", "B4"))
     with pytest.raises(errors.ManifestError, match="mean something else on each satellite"):
         read_scene(tmp_path / name)
@@ -193,26 +196,26 @@ def test_numbers_of_another_satellite_are_no_names(tmp_path, name):
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 7, 8])
-@pytest.mark.parametrize("spelled", ["B{}", "b{:02d}", "SR_B{}"])
-def test_numbers_that_run_on_from_one_are_no_names(tmp_path, count, spelled):
-    names = tuple(spelled.format(number) for number in range(1, count + 1))
+@pytest.mark.parametrize("spelling", ["B{}", "b{:02d}", "SR_B{}"])
+def test_consecutive_band_numbers_from_one_are_refused(tmp_path, count, spelling):
+    names = tuple(spelling.format(number) for number in range(1, count + 1))
     write_single(tmp_path / "site_20210203.tif", names)
     with pytest.raises(errors.ManifestError, match="mean something else on each satellite"):
         read_scene(tmp_path / "site_20210203.tif")
-    for name, others in (
+    for name, band_names in (
         ("S2A_20210203.tif", names),
         ("a_20210203.tif", (*names, "B12")),
         ("b_20210203.tif", names[1:]),
     ):
-        write_single(tmp_path / name, others)
-        assert len(read_scene(tmp_path / name).bands) == len(others)
+        write_single(tmp_path / name, band_names)
+        assert len(read_scene(tmp_path / name).bands) == len(band_names)
 
 
 @pytest.mark.parametrize(
     ("name", "usable", "not_usable"),
     [("SCL", 4, 9), ("scl", 5, 3), ("QA60", 0, 1024), ("qa60", 0, 2048), ("QA_PIXEL", 64, 8), ("dataMask", 1, 0)],
 )
-def test_a_mask_among_the_bands_of_a_raster_counts(tmp_path, name, usable, not_usable):
+def test_mask_band_of_a_raster_is_applied(tmp_path, name, usable, not_usable):
     path = tmp_path / "a_20210203.tif"
     write_single(path, ("red", "green", "blue", name))
 
@@ -230,13 +233,13 @@ def test_a_mask_among_the_bands_of_a_raster_counts(tmp_path, name, usable, not_u
     assert not valid[:20].any()
 
 
-def test_bands_without_names_are_not_guessed(tmp_path):
+def test_unnamed_bands_are_refused(tmp_path):
     path = tmp_path / "20240506.tif"
     write_single(path, ("", "", ""))
-    refused(path, tmp_path / "out", errors.BandMissingError, "B4, B3, B2 missing", "none with a known name")
+    check_refusal(path, tmp_path / "out", errors.BandMissingError, "B4, B3, B2 missing", "none with a known name")
 
 
-def test_the_hash_follows_content_not_place(folder, tmp_path):
+def test_hash_depends_on_the_content_and_not_on_the_folder(folder, tmp_path):
     before = scene_hash(read_scene(folder))
     shutil.copytree(folder, tmp_path / "elsewhere")
     assert scene_hash(read_scene(tmp_path / "elsewhere")) == before
@@ -250,8 +253,8 @@ def test_the_hash_follows_content_not_place(folder, tmp_path):
     assert scene_hash(read_scene(folder)) != before
 
 
-def test_coarser_and_shifted_bands_are_warped_not_index_scaled(tmp_path):
-    """A ramp in metres keeps its values on a grid three times finer and 1.3 pixels off."""
+def test_coarser_and_shifted_bands_are_warped(tmp_path):
+    """A ramp in metres keeps its values on a grid that is three times finer and shifted by 1.3 pixels."""
     fine = grid_around(141.95, 42.73, 90, 10.0)
     a = fine.transform
     coarse = Grid(Affine(30, 0, a.c - 13, 0, -30, a.f + 13), fine.crs_wkt, 31, 31)
@@ -271,8 +274,8 @@ def test_coarser_and_shifted_bands_are_warped_not_index_scaled(tmp_path):
     assert np.abs(values[0] - values[1]).max() < 0.5
 
 
-def test_what_a_warped_band_without_nodata_does_not_reach_is_nodata(tmp_path):
-    """It ends two pixels before the scene does: there it says nothing, which is not the value 0."""
+def test_pixels_outside_a_smaller_band_are_nodata(tmp_path):
+    """The band ends two pixels before the scene. The pixels beyond its end are unknown and not 0."""
     scene = grid_around(141.95, 42.73, 60, 10.0)
     short = Grid(scene.transform, scene.crs_wkt, 58, 60)
     write_geotiff(tmp_path / "a.tif", np.full((1, 60, 60), 500, np.uint16), scene)
@@ -284,10 +287,10 @@ def test_what_a_warped_band_without_nodata_does_not_reach_is_nodata(tmp_path):
     assert (values[:, valid] == 500).all()
 
 
-def test_a_pixel_is_valid_only_where_every_band_and_the_mask_are(folder):
-    lone = np.zeros((96, 96), bool)
-    lone[3, 4] = True
-    change_raster(folder / "B2.tif", lambda values: np.where(lone, 0, values))
+def test_pixel_is_valid_if_all_bands_and_the_mask_are_valid(folder):
+    is_nodata = np.zeros((96, 96), bool)
+    is_nodata[3, 4] = True
+    change_raster(folder / "B2.tif", lambda values: np.where(is_nodata, 0, values))
     mask = np.ones((1, 96, 96), np.uint8)
     mask[0, 50:] = 0
     write_geotiff(folder / "mask.tif", mask, grid_around(141.95, 42.73, 96, 10.0))
@@ -316,13 +319,16 @@ AT = datetime(2026, 5, 1, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory) -> tuple[Path, Path]:
-    """One image, and the same with 1000 added to its counts, as its manifest says; clouds over the first."""
+    """Return two scenes with equal reflectance. The second has counts that are larger by its offset of 1000.
+
+    A mask declares clouds over the first scene.
+    """
     folder = tmp_path_factory.mktemp("pair")
     write_scene(folder / "plain", 5, with_scar=False, size_px=64, acquired_at=AT)
     shutil.copytree(folder / "plain", folder / "lifted")
-    for name, more in (("plain", 'clouds = "hidden.tif"\n'), ("lifted", "offset = -1000\n")):
+    for name, lines in (("plain", 'clouds = "hidden.tif"\n'), ("lifted", "offset = -1000\n")):
         manifest = folder / name / MANIFEST
-        manifest.write_text("complete = true\n" + more + manifest.read_text().split("[files]")[0])
+        manifest.write_text("complete = true\n" + lines + manifest.read_text().split("[files]")[0])
     for file in sorted((folder / "lifted").glob("B*.tif")):
         with rasterio.open(file, "r+") as target:
             values = target.read()
@@ -333,7 +339,7 @@ def pair(tmp_path_factory) -> tuple[Path, Path]:
     return folder / "plain", folder / "lifted"
 
 
-def test_season_and_vegetation_index_are_of_what_the_counts_mean(pair, tmp_path):
+def test_offset_changes_neither_season_nor_vegetation_index(pair, tmp_path):
     plain, lifted = (
         StoredDate(
             scene_hash="", acquired_at=AT, probability_path="", scene_path=str(path), threshold=0.5, minimum_area_m2=0.0
@@ -347,14 +353,17 @@ def test_season_and_vegetation_index_are_of_what_the_counts_mean(pair, tmp_path)
     write_geotiff(tmp_path / "prob.tif", np.zeros((1, 64, 64), np.uint8), grid, nodata=255)
     lon, lat = (float(v[0]) for v in grid.to_lonlat(*grid.to_crs(np.array([32.0]), np.array([32.0]))))
     place = MeasuredPlace("G1", Circle(lon, lat, 200.0))
-    one, other = (measure_places(tmp_path / "prob.tif", read_scene(path), [place])["G1"]["ndvi"] for path in pair)
-    assert one == other
-    assert one > 0.2
+    plain_ndvi, lifted_ndvi = (
+        measure_places(tmp_path / "prob.tif", read_scene(path), [place])["G1"]["ndvi"] for path in pair
+    )
+    assert plain_ndvi == lifted_ndvi
+    assert plain_ndvi > 0.2
 
 
-def test_a_season_that_cannot_be_compared_is_a_caution(tmp_path):
-    """Bands in decibels have negative medians: no ratio says whether two dates are of one season."""
-    dates, grid = [], grid_around(141.95, 42.73, 64, 10.0)
+def test_season_that_cannot_be_compared_gives_a_caution(tmp_path):
+    """Bands in decibels have negative medians, so their ratio cannot show whether two dates are of one season."""
+    dates = []
+    grid = grid_around(141.95, 42.73, 64, 10.0)
     values = -np.random.default_rng(1).uniform(100, 900, (64, 64)) * np.array([1.0, 0.5, 0.2])[:, None, None]
     bands = dict(zip(("B4", "B3", "B2"), values.astype(np.float32), strict=True))
     for name, day in (("a", 1), ("b", 2)):
@@ -363,19 +372,22 @@ def test_a_season_that_cannot_be_compared_is_a_caution(tmp_path):
         write_geotiff(tmp_path / f"{name}.tif", np.zeros((1, 64, 64), np.uint8), grid, nodata=255)
         facts = {"scene_hash": name, "acquired_at": at, "probability_path": str(tmp_path / f"{name}.tif")}
         dates.append(StoredDate(**facts, threshold=0.5, minimum_area_m2=900.0, polygons=(), scene_path=str(folder)))
-    (told,) = compare(dates[1], dates[:1]).compared
-    assert "the season of the images could not be compared" in told.cautions
+    (comparison,) = compare(dates[1], dates[:1]).compared
+    assert "the season of the images could not be compared" in comparison.cautions
 
 
 RNG = np.random.default_rng(3)
 GROUND = RNG.random((3, 61, 47), np.float32)
-EVERY = np.ones(GROUND.shape[1:], bool)
+ALL_VALID = np.ones(GROUND.shape[1:], bool)
 
 
-def bring(values, valid, right, down, window=None):
-    """Onto pixels `right` times as wide and `down` times as high; the whole ground when no window is asked for."""
+def resample_by(values, valid, right, down, window=None):
+    """Resample to pixels that are `right` times as wide and `down` times as high.
+
+    Without a window the whole raster is resampled.
+    """
     height, width = valid.shape
-    a, b, d, e = 1.8, 0.6, 0.6, -1.8  # turned by 18 degrees
+    a, b, d, e = 1.8, 0.6, 0.6, -1.8  # rotated by 18 degrees
     source = Grid(Affine(a, b, 500, d, e, 900), "", width, height)
     moved = Affine(a * right, b * down, 500, d * right, e * down, 900)
     target = Grid(moved, "", int(-(-width // right)), int(-(-height // down)))
@@ -389,31 +401,33 @@ def bring(values, valid, right, down, window=None):
 
 
 @pytest.mark.parametrize("step", [2, 3])
-def test_larger_pixels_are_the_means_of_those_below_them(step):
-    found, valid = bring(GROUND[:, : 15 * step, : 10 * step], EVERY[: 15 * step, : 10 * step], step, step)
+def test_larger_pixels_are_means_of_the_pixels_that_they_cover(step):
+    resampled, valid = resample_by(GROUND[:, : 15 * step, : 10 * step], ALL_VALID[: 15 * step, : 10 * step], step, step)
     blocks = GROUND[:, : 15 * step, : 10 * step].reshape(3, 15, step, 10, step)
-    np.testing.assert_allclose(found, blocks.mean(axis=(2, 4)), atol=1e-6)
+    np.testing.assert_allclose(resampled, blocks.mean(axis=(2, 4)), atol=1e-6)
     assert valid.all()
 
 
 @pytest.mark.parametrize(("right", "down"), [(0.5, 0.5), (0.41, 0.8), (1.5, 1.5), (1.7, 0.6), (2.4, 2.4)])
-def test_a_slope_stays_the_slope_that_it_is(right, down):
+def test_plane_stays_a_plane(right, down):
     slope = np.add.outer(np.arange(61) * 0.25, np.arange(47) * 0.5)[None].astype(np.float32)
-    found, valid = bring(slope, EVERY, right, down)
+    resampled, valid = resample_by(slope, ALL_VALID, right, down)
     rows, columns = (
-        ((np.arange(side) + 0.5) * step - 0.5) for side, step in zip(found.shape[1:], (down, right), strict=True)
+        ((np.arange(side) + 0.5) * step - 0.5) for side, step in zip(resampled.shape[1:], (down, right), strict=True)
     )
     inner = np.ix_(*((2 < place) & (place < side - 4) for place, side in ((rows, 61), (columns, 47))))
-    np.testing.assert_allclose(found[0][inner], np.add.outer(rows * 0.25, columns * 0.5)[inner], atol=0.02 + right / 4)
+    np.testing.assert_allclose(
+        resampled[0][inner], np.add.outer(rows * 0.25, columns * 0.5)[inner], atol=0.02 + right / 4
+    )
     if max(right, down) <= 2:
-        np.testing.assert_allclose(found[0][inner], np.add.outer(rows * 0.25, columns * 0.5)[inner], atol=1e-4)
+        np.testing.assert_allclose(resampled[0][inner], np.add.outer(rows * 0.25, columns * 0.5)[inner], atol=1e-4)
     assert valid.all()
 
 
 @pytest.mark.parametrize(
     ("step", "method"), [(0.5, "bilinear"), (1.5, "bilinear"), (2.0, "bilinear"), (3.0, "average")]
 )
-def test_resampled_values_are_those_of_gdal(tmp_path, step, method):
+def test_resampled_values_equal_those_of_gdal(tmp_path, step, method):
     place = grid_around(141.95, 42.73, 96, 10.0)
     a, b, c, d, e, f = place.transform[:6]
     size = int(96 / step)
@@ -425,7 +439,7 @@ def test_resampled_values_are_those_of_gdal(tmp_path, step, method):
         part = values[:, row : row + high, column : column + wide]
         return part, np.ones(part.shape[1:], bool)
 
-    found, valid = resample(read, place, target, (0, 0, size, size))
+    resampled, valid = resample(read, place, target, (0, 0, size, size))
     scales = {"XSCALE": 1, "YSCALE": 1} if method == "bilinear" else {}
     with (
         rasterio.open(tmp_path / "a.tif") as source,
@@ -440,33 +454,34 @@ def test_resampled_values_are_those_of_gdal(tmp_path, step, method):
         ) as warped,
     ):
         expected = warped.read()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(resampled, expected, atol=1e-5)
     assert valid.all()
 
 
 @pytest.mark.parametrize("step", [0.4167, 0.5, 1.5, 2.0, 2.6])
-def test_every_window_gives_the_same_bits(step):
-    valid = RNG.random(EVERY.shape) > 0.3
-    whole, known = bring(GROUND, valid, step, step)
-    height, width = known.shape
+def test_windows_equal_the_whole_raster_bit_for_bit(step):
+    valid = RNG.random(ALL_VALID.shape) > 0.3
+    whole, whole_valid = resample_by(GROUND, valid, step, step)
+    height, width = whole_valid.shape
     for column, row, wide, high in ((0, 0, 7, 5), (3, 4, width - 5, 9), (width - 6, height - 3, 6, 3)):
-        found, there = bring(GROUND, valid, step, step, (column, row, wide, high))
+        resampled, window_valid = resample_by(GROUND, valid, step, step, (column, row, wide, high))
         rows, columns = slice(row, row + high), slice(column, column + wide)
-        np.testing.assert_array_equal(found, whole[:, rows, columns])
-        np.testing.assert_array_equal(there, known[rows, columns])
+        np.testing.assert_array_equal(resampled, whole[:, rows, columns])
+        np.testing.assert_array_equal(window_valid, whole_valid[rows, columns])
 
 
 @pytest.mark.parametrize("step", [0.4167, 0.5, 1.5, 2.0, 2.6])
-def test_nodata_counts_in_no_pixel_and_takes_none_away(step):
-    valid = EVERY.copy()
-    valid[:, :20], valid[40:] = False, False
+def test_nodata_changes_no_value_and_no_other_pixel(step):
+    valid = ALL_VALID.copy()
+    valid[:, :20] = False
+    valid[40:] = False
     values = np.where(valid, np.float32(0.5), np.float32(-9999))
-    found, known = bring(np.stack([values]), valid, step, step)
-    np.testing.assert_allclose(found[0][known], 0.5, atol=1e-6)
-    assert not found[0][~known].any()
-    there, _ = bring(valid[None].astype(np.float32), EVERY, step, step)
-    assert known[there[0] > 0.99].all()  # what lies on valid pixels alone
-    assert not known[there[0] == 0].any()
+    resampled, resampled_valid = resample_by(np.stack([values]), valid, step, step)
+    np.testing.assert_allclose(resampled[0][resampled_valid], 0.5, atol=1e-6)
+    assert not resampled[0][~resampled_valid].any()
+    valid_share, _ = resample_by(valid[None].astype(np.float32), ALL_VALID, step, step)
+    assert resampled_valid[valid_share[0] > 0.99].all()
+    assert not resampled_valid[valid_share[0] == 0].any()
 
 
 COLOURS = ("B4", "B3", "B2")
@@ -505,17 +520,17 @@ def ground():
 @settings(max_examples=4, deadline=None)
 @example(factors=(30.0, 25.0, 30.0), offsets=(0, 0, 0))
 @given(factors=st.tuples(*[st.floats(0.01, 50)] * 3), offsets=st.tuples(*[st.integers(0, 5000)] * 3))
-def test_no_factor_and_no_offset_of_any_band_is_left(ground, factors, offsets):
-    bent = ground * np.array(factors)[:, None, None] + np.array(offsets)[:, None, None]
-    # factors may make bright ground white: what looks like a cloud is left out
-    assume(measure_stretch(Field(bent), CARD).cloud_share == measure_stretch(Field(ground), CARD).cloud_share)
-    assert Field(bent).stretched() == pytest.approx(Field(ground).stretched(), abs=2e-2)
+def test_standardised_bands_do_not_depend_on_factor_and_offset(ground, factors, offsets):
+    scaled = ground * np.array(factors)[:, None, None] + np.array(offsets)[:, None, None]
+    # Factors can make bright ground white. Such examples are left out, because white ground counts as cloud.
+    assume(measure_stretch(Field(scaled), CARD).cloud_share == measure_stretch(Field(ground), CARD).cloud_share)
+    assert Field(scaled).stretched() == pytest.approx(Field(ground).stretched(), abs=2e-2)
     whole = np.ones((1, *ground.shape[1:]), np.uint8)
-    plain, other = (make_patches(one[None].astype(np.float32), whole, COLOURS) for one in (ground, bent))
-    assert other.standardise(()).read(0).image == pytest.approx(plain.standardise(()).read(0).image, abs=2e-2)
+    plain, changed = (make_patches(image[None].astype(np.float32), whole, COLOURS) for image in (ground, scaled))
+    assert changed.standardise(()).read(0).image == pytest.approx(plain.standardise(()).read(0).image, abs=2e-2)
 
 
-def test_a_scene_of_one_block_is_a_patch_of_the_training_and_tiles_have_no_joins(ground):
+def test_scene_of_one_block_equals_a_training_patch_and_tiles_have_no_seams(ground):
     part = ground[:, :32, :32]
     patch = make_patches(part[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
     assert Field(part).stretched() == pytest.approx(patch, abs=1e-4)
@@ -523,16 +538,17 @@ def test_a_scene_of_one_block_is_a_patch_of_the_training_and_tiles_have_no_joins
     again = make_patches(patch[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
     assert again == pytest.approx(patch, abs=1e-5)
     field = Field(ground)
-    stretch, whole = measure_stretch(field, CARD), field.stretched()
+    stretch = measure_stretch(field, CARD)
+    whole = field.stretched()
     assert stretch.apply(ground[:, 17:60, 30:95], 30, 17) == pytest.approx(whole[:, 17:60, 30:95], abs=1e-6)
     valid = np.ones(ground.shape[1:], bool)
     valid[:, :20] = valid[70:] = False
-    empty, wild = (Field(np.where(valid, ground, fill), valid).stretched() for fill in (0, 60_000))
-    assert np.array_equal(empty[:, valid], wild[:, valid])
-    assert np.isfinite(empty).all()
+    zero_filled, large_filled = (Field(np.where(valid, ground, fill), valid).stretched() for fill in (0, 60_000))
+    assert np.array_equal(zero_filled[:, valid], large_filled[:, valid])
+    assert np.isfinite(zero_filled).all()
 
 
-def test_calm_water_stays_calm_also_where_it_is_most_of_a_scene(ground):
+def test_water_has_low_contrast_also_if_it_covers_most_of_a_scene(ground):
     calm = np.tile(ground, (1, 2, 2))
     calm[:, :96, :96] = WATER + np.random.default_rng(0).normal(0, 1, (3, 96, 96))
     assert np.abs(Field(calm).stretched()[:, 16:48, 16:48]).max() < 1
@@ -541,21 +557,21 @@ def test_calm_water_stays_calm_also_where_it_is_most_of_a_scene(ground):
     assert np.abs(Field(coast).stretched()[:, :, 96:]).max() < 1
 
 
-def test_terrain_keeps_its_unit_and_what_is_not_known_is_the_mean(ground):
+def test_terrain_is_not_standardised_and_unknown_pixels_are_the_mean(ground):
     named = ("B4", "B3", "slope")
     field = Field(ground, names=named)
-    found = measure_stretch(field, {**CARD, "bands": list(named)}).apply(ground, 0, 0)
-    assert np.array_equal(found[2], ground[2])
+    stretched = measure_stretch(field, {**CARD, "bands": list(named)}).apply(ground, 0, 0)
+    assert np.array_equal(stretched[2], ground[2])
     image, mask = ground.copy(), np.zeros(ground.shape[1:], np.uint8)
     image[:, :10], mask[:10] = 0, IGNORED
-    mask[40] = IGNORED  # seen, though nobody knows the truth
+    mask[40] = IGNORED  # the image is valid there, only the mask is unknown
     shown = make_patches(image[None], mask[None], named).standardise(("slope",)).read(0).image
     assert not shown[:2, :10].any()
     assert shown[:2, 40].any()
     assert np.array_equal(shown[2], image[2])
 
 
-def test_clouds_say_nothing_of_the_ground_beside_them(ground):
+def test_clouds_do_not_change_the_ground_beside_them(ground):
     cloudy = ground.copy()
     cloudy[:, 40:80, 40:80] = 9000
     clear = np.ones(ground.shape[1:], bool)
@@ -565,55 +581,55 @@ def test_clouds_say_nothing_of_the_ground_beside_them(ground):
     beside = np.zeros((96, 96), bool)
     for column, row, width, height in stretch.cloudy:
         beside[row : row + height, column : column + width] = True
-    assert beside[16:96, 16:96].all(), "the cells of the cloud, 32 to 80, and one around them"
+    assert beside[16:96, 16:96].all(), "the cells of the cloud, from 32 to 80, and one cell around them"
     assert not beside[:16].any()
     assert measure_stretch(Field(ground), CARD).cloudy == ()
     masked = measure_stretch(Field(cloudy, clear), CARD)
     assert masked.cloud_share == 0
-    found, wanted = (one.apply(cloudy, 0, 0)[:, clear] for one in (stretch, masked))
-    assert np.array_equal(found, wanted)
-    sheet = np.full_like(ground, 9000) + ground / 100
-    assert measure_stretch(Field(sheet), CARD).cloud_share == 1  # nothing but cloud: it keeps its own
+    with_clouds, without_clouds = (each.apply(cloudy, 0, 0)[:, clear] for each in (stretch, masked))
+    assert np.array_equal(with_clouds, without_clouds)
+    overcast = np.full_like(ground, 9000) + ground / 100
+    assert measure_stretch(Field(overcast), CARD).cloud_share == 1
 
 
 @pytest.mark.soak
-def test_light_and_offset_are_no_doubt_and_clouds_are_found_through_an_offset(ground):
+def test_brightness_and_offset_cause_no_warning_and_clouds_are_found_with_an_offset(ground):
     card = {**CARD, "domain": DOMAIN}
     low = ground - ground.min() + 20  # with dark water
     cloudy = low.copy()
     cloudy[:, 60:90, 60:90] = 9000
-    found = []
+    results = []
     for counts in (low * 0.5, low + 1000, cloudy, cloudy + 1000):
         field = Field(counts)
         stretch = measure_stretch(field, card)
         doubts = find_doubts(field, stretch, card)
-        # beside a cloud of 2 % of the scene and more brightness is asked for
+        # If clouds cover more than 2 % of the scene, its brightness is doubtful.
         assert any("brightness" in doubt for doubt in doubts) == (counts.max() >= 9000), doubts
-        found.append((stretch.offset, stretch.find_clouds(stretch.apply(counts, 0, 0), counts, 0, 0)))
-    assert [one[0] for one in found] == [0, 1000, 0, 1000]
-    assert [one[1] is not None for one in found] == [False, False, True, True]
-    assert np.array_equal(found[2][1], found[3][1])
-    seeing = {**card, "normalisation": {"value_range": [[0, 1]] * 3}}
-    seeing |= {"radiometry": {"stretch": "reflectance", "scale": 1e-4}}
+        results.append((stretch.offset, stretch.find_clouds(stretch.apply(counts, 0, 0), counts, 0, 0)))
+    assert [offset for offset, _ in results] == [0, 1000, 0, 1000]
+    assert [clouds is not None for _, clouds in results] == [False, False, True, True]
+    assert np.array_equal(results[2][1], results[3][1])
+    reflectance_card = {**card, "normalisation": {"value_range": [[0, 1]] * 3}}
+    reflectance_card |= {"radiometry": {"stretch": "reflectance", "scale": 1e-4}}
     field = Field(ground + 1000)
-    stretch = measure_stretch(field, seeing, 1e-4)
-    assert find_doubts(field, stretch, {**seeing, "domain": {**DOMAIN, "median": [[0, 1]] * 3}})
+    stretch = measure_stretch(field, reflectance_card, 1e-4)
+    assert find_doubts(field, stretch, {**reflectance_card, "domain": {**DOMAIN, "median": [[0, 1]] * 3}})
 
 
 @pytest.mark.parametrize("stretch", ["local-max", LOCAL_STANDARD])
 @pytest.mark.parametrize("pixel_m", [0.05, 3.0, 8.6, 30.0, 100.0, None])
-def test_white_clouds_are_looked_for_at_the_pixel_sizes_they_were_measured_at(ground, stretch, pixel_m):
-    """In finer pixels what is bright and white is pale debris: it stays ground."""
+def test_clouds_are_searched_only_at_the_pixel_sizes_of_the_measurement(ground, stretch, pixel_m):
+    """In finer pixels, bright and white ground is pale debris and not a cloud."""
     pale = ground.copy()
     pale[:, 40:70, 20:60] = np.array([0.62, 0.60, 0.58])[:, None, None] * 1e4
     field = Field(pale, pixel_m=pixel_m)
-    found = measure_stretch(field, {**CARD, "radiometry": {"stretch": stretch, "block_px": 32}})
-    clouds = found.find_clouds(found.apply(pale, 0, 0), pale, 0, 0)
+    measured = measure_stretch(field, {**CARD, "radiometry": {"stretch": stretch, "block_px": 32}})
+    clouds = measured.find_clouds(measured.apply(pale, 0, 0), pale, 0, 0)
     if pixel_m in {8.6, 30.0}:
         assert clouds[45:65, 25:55].all()
     else:
         assert clouds is None
-        assert (found.cloud_share, found.cloudy) == (0, ())
+        assert (measured.cloud_share, measured.cloudy) == (0, ())
 
 
 @pytest.mark.parametrize(
@@ -625,7 +641,7 @@ def test_white_clouds_are_looked_for_at_the_pixel_sizes_they_were_measured_at(gr
         (COLOURS, None, "change.white_unknown"),
     ],
 )
-def test_white_ground_that_cannot_be_looked_for_is_reported(ground, names, pixel_m, code):
+def test_reason_is_reported_if_white_ground_cannot_be_searched(ground, names, pixel_m, code):
     field = Field(ground, names=names, pixel_m=pixel_m)
     white, (reason,) = open_white_ground(select_colours(field, 1.0), "2024-05-06")
     assert white is None
@@ -633,7 +649,7 @@ def test_white_ground_that_cannot_be_looked_for_is_reported(ground, names, pixel
     assert "on the image of 2024-05-06" in convert_reason(reason)
 
 
-def test_white_ground_is_searched_in_the_colours_of_any_order(ground):
+def test_white_ground_is_found_with_bands_in_any_order(ground):
     snowy = ground.copy()
     snowy[:, :48] = 9000
     shares = []
@@ -646,7 +662,7 @@ def test_white_ground_is_searched_in_the_colours_of_any_order(ground):
 
 
 @pytest.mark.parametrize(("pixel_m", "reported"), [(10.0, False), (3.0, True)])
-def test_detection_reports_that_white_ground_was_not_looked_for(tmp_path, pixel_m, reported):
+def test_detection_reports_that_white_ground_was_not_searched(tmp_path, pixel_m, reported):
     scene = draw_scene(5, 96, scars=1)
     grid = grid_around(141.95, 42.73, 96, pixel_m)
     path = write_folder(tmp_path / "scene", {name: scene.bands[name] for name in COLOURS}, grid, "offset = 0\n")
@@ -655,9 +671,9 @@ def test_detection_reports_that_white_ground_was_not_looked_for(tmp_path, pixel_
     assert any(str(warning).startswith(expected) for warning in result["warnings"]) == reported
 
 
-def test_channels_come_by_name_and_in_the_order_of_the_model(tmp_path):
+def test_bands_are_read_by_name_in_the_order_of_the_model(tmp_path):
     counts = np.random.default_rng(5).integers(1200, 4000, (2, 20, 24)).astype(np.int16)
-    counts[1] //= 400  # heights of ground that can be
+    counts[1] //= 400  # plausible heights
     grid = replace(grid_around(141.95, 42.73, 24, 10.0), height=20)
     write_folder(tmp_path, {"B4": counts[0]}, grid, "offset = -1000\n")
     write_geotiff(tmp_path / "heights.tif", counts[1:], grid)
