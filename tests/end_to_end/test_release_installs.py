@@ -119,6 +119,8 @@ def test_release_installs_and_runs_the_tutorial_as_printed(python, tmp_path):
                 wait_for(lambda: person.type("slopeward alerts list")[1].strip()[:1] == "1", 240, "alert", pause_s=3)
                 continue
             line = printed.replace("PASSWORD", login).replace("1883", str(broker_port))
+            if line.startswith("slopeward alerts verify"):
+                wait_for(lambda: "verify now" in person.type("slopeward alerts list")[1], 60, "question", pause_s=1)
             answers = [PASSWORDS[name] for name in reversed(re.findall(r"(?:add|--by) (ada|bo)\b", line))]
             if "users add" in line:
                 answers.append(answers[-1])
