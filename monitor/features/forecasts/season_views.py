@@ -11,58 +11,58 @@ series_seasons = Table(
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("unit", Text, comment="unit of the values of this row"),
-    Column("computed_at", Text, comment="when it was split", info={"unit": "time"}),
+    Column("computed_at", Text, comment="time of the computation", info={"unit": "time"}),
     Column("grid", Text, comment="`day` or `month`: a row is the mean of its readings"),
     Column("period_rows", Integer, comment="rows of one year: 365 or 12"),
-    Column("grid_rows", Integer, comment="rows from the first to the last"),
-    Column("first_at", Text, comment="begin of the first row, or null", info={"unit": "time"}),
-    Column("last_at", Text, comment="begin of the last row, or null", info={"unit": "time"}),
+    Column("grid_rows", Integer, comment="number of rows from the first to the last one"),
+    Column("first_at", Text, comment="start of the first row, or null", info={"unit": "time"}),
+    Column("last_at", Text, comment="start of the last row, or null", info={"unit": "time"}),
     Column(
         "reason",
         Text,
-        comment="why there is no split, such as `needs two full years: 14 of 24 months`; empty where there is one",
+        comment="why there is no split, such as `needs two full years: 14 of 24 months`; empty if there is one",
     ),
     Column("reason_id", Text, comment="id of the message in `reason`"),
     Column("reason_values", Text, comment="values of that message, JSON"),
-    Column(
-        "method", Text, comment="`STL`, or `MSTL` where the season of the day was found as well; empty without a split"
-    ),
+    Column("method", Text, comment="`STL`, or `MSTL` if the daily season was computed too; empty without a split"),
     Column(
         "trend_strength",
         Double,
-        comment=(
-            "1 less the variance of the remainder as a share of that of trend and remainder; null without a split"
-        ),
+        comment=("1 minus the variance of the remainder divided by that of trend and remainder; null without a split"),
         info={"unit": "1"},
     ),
     Column(
         "season_strength",
         Double,
-        comment="the same of the season, less what noise alone gives in so many years",
+        comment="the same for the season, minus the value that noise alone gives in this number of years",
         info={"unit": "1"},
     ),
-    Column("season_range", Double, comment="highest less lowest season of the last year", info={"unit": "`unit`"}),
+    Column(
+        "season_range",
+        Double,
+        comment="highest minus lowest value of the season in the last year",
+        info={"unit": "`unit`"},
+    ),
     Column(
         "day_strength",
         Double,
         comment=(
-            "the same of the season of the day, beside trend and remainder of its parts of three hours; noise "
-            "alone gives .04; null without `MSTL`"
+            "the same for the daily season, with trend and remainder of parts of three hours; noise alone gives "
+            "0.04; null without `MSTL`"
         ),
         info={"unit": "1"},
     ),
     Column(
         "day_range",
         Double,
-        comment="highest less lowest part of the usual day (`season_hours`); null without `MSTL`",
+        comment="highest minus lowest part of the usual day (`season_hours`); null without `MSTL`",
         info={"unit": "`unit`"},
     ),
     Column("parameters", Text, comment="settings of the method and the version of statsmodels", info={"unit": "JSON"}),
-    Column("code_version", Text, comment="version of Slopeward that split it"),
+    Column("code_version", Text, comment="version of Slopeward that computed the split"),
     comment=(
-        "How each series was split into trend, season and remainder by STL or MSTL, or why it could not "
-        "be: one row per series, replaced every night. It looks back over the whole record, so it feeds "
-        "no forecast."
+        "Split of each series into trend, season and remainder by STL or MSTL, or the reason why there is none: one "
+        "row per series, replaced every night. No forecast uses it, because it is computed from the whole record."
     ),
     info={"question": "What is usual for the season and the hour?"},
 )
@@ -75,12 +75,17 @@ season_components = Table(
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("unit", Text, comment="unit of the values of this row"),
     Column("grid", Text, comment="`day` or `month`"),
-    Column("at", Text, comment="begin of the row", info={"unit": "time"}),
-    Column("value", Double, comment="mean of the readings as known then, offsets subtracted", info={"unit": "`unit`"}),
-    Column("trend", Double, comment="slow part", info={"unit": "`unit`"}),
-    Column("season", Double, comment="what returns every year", info={"unit": "`unit`"}),
-    Column("remainder", Double, comment="what is left", info={"unit": "`unit`"}),
-    comment="The rows of each split, observed ones alone: `value` = `trend` + `season` + `remainder`.",
+    Column("at", Text, comment="start of the row", info={"unit": "time"}),
+    Column(
+        "value",
+        Double,
+        comment="mean of the readings as known at `computed_at`, offsets subtracted",
+        info={"unit": "`unit`"},
+    ),
+    Column("trend", Double, comment="slow change", info={"unit": "`unit`"}),
+    Column("season", Double, comment="part that repeats every year", info={"unit": "`unit`"}),
+    Column("remainder", Double, comment="`value` - `trend` - `season`", info={"unit": "`unit`"}),
+    comment="Rows of each split that contain readings: `value` = `trend` + `season` + `remainder`.",
     info={"question": "What is usual for the season and the hour?"},
 )
 
@@ -91,11 +96,11 @@ season_hours = Table(
     Column("station", Text, comment="station id"),
     Column("quantity", Text, comment="canonical quantity, see interfaces: `displacement_east`, `rain`, ..."),
     Column("unit", Text, comment="unit of the values of this row"),
-    Column("hour_utc", Integer, comment="hour at which the part begins: 0, 3, ... 21"),
-    Column("season", Double, comment="what returns every day", info={"unit": "`unit`"}),
+    Column("hour_utc", Integer, comment="hour at which the part of the day starts: 0, 3, ... 21"),
+    Column("season", Double, comment="part that repeats every day", info={"unit": "`unit`"}),
     comment=(
-        "The usual day of each series that was split by MSTL: what the season of the day was in the "
-        "newest 61 days, in parts of three hours."
+        "Usual day of each series that was split by MSTL: the daily season of the newest 61 days, in parts of three "
+        "hours."
     ),
     info={"question": "What is usual for the season and the hour?"},
 )
