@@ -20,7 +20,7 @@ from forecasting.neural.network import QUANTILES, Network, Shape
 from forecasting.neural.source_scale import SourceScale
 from forecasting.registry import load
 from forecasting.simple.baselines import LevelDrift
-from forecasting.simple.trend import Trend, recall
+from forecasting.simple.trend import Trend, compute_trend
 
 # Windows of one forward pass, which limits the memory.
 CHUNK = 4096
@@ -190,9 +190,9 @@ def measure_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floa
     trend = recipe.base
     if not isinstance(trend, Trend):
         return CorrectedMotion(cut.inputs, cut.scale_mm, level_drift, scale * spread)
-    recalled = recall(values, trend.steps, trend.groups)
-    expected_error = recalled.doubt[origins]
-    base = trend.lean(recalled.path[origins], expected_error, level_drift)
+    forecasts = compute_trend(values, trend.steps, trend.groups)
+    expected_error = forecasts.expected_error[origins]
+    base = trend.blend(forecasts.path[origins], expected_error, level_drift)
     difference = np.clip(np.nan_to_num((base - level_drift) / scale), -CLIP, CLIP).astype(np.float32)
     difference_rows = np.broadcast_to(difference[:, :, None], (*cut.inputs.shape[:3], difference.shape[-1]))
     largest_unit = np.where(

@@ -18,7 +18,7 @@ from forecasting.neural.learner import Learner, Member, Progress, Settings
 from forecasting.neural.source_scale import fit_scale, measure
 from forecasting.registry import load
 from forecasting.simple.baselines import fit_level_drift
-from forecasting.simple.trend import ROOM_BYTES, count_bytes, recall
+from forecasting.simple.trend import ROOM_BYTES, compute_trend, count_bytes
 
 # Correlation of increments above which two stations are connected.
 CORRELATION = 0.3
@@ -248,7 +248,7 @@ def _compare_doubts(values: Floats, origins: Ints, steps: tuple[int, ...], scale
     """
     if values.shape[1] > MANY_STATIONS or count_bytes((*values.shape, len(steps))) > ROOM_BYTES:
         return None
-    expected_error = recall(values, steps, None).doubt[origins]
+    expected_error = compute_trend(values, steps, None).expected_error[origins]
     is_positive = expected_error > 0
     ratios = np.where(is_positive, scale[..., None] / np.where(is_positive, expected_error, 1.0), np.nan)
     ratios = ratios.reshape(-1, len(steps))

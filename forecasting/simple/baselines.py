@@ -11,11 +11,13 @@ from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value, trailing
 
+# Values of m, k and b (see `LevelDrift`) that are compared.
 LEVEL_ROWS = (1, 3, 5, 7, 10, 14, 21)
 SLOPE_ROWS = (1, 3, 7, 14, 30, 60, 90)
 DAMPING = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+# (m, k, b) if the record is too short for a choice: middle values of the choices on measured series.
 DEFAULT = (7, 60, 0.75)
-"""(m, k, b) where the record is too short to choose: the middle of what was chosen on measured series."""
+# Smallest number of forecasts with an observed target from which (m, k, b) are chosen.
 MINIMUM_PAIRS = 30
 
 
@@ -24,16 +26,21 @@ class LevelDrift:
     """Damped level-drift: `y(t+h) = mean(last m) + b * slope_k * (h + mean age of the level)`.
 
     Without gaps the mean age is (m - 1) / 2. `slope_k` is the least-squares slope over the last k intervals (k + 1
-    rows). `fit_level_drift` chooses all three numbers per horizon on the calibration block.
-    Where none of the last m rows is observed, the newest value up to 3 rows old stands for the level.
+    rows). `fit_level_drift` chooses all three numbers per horizon on the calibration block. If none of the last m rows
+    is observed, the level is the newest value that is at most 3 rows old.
+
+    Attributes:
+        name: Model id.
+        steps: Horizons in rows.
+        params: (m, k, b) per horizon.
     """
 
-    name: str  # model id
-    steps: tuple[int, ...]  # horizons in rows
-    params: tuple[tuple[int, int, float], ...]  # (m, k, b) per horizon
+    name: str
+    steps: tuple[int, ...]
+    params: tuple[tuple[int, int, float], ...]
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
-        """Forecasts in mm, shape (N, S, H)."""
+        """Return forecasts from the rows `origins`, mm, shape (N, S, H)."""
         lengths = {m for m, _, _ in self.params} | {k + 1 for _, k, b in self.params if b}
         moments = trailing(values, origins, lengths)
         held, held_age = last_value(values, origins)
@@ -47,12 +54,12 @@ class LevelDrift:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers."""
+        """Return the parameters as JSON-ready values."""
         return {"name": self.name, "steps": list(self.steps), "params": [list(p) for p in self.params]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
+        """Return the forecaster of the values that `to_json` returns."""
         return cls(
             str(data["name"]),
             tuple(int(h) for h in data["steps"]),
@@ -77,7 +84,10 @@ def choose_level_drift(
     dampings: Sequence[float],
     default: tuple[int, int, float],
 ) -> LevelDrift:
-    """Search (m, k, b) per horizon; ties go to the first, the default stands where pairs are too few."""
+    """Choose (m, k, b) of each horizon by the mean absolute error on the calibration block.
+
+    Of equal errors the first one counts. With fewer than `MINIMUM_PAIRS` forecasts the default is used.
+    """
     values = panel.values[: calibration.end]
     origins = calibration.origins
     moments = trailing(values, origins, {*levels, *(k + 1 for k in SLOPE_ROWS)})
@@ -97,7 +107,8 @@ def choose_level_drift(
             reach = (h + np.where(seen, moments[m].age, held_age))[usable]
             for k, b in product(SLOPE_ROWS, dampings):
                 if not b and k != SLOPE_ROWS[0]:
-                    continue  # without a slope its length does not matter
+                    # Without a slope, k has no effect.
+                    continue
                 off = b * slopes[k]
                 off *= reach
                 error = float(np.abs(np.subtract(left, off, out=off), out=off).mean())
