@@ -23,17 +23,18 @@ _NO_PICTURE: Final = Template("scene.no_picture", "this scene has no picture")
 
 @router.get("/sites/{site}/scenes", tags=["scenes"])
 def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str, Any]]:
-    """Newest scenes with number and area of their footprints."""
+    """Return the newest scenes with number and area of their footprints."""
     with read_site(request, site) as seen:
         rows = load_scenes_of(seen.c, site, limit)
-    hidden = {"out_dir", "run"}  # paths of the server are nobody's business
+    # These columns contain paths of the server.
+    hidden = {"out_dir", "run"}
     shown = (record_to_dict(row) | {"bounds": row.picture_bounds} for row in rows)
     return [format_instants({k: v for k, v in row.items() if k not in hidden}) for row in shown]
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"], response_model=dict[str, Any])
 def get_footprints(request: Request, site: str, scene_hash: str) -> FeatureCollection:
-    """Footprints of one scene as a GeoJSON FeatureCollection."""
+    """Return the footprints of one scene as a GeoJSON FeatureCollection."""
     with context_of(request).db.read() as c:
         _find_scene(c, site, scene_hash)
         rows = load_footprints(c, site, scene_hash)
@@ -50,7 +51,7 @@ def get_footprints(request: Request, site: str, scene_hash: str) -> FeatureColle
 
 @router.get("/sites/{site}/scenes/{scene_hash}/outlines.geojson", tags=["scenes"], response_class=GeoJsonResponse)
 def get_outlines(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
-    """Outlines that people drew on one scene and that stand."""
+    """Return the outlines that people drew on one scene, without withdrawn ones."""
     with context_of(request).db.read() as c:
         _find_scene(c, site, scene_hash)
         rows = stream_view(c, "scene_outlines", order_by=("outline_id",), site=site, scene_hash=scene_hash)
@@ -59,7 +60,7 @@ def get_outlines(request: Request, site: str, scene_hash: str) -> GeoJsonRespons
 
 @router.get("/sites/{site}/scenes/{scene_hash}/preview.png", tags=["scenes"], response_class=FileResponse)
 def get_preview(request: Request, site: str, scene_hash: str) -> FileResponse:
-    """The picture of a scene, on a lon/lat grid."""
+    """Return the picture of a scene, on a grid of longitude and latitude."""
     with context_of(request).db.read() as c:
         scene = _find_scene(c, site, scene_hash)
     if scene.preview is None and is_making(scene.folder):
@@ -69,7 +70,7 @@ def get_preview(request: Request, site: str, scene_hash: str) -> FileResponse:
 
 @router.get("/sites/{site}/scenes/{scene_hash}/change.png", tags=["scenes"], response_class=FileResponse)
 def get_change_picture(request: Request, site: str, scene_hash: str) -> FileResponse:
-    """What changed against the dates before: outlines by their change, grey where nothing can be said."""
+    """Return a picture of the changes since earlier dates: outlines by their change, grey if they are unknown."""
     with context_of(request).db.read() as c:
         scene = _find_scene(c, site, scene_hash)
     name = (((scene.run or {}).get("change") or {}).get("outputs") or {}).get("picture")

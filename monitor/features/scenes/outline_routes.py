@@ -18,7 +18,8 @@ from monitor.features.scenes.queries.reviews import load_reviewed
 from monitor.features.scenes.queries.versions import Bounds
 
 router = APIRouter(include_in_schema=False)
-LISTED: Final = 100  # rows of a table
+# Numbers of rows, scenes and tiles that a page lists at most.
+LISTED: Final = 100
 SCENES: Final = 24
 WAITING: Final = 20
 _NEWER: Final = Template("outline.shown_newer", "the scene was delivered again: this is its newer version")
@@ -26,17 +27,18 @@ _NEWER: Final = Template("outline.shown_newer", "the scene was delivered again: 
 
 @router.get("/sites/{site}/outlines", response_class=HTMLResponse)
 def show_outlines(request: Request, site: str) -> HTMLResponse:
-    """What was outlined on the scenes of a site, where to look next, and which scenes there are."""
+    """Show the outlines on the scenes of a site, the tiles to look at next, and the scenes."""
     with read_site(request, site) as seen:
         c, card = seen.c, seen.card
-        found, total = store.load_outlines(c, site, limit=LISTED), store.count_outlines(c, site)
-        waiting = [one for one in store.load_unsure(c, site) if not one.is_seen]
-        scenes = [one for one in load_read_scenes(c, site, SCENES) if one.bounds is not None]
+        outlines = store.load_outlines(c, site, limit=LISTED)
+        total = store.count_outlines(c, site)
+        waiting = [tile for tile in store.load_unsure(c, site) if not tile.is_seen]
+        scenes = [scene for scene in load_read_scenes(c, site, SCENES) if scene.bounds is not None]
     return render(
         request,
         "outlines.html",
         card=card,
-        outlines=found,
+        outlines=outlines,
         total=total,
         scenes=scenes,
         waiting=waiting[:WAITING],
@@ -46,20 +48,22 @@ def show_outlines(request: Request, site: str) -> HTMLResponse:
 
 @router.get("/sites/{site}/outlines/next")
 def go_to_next(request: Request, site: str, after: str = "") -> Response:
-    """The least sure tile that nobody looked at; with `after` (scene.tile) the one behind that tile."""
+    """Redirect to the most uncertain tile that nobody looked at; with `after` (SCENE.TILE) to the next one."""
     with read_site(request, site) as seen:
         tiles = store.load_unsure(seen.c, site)
-    keys = [f"{one.scene_hash}.{one.tile}" for one in tiles]
-    behind = tiles[keys.index(after) + 1 :] if after in keys else tiles
-    found = next((one for one in behind if not one.is_seen), None)
-    if found is None:
+    keys = [f"{tile.scene_hash}.{tile.tile}" for tile in tiles]
+    remaining = tiles[keys.index(after) + 1 :] if after in keys else tiles
+    next_tile = next((tile for tile in remaining if not tile.is_seen), None)
+    if next_tile is None:
         return RedirectResponse(f"/sites/{site}/outlines", status_code=303)
-    return RedirectResponse(f"/sites/{site}/scenes/{found.scene_hash}/outlines?tile={found.tile}", status_code=303)
+    return RedirectResponse(
+        f"/sites/{site}/scenes/{next_tile.scene_hash}/outlines?tile={next_tile.tile}", status_code=303
+    )
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}/outlines", response_class=HTMLResponse)
 def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = None) -> Response:
-    """One scene to draw on, with what was drawn and found on it; `tile` is one that the model is unsure of."""
+    """Show a scene to draw on, with its outlines and footprints; `tile` is the number of an uncertain tile."""
     with read_site(request, site) as seen:
         c, card = seen.c, seen.card
         scene = next(iter(load_read_scenes(c, site, 1, scene_hash)), None)
@@ -67,12 +71,12 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
             return redirect_back(request, f"/sites/{site}/scenes/{version.scene_hash}/outlines", _NEWER())
         if scene is None:
             raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
-        found = store.load_outlines(c, site, scene_hash=scene_hash, limit=LISTED)
+        outlines = store.load_outlines(c, site, scene_hash=scene_hash, limit=LISTED)
         total = store.count_outlines(c, site, scene_hash)
         footprints = load_reviewed(c, site, scene_hash=scene_hash)
         tiles = store.load_unsure(c, site)
     bounds, making = scene.picture_bounds, is_making(scene.folder)
-    shown = next((one for one in tiles if (one.scene_hash, one.tile) == (scene_hash, tile)), None)
+    shown = next((unsure for unsure in tiles if (unsure.scene_hash, unsure.tile) == (scene_hash, tile)), None)
     return render(
         request,
         "outline.html",
@@ -80,12 +84,12 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
         scene=scene,
         bounds=bounds,
         making=making,
-        outlines=found,
+        outlines=outlines,
         total=total,
         footprints=footprints[:LISTED],
         footprints_total=len(footprints),
         tile=shown,
-        left=sum(not one.is_seen for one in tiles),
+        left=sum(not unsure.is_seen for unsure in tiles),
         kinds=store.KINDS,
         tile_polygon="" if shown is None or bounds is None else json.dumps(_clip(shown.box, bounds)),
     )

@@ -1,4 +1,4 @@
-"""One scene: its image before and after, the landslides on it with their age, and what was found out about it."""
+"""Pages and addresses of one scene: its image beside an earlier one, its landslides with their age, and its tiles."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,18 @@ from monitor.features.scenes.queries.versions import TrackedLandslide, load_land
 from monitor.features.scenes.queries.weights import mark_unproven
 
 router = APIRouter()
-OFFERED: Final = 100  # other dates to compare with
-LISTED: Final = 25  # landslides in the table
-# name of an age -> how long before the image a landslide was seen first, at most
+# Number of other dates that the page offers for comparison.
+OFFERED: Final = 100
+# Number of landslides in the table of the page.
+LISTED: Final = 25
+# Name of an age, and the longest time from the first image of a landslide to this image.
 AGES: Final = (("here", timedelta(0)), ("month", timedelta(days=30)), ("year", timedelta(days=365)))
 Before = Annotated[str | None, Query(description="hash of the scene to compare with")]
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}", response_class=HTMLResponse, include_in_schema=False)
 def show_scene(request: Request, site: str, scene_hash: str, before: Before = None) -> HTMLResponse:
-    """One scene beside another date of the same ground."""
+    """Show a scene beside another date of the same ground."""
     with read_site(request, site) as seen:
         c = seen.c
         scene = find_scene(c, site, scene_hash)
@@ -64,7 +66,7 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
     "/api/v1/sites/{site}/scenes/{scene_hash}/landslides.geojson", tags=["scenes"], response_class=GeoJsonResponse
 )
 def map_landslides(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
-    """Landslides known when a scene was taken: newest outline, seen first, confirmed last, on how many dates."""
+    """Return the landslides known when a scene was taken: newest outline, first and last date, and number of dates."""
     with context_of(request).db.read() as c:
         scene = find_scene(c, site, scene_hash)
         lines, total = _load_landslides(c, site, scene)
@@ -73,47 +75,58 @@ def map_landslides(request: Request, site: str, scene_hash: str) -> GeoJsonRespo
         {
             "type": "Feature",
             "id": number,
-            "geometry": one["geometry"],
-            "properties": {k: v for k, v in one.items() if k != "geometry"},
+            "geometry": row["geometry"],
+            "properties": {key: value for key, value in row.items() if key != "geometry"},
         }
-        for number, one in enumerate(rows)
+        for number, row in enumerate(rows)
     ]
     return GeoJsonResponse({"type": "FeatureCollection", "of": total, "features": features})
 
 
 def find_scene(c: Connection, site: str, scene_hash: str) -> SceneCard:
-    """A scene of an active site that was read; raises NotFoundError: there is none."""
-    if find_ladder(c, site) is not None and (found := load_read_scenes(c, site, 1, scene_hash)):
-        return found[0]
+    """Return a scene of an active site that was read.
+
+    Raises:
+        NotFoundError: There is no such scene.
+    """
+    scenes = load_read_scenes(c, site, 1, scene_hash) if find_ladder(c, site) is not None else []
+    if scenes:
+        return scenes[0]
     raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
 
 
 def choose_before(scene: SceneCard, others: Sequence[SceneCard]) -> SceneCard | None:
-    """The last image before a scene that covers some of its ground, else the first one after it; None without one."""
-    near = [s for s in others if _overlap(scene.bounds, s.bounds)]
-    earlier = [s for s in near if s.taken_at < scene.taken_at]
-    return earlier[0] if earlier else near[-1] if near else None
+    """Return the last image before a scene that shows some of its ground, otherwise the first one after it.
+
+    Args:
+        others: Other scenes of the site, newest first.
+    """
+    overlapping = [other for other in others if _overlap(scene.bounds, other.bounds)]
+    earlier = [other for other in overlapping if other.taken_at < scene.taken_at]
+    if earlier:
+        return earlier[0]
+    return overlapping[-1] if overlapping else None
 
 
-def _overlap(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
-    """Whether two boxes share ground; where one is not known, nothing speaks against it."""
-    if one is None or other is None:
+def _overlap(first: tuple[float, ...] | None, second: tuple[float, ...] | None) -> bool:
+    """Return whether two boxes overlap, or one of them is unknown."""
+    if first is None or second is None:
         return True
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
 
 
 def describe_line(line: TrackedLandslide, scene: SceneCard) -> Mapping[str, Any]:
-    """A landslide as a scene sees it: its age then, and whether the scene shows it."""
-    taken, first = scene.taken_at, line["first_seen_at"]
+    """Return a landslide with its age when a scene was taken, and whether the scene shows it."""
+    age_at_scene = scene.taken_at - line["first_seen_at"]
     confirmed = line["scene_hash"] == scene.scene_hash
-    age = next((name for name, most in AGES if taken - first <= most), "older")
-    found: Mapping[str, Any] = format_instants(line) | {
+    age = next((name for name, longest in AGES if age_at_scene <= longest), "older")
+    description: Mapping[str, Any] = format_instants(line) | {
         "confirmed": confirmed,
         "age": age if confirmed else "gone",
-        "age_days": round((taken - first).total_seconds() / 86400, 1),
+        "age_days": round(age_at_scene.total_seconds() / 86400, 1),
         "change": line["change"] if confirmed else "vanished" if line["vanished_at"] else "unseen",
     }
-    return found
+    return description
 
 
 def _load_landslides(c: Connection, site: str, scene: SceneCard) -> tuple[list[TrackedLandslide], int]:
@@ -121,40 +134,46 @@ def _load_landslides(c: Connection, site: str, scene: SceneCard) -> tuple[list[T
     return load_landslides(c, site, scene.scene_hash, scene.taken_at, model_hash, scene.bounds)
 
 
-AT_ONCE: Final = 12  # tiles that are being read; whoever comes then waits a moment, and holds a thread no longer
-WAITS_S: Final = 0.5
+# At most this many tiles are read at a time. A further request waits for a moment and is then refused, so that requests
+# for tiles do not hold all threads of the page.
+MAX_READS: Final = 12
+MAX_WAIT_S: Final = 0.5
 SIDE_PX: Final = 512
 _NONE: Final = Template("tile.none", "this scene has no such tiles")
 _UNREADABLE: Final = Template("tile.unreadable", "the tiles of this scene cannot be read")
-_NOTHING: Final = Template("tile.nothing", "there is nothing of this scene")
-_BUSY: Final = Template("tile.busy", "tiles for others are being read; try again in a moment")
-_reading: Final = threading.Semaphore(AT_ONCE)
+_OUTSIDE: Final = Template("tile.nothing", "the scene does not cover this tile")
+_BUSY: Final = Template("tile.busy", "too many tiles are being read; try again in a moment")
+_reading: Final = threading.Semaphore(MAX_READS)
 FILE_OF: Final[dict[str, str]] = {"tiles": SCENE_FILES["scene"], "probability": SCENE_FILES["probability"]}
 
 
 @router.get("/api/v1/sites/{site}/scenes/{scene_hash}/map", tags=["scenes"], response_model=dict[str, Any])
 def describe_scene_map(request: Request, site: str, scene_hash: str) -> dict[str, Mapping[str, Any] | None]:
-    """Which tiles a scene has, with zooms and bounds; null until they are cut, and where they cannot be."""
+    """Return the layers of tiles of a scene with zooms and bounds; null if a layer does not exist."""
     folder = _find_folder(request, site, scene_hash)
     return {layer: describe_layer(site, scene_hash, folder, layer) for layer in FILE_OF}
 
 
 def describe_layer(site: str, scene_hash: str, folder: Path, layer: str) -> Mapping[str, Any] | None:
-    """Address, zooms and bounds of one layer of tiles; None where there is none. Other tiles have another address."""
-    found = _open(folder, layer)
-    if found is None:
+    """Return address, zooms and bounds of one layer of tiles; None if there is none.
+
+    The address changes with the content of the tiles, so that browsers can cache them.
+    """
+    archive = _open(folder, layer)
+    if archive is None:
         return None
-    url = f"/api/v1/sites/{site}/scenes/{scene_hash}/{layer}/{{z}}/{{x}}/{{y}}?of={found.version}"
-    about: dict[str, Any] = {"url": url, "zooms": list(found.zooms), "bounds": list(found.bounds), "tile_size": SIDE_PX}
+    url = f"/api/v1/sites/{site}/scenes/{scene_hash}/{layer}/{{z}}/{{x}}/{{y}}?of={archive.version}"
+    facts: dict[str, Any] = {"url": url, "zooms": list(archive.zooms), "bounds": list(archive.bounds)}
+    facts["tile_size"] = SIDE_PX
     if layer == "probability":
-        about["colours"] = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in RAMP]
-        about["shown_from"] = SHOWN_FROM
-    return about
+        facts["colours"] = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in RAMP]
+        facts["shown_from"] = SHOWN_FROM
+    return facts
 
 
 @router.get("/api/v1/sites/{site}/scenes/{scene_hash}/tiles/{z}/{x}/{y}", tags=["scenes"], response_class=Response)
 def send_scene_tile(request: Request, site: str, scene_hash: str, z: int, x: int, y: int) -> Response:
-    """A tile of the scene at its own resolution: WebP, 512 pixels, on the grid of web maps (row 0 lies north)."""
+    """Return a tile of the scene at its own resolution: WebP, 512 pixels, on the grid of web maps (row 0 is north)."""
     return _send(request, site, scene_hash, "tiles", (z, x, y))
 
 
@@ -162,25 +181,25 @@ def send_scene_tile(request: Request, site: str, scene_hash: str, z: int, x: int
     "/api/v1/sites/{site}/scenes/{scene_hash}/probability/{z}/{x}/{y}", tags=["scenes"], response_class=Response
 )
 def send_probability_tile(request: Request, site: str, scene_hash: str, z: int, x: int, y: int) -> Response:
-    """A tile of the scene's probabilities in colours; from 0.05 on, of several classes the highest."""
+    """Return a tile of the probabilities of the scene in colours, from 0.05; of several classes the highest."""
     return _send(request, site, scene_hash, "probability", (z, x, y))
 
 
 def _send(request: Request, site: str, scene_hash: str, layer: str, place: tuple[int, int, int]) -> Response:
-    with acquire_or_refuse(_reading, _BUSY(), WAITS_S):
-        found = _open(_find_folder(request, site, scene_hash), layer)
-        if found is None:
+    with acquire_or_refuse(_reading, _BUSY(), MAX_WAIT_S):
+        archive = _open(_find_folder(request, site, scene_hash), layer)
+        if archive is None:
             raise NotFoundError(_NONE())
-        headers = {"ETag": f'"{found.version}"', "Cache-Control": "private, max-age=86400"}
+        headers = {"ETag": f'"{archive.version}"', "Cache-Control": "private, max-age=86400"}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         try:
-            tile = find_tile(found, *place)
+            tile = find_tile(archive, *place)
         except ImageryError:
             raise NotFoundError(_UNREADABLE()) from None
     if tile is None:
-        raise NotFoundError(_NOTHING())
-    return Response(tile, headers=headers, media_type=found.type)
+        raise NotFoundError(_OUTSIDE())
+    return Response(tile, headers=headers, media_type=archive.type)
 
 
 def _find_folder(request: Request, site: str, scene_hash: str) -> Path:

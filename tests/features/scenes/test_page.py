@@ -65,7 +65,7 @@ REFUSED = [
     (b"[1" + b"0" * 5000 + b"]", "not GeoJSON"),
     (b"null", "not GeoJSON"),
     (json.dumps(square(8.9, 46.2) | {"crs": {"properties": {"name": "EPSG:4978"}}}).encode(), "which nobody knows"),
-    (b'{"features": []}', "holds no outline"),
+    (b'{"features": []}', "contains no outline"),
     (b'{"type": "MultiPolygon", "coordinates": [7]}', "an outline is a GeoJSON Polygon"),
     (json.dumps(square(10.0, 50.0)).encode(), "lies outside of the scene"),
     (json.dumps({"features": [square(8.9, 46.2), square(8.9, 50.0)]}).encode(), "outline 2 of the file"),
@@ -97,7 +97,7 @@ def test_rings_are_read_before_the_database_is_held(page, database, monkeypatch)
 
 
 def test_many_corners_are_refused_before_they_are_tried(monkeypatch):
-    monkeypatch.setattr(uploads, "MOST_CORNERS", 9)
+    monkeypatch.setattr(uploads, "MAX_CORNERS", 9)
     with pytest.raises(Exception, match="10 corners"):
         uploads.read_collection(json.dumps({"features": [square(8.9, 46.2)] * 2}), "landslide")
 

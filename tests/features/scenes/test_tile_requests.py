@@ -59,13 +59,13 @@ def test_a_tile_comes_with_its_mark_and_nothing_lies_beside_the_scene(client, fo
 
 
 def test_readers_of_tiles_hold_no_more_threads_than_they_may(client, monkeypatch):
-    monkeypatch.setattr(scenes, "WAITS_S", 0.02)
+    monkeypatch.setattr(scenes, "MAX_WAIT_S", 0.02)
     with ExitStack() as stack:
-        for _ in range(scenes.AT_ONCE):
+        for _ in range(scenes.MAX_READS):
             stack.enter_context(scenes._reading)
         assert client.get(f"{SCENE}/tiles/0/0/0").status_code == 503
         threading.Timer(0.1, stack.pop_all().close).start()
-        monkeypatch.setattr(scenes, "WAITS_S", 5.0)
+        monkeypatch.setattr(scenes, "MAX_WAIT_S", 5.0)
         assert client.get(f"{SCENE}/tiles/0/0/0").content == b"all", "whoever waits a moment gets it"
 
 
