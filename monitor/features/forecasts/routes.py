@@ -173,7 +173,7 @@ def show_scores(request: Request, site: str, of: Annotated[str, Query()] = "") -
 def list_forecasts(
     request: Request, site: str, station: str | None = None, shown: bool | None = None, limit: Limit = 200
 ) -> list[IssuedForecastRow]:
-    """Newest issue of every model. `shown` marks the combined forecast, `weight` is the share of a network in it."""
+    """Return the newest issue of every model. `shown` marks the combined forecast, `weight` is the share in it."""
     which: dict[str, Any] = {"site": site} | ({"station": station} if station else {})
     order = ["station", "quantity", "model", "horizon_s"]
     with read_site(request, site) as seen:
@@ -183,7 +183,7 @@ def list_forecasts(
 
 @api.get("/sites/{site}/forecasts/why-not-shown", tags=["forecasts"], response_model=list[dict[str, Any]])
 def list_why_not_shown(request: Request, site: str) -> list[WhyNotShownRow]:
-    """Each series and model without a forecast: why, what is missing, and when it can exist at the earliest."""
+    """Return the series and models without a forecast: why, what is missing, and the earliest time of a forecast."""
     with read_site(request, site) as seen:
         return load_view(
             seen.c, "why_not_shown", WhyNotShownRow, order_by=("station", "quantity", "model"), limit=1000, site=site
@@ -194,23 +194,25 @@ def list_why_not_shown(request: Request, site: str) -> list[WhyNotShownRow]:
 def list_forecast_history(
     request: Request, site: str, station: str, quantity: str, limit: Limit = 200
 ) -> list[dict[str, Any]]:
-    """What was believed when: every issue, newest first, and what came where it has come."""
+    """Return all issued forecasts of a series, newest first, with the observed value of each target if there is one."""
     with context_of(request).db.read() as c:
         find_series(c, site, station, quantity)
         which = {"site": site, "station": station, "quantity": quantity}
         order = ["-issued_at", "model", "horizon_s"]
         rows = load_view(c, "forecast_history", order_by=order, limit=limit, **which)
         scored = load_view(c, "forecast_vs_observed", order_by=order, limit=limit, **which)
-    seen = {(r["issued_at"], r["model"], r["horizon_s"]): r for r in scored}
+    scores = {(row["issued_at"], row["model"], row["horizon_s"]): row for row in scored}
     names = ("observed", "error", "baseline_error", "inside_80")
-    return [
-        {**r, **{n: seen.get((r["issued_at"], r["model"], r["horizon_s"]), {}).get(n) for n in names}} for r in rows
-    ]
+    history = []
+    for row in rows:
+        score = scores.get((row["issued_at"], row["model"], row["horizon_s"]), {})
+        history.append({**row, **{name: score.get(name) for name in names}})
+    return history
 
 
 @api.get("/sites/{site}/season/{station}", tags=["sites"])
 def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
-    """Trend, season and remainder of each series of a station, as the newest night found them, or why there is none."""
+    """Return trend, season and remainder of each series of a station, as computed last night, or why there are none."""
     with read_site(request, site) as seen:
         require_station(seen.c, site, station)
         return translate_all({"site": site, "station": station, "series": load_season(seen.c, site, station)})

@@ -1,6 +1,7 @@
-"""What scores add up to, kept as scores come and go: sums of a month, and how many of the newest thirty lay inside.
+"""Keep sums of forecast scores up to date: sums of each month, and coverage of the newest thirty forecasts.
 
-All is counted anew for the months and rows that a change touches, never added to: no order of changes shows in it.
+When scores are added or deleted, the sums of the affected months and rows are computed again from all of their scores.
+Therefore the sums do not depend on the order of the changes.
 """
 
 from collections.abc import Iterable
@@ -12,13 +13,14 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, fu
 from monitor.api.tables import series
 from monitor.features.forecasts.tables import forecast, forecast_month, forecast_score
 
-ROLLED: Final = 30  # forecasts in a row
+# Number of consecutive forecasts in a rolling sum.
+ROLLED: Final = 30
 _F, _K, _M, _S = forecast.c, forecast_score.c, forecast_month.c, series.c
 _SCORED: Final = forecast.join(forecast_score, _K.forecast_id == _F.id)
 
 
 class ScoreSpan(NamedTuple):
-    """The scored forecasts of one series, model and horizon whose targets lie in a span."""
+    """The scored forecasts of one series, model and horizon with targets from `first_at` to `last_at`."""
 
     series_id: int
     model: str
@@ -29,7 +31,11 @@ class ScoreSpan(NamedTuple):
 
 
 def find_spans(c: Connection, which: ColumnElement[bool]) -> list[ScoreSpan]:
-    """What some scores touch; `which` is a term on `forecast_score`."""
+    """Return the spans of scores.
+
+    Args:
+        which: Condition on `forecast_score`.
+    """
     group = (_F.series_id, _F.model, _F.horizon_s, _F.hindcast)
     scored = _F.id.in_(select(_K.forecast_id).where(which))
     query = select(*group, func.min(_F.target_at), func.max(_F.target_at)).where(scored).group_by(*group)
@@ -37,75 +43,82 @@ def find_spans(c: Connection, which: ColumnElement[bool]) -> list[ScoreSpan]:
 
 
 def sum_up(c: Connection, spans: Iterable[ScoreSpan]) -> None:
-    """Bring all that is added up of these spans to what their scores are now.
+    """Compute the sums of spans from their present scores.
 
-    Who adds scores of the same series at the same time waits: he then counts these too.
+    The rows of the series are locked. A transaction that adds scores of the same series waits, and then includes these
+    scores in its sums.
     """
     changed = list(spans)
-    mine = _S.id.in_({one.series_id for one in changed})
-    c.execute(select(_S.id).where(mine).order_by(_S.id).with_for_update())
-    for one in changed:
-        _sum_months(c, one)
-        # rolled sums of each score of the span, and of those behind it that reach back into it
-        at = select(_F.target_at).select_from(_SCORED).where(_mine(one)).offset(ROLLED - 2).limit(1)
-        from_at = c.execute(at.where(_F.target_at < one.first_at).order_by(_F.target_at.desc())).scalar()
-        until_at = c.execute(at.where(_F.target_at > one.last_at).order_by(_F.target_at)).scalar()
+    is_changed = _S.id.in_({span.series_id for span in changed})
+    c.execute(select(_S.id).where(is_changed).order_by(_S.id).with_for_update())
+    for span in changed:
+        _sum_months(c, span)
+        # The rolling sums of the scores of the span change, and those of the scores after it that contain some of them.
+        at = select(_F.target_at).select_from(_SCORED).where(_is_of(span)).offset(ROLLED - 2).limit(1)
+        from_at = c.execute(at.where(_F.target_at < span.first_at).order_by(_F.target_at.desc())).scalar()
+        until_at = c.execute(at.where(_F.target_at > span.last_at).order_by(_F.target_at)).scalar()
         row: Any = {"order_by": (_F.target_at, _F.issued_at, _F.id), "rows": (1 - ROLLED, 0)}
-        inside = (func.sum(case((k, 1), else_=0)).over(**row) for k in (_K.inside_80, _K.inside_95))
-        query = select(_F.id, _F.target_at, func.count().over(**row), *inside).select_from(_SCORED).where(_mine(one))
+        inside = (func.sum(case((column, 1), else_=0)).over(**row) for column in (_K.inside_80, _K.inside_95))
+        query = select(_F.id, _F.target_at, func.count().over(**row), *inside).select_from(_SCORED).where(_is_of(span))
         query = query if from_at is None else query.where(_F.target_at >= from_at)
         query = query if until_at is None else query.where(_F.target_at <= until_at)
-        found = query.subquery().c
-        number, target_at, *rolled = found
+        forecast_id, target_at, *sums = query.subquery().c
         names = ("rolled", "rolled_80", "rolled_95")
-        behind = update(forecast_score).where(_K.forecast_id == number, target_at >= one.first_at)
-        c.execute(behind.values(dict(zip(names, rolled, strict=True))))
+        statement = update(forecast_score).where(_K.forecast_id == forecast_id, target_at >= span.first_at)
+        c.execute(statement.values(dict(zip(names, sums, strict=True))))
 
 
 def sum_up_joined(c: Connection, stays: int, goes: int) -> None:
-    """Add up a series that took the rows of another one over."""
+    """Compute the sums of a series that has taken over the rows of another one.
+
+    Args:
+        stays: Id of the series.
+        goes: Id of the other series.
+    """
     c.execute(delete(forecast_month).where(_M.series_id.in_((stays, goes))))
-    mine = select(_F.id).where(_F.series_id == stays)
-    sum_up(c, find_spans(c, _K.forecast_id.in_(mine)))
+    forecast_ids = select(_F.id).where(_F.series_id == stays)
+    sum_up(c, find_spans(c, _K.forecast_id.in_(forecast_ids)))
 
 
 def order_scores(ids: Select[Any]) -> Select[Any]:
-    """The ids of some scores, those together that are added up together."""
+    """Return a query of ids of scores, ordered so that scores of the same sum are consecutive."""
     order = (_F.series_id, _F.model, _F.horizon_s, _F.hindcast, _F.target_at)
     return select(_F.id).where(_F.id.in_(ids)).order_by(*order)
 
 
 def delete_scores(c: Connection, which: ColumnElement[bool]) -> int:
-    """Delete some scores with their part in all sums; returns how many went."""
+    """Delete scores and update the sums; return how many scores were deleted."""
     spans = find_spans(c, which)
     count = c.execute(delete(forecast_score).where(which)).rowcount
     sum_up(c, spans)
     return int(count)
 
 
-def _mine(one: ScoreSpan) -> ColumnElement[bool]:
-    group = (_F.series_id == one.series_id, _F.model == one.model, _F.horizon_s == one.horizon_s)
-    return and_(*group, _F.hindcast.is_(one.hindcast))
+def _is_of(span: ScoreSpan) -> ColumnElement[bool]:
+    """Return the condition that a forecast has series, model, horizon and kind of a span."""
+    group = (_F.series_id == span.series_id, _F.model == span.model, _F.horizon_s == span.horizon_s)
+    return and_(*group, _F.hindcast.is_(span.hindcast))
 
 
-def _sum_months(c: Connection, one: ScoreSpan) -> None:
-    start = one.first_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    end = (one.last_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
+def _sum_months(c: Connection, span: ScoreSpan) -> None:
+    """Compute the sums of the months of a span."""
+    start = span.first_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    end = (span.last_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
     month = func.substr(_F.target_at, 1, 7)
-    where = (func.coalesce(_F.stage, ""), func.coalesce(_K.situation, ""))
-    key = (_F.series_id, _F.model, _F.horizon_s, month, _F.hindcast, *where)
+    stage_and_situation = (func.coalesce(_F.stage, ""), func.coalesce(_K.situation, ""))
+    key = (_F.series_id, _F.model, _F.horizon_s, month, _F.hindcast, *stage_and_situation)
     sums: dict[str, Any] = {"n": func.count()}
     sums |= {k: func.sum(case((_K[k], 1), else_=0)) for k in ("inside_80", "inside_95")}
     sums |= {k: func.sum(func.abs(_K[k])) for k in ("error", "baseline_error", "persistence_error")}
     sums |= {k: func.sum(_K[k]) for k in ("pinball", "winkler_80")}
     sums |= {"width_80": func.sum(_F.q90 - _F.q10), "width_95": func.sum(_F.q975 - _F.q025)}
     sums |= {"crps_n": func.count(_K.crps), "crps": func.coalesce(func.sum(_K.crps), 0.0), "pit_n": func.count(_K.pit)}
-    ends = {"pit_below_10": _K.pit < 0.1, "pit_above_90": _K.pit > 0.9}
-    sums |= {name: func.sum(case((lies, 1), else_=0)) for name, lies in ends.items()}
+    tails = {"pit_below_10": _K.pit < 0.1, "pit_above_90": _K.pit > 0.9}
+    sums |= {name: func.sum(case((is_in_tail, 1), else_=0)) for name, is_in_tail in tails.items()}
     names = ["series_id", "model", "horizon_s", "month", "hindcast", "stage", "situation", *sums]
-    group = (_M.series_id == one.series_id, _M.model == one.model, _M.horizon_s == one.horizon_s)
-    of = and_(*group, _M.hindcast.is_(one.hindcast), _M.month.between(f"{start:%Y-%m}", f"{one.last_at:%Y-%m}"))
-    c.execute(delete(forecast_month).where(of))
+    group = (_M.series_id == span.series_id, _M.model == span.model, _M.horizon_s == span.horizon_s)
+    is_in_months = _M.month.between(f"{start:%Y-%m}", f"{span.last_at:%Y-%m}")
+    c.execute(delete(forecast_month).where(*group, _M.hindcast.is_(span.hindcast), is_in_months))
     rows = select(*key, *sums.values()).select_from(_SCORED)
-    rows = rows.where(_mine(one), _F.target_at >= start, _F.target_at < end).group_by(*key)
+    rows = rows.where(_is_of(span), _F.target_at >= start, _F.target_at < end).group_by(*key)
     c.execute(insert(forecast_month).from_select(names, rows))
