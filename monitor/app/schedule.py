@@ -153,6 +153,7 @@ class Schedule:
             make_trigger(job, site, pause_s),
             (key,),
             id=key,
+            name=key,
             max_instances=1,
             coalesce=True,
             executor=job.lane,

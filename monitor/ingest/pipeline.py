@@ -42,7 +42,7 @@ from monitor.storage.actor import Actor
 from monitor.storage.audit import add_audit
 from monitor.storage.engine import Database
 from monitor.storage.service_state import find_heartbeat
-from monitor.storage.slow_writes import write_part
+from monitor.storage.slow_writes import PLUGIN_PART, write_part
 from monitor.text.instants import EPOCH, format_iso, is_silent
 from monitor.text.message import Template, join
 
@@ -383,7 +383,7 @@ class Pipeline:
             return
         for plugin, call in implementations("readings_stored"):
             try:
-                with write_part(f"plugin {plugin}"):
+                with write_part(f"{PLUGIN_PART}{plugin}"):
                     call(connection=connection, sites=self.sites, readings=observations, added=added)
             except (SQLAlchemyError, StoreBusyError):
                 raise  # the transaction may be broken

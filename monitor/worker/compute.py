@@ -156,32 +156,31 @@ def _run_here(
     on_progress: Progress | None,
     limits: SandboxLimits,
 ) -> Result:
-    job = task.function
     try:
-        worker = _start(job)
+        worker = _start(task.title)
     except OSError as error:
-        raise _make_no_room_error(job, error) from error
+        raise _make_no_room_error(task.title, error) from error
     try:
         try:
             with (worker.folder / "request").open("wb") as file:
-                pickle.dump({"job": job, "request": request}, file, protocol=5)
+                pickle.dump({"job": task.function, "request": request}, file, protocol=5)
             (worker.folder / "limits").write_text(json.dumps(limits, default=record_to_plain), encoding="utf-8")
         except OSError as error:
-            raise _make_no_room_error(job, error) from error
+            raise _make_no_room_error(task.title, error) from error
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # The worker has ended; `_wait` returns its status.
             worker.process.stdin.write(START)
             worker.process.stdin.flush()
-        status = _wait(job, worker, time.monotonic() + limit_s, limit_s, on_progress)
+        status = _wait(task.title, worker, time.monotonic() + limit_s, limit_s, on_progress)
         return _read_result(task, worker.folder, status, limits)
     finally:
         worker.end()
 
 
-def _make_no_room_error(job: str, error: OSError) -> NoWorkerError:
+def _make_no_room_error(title: str, error: OSError) -> NoWorkerError:
     """Return the error for a folder or process that could not be created, for want of disk space or memory."""
     problem = error.strerror or str(error)
-    return NoWorkerError(LABELLED_TEXT(name=job, text=_NO_ROOM(problem=problem, folder=tempfile.gettempdir())))
+    return NoWorkerError(LABELLED_TEXT(name=title, text=_NO_ROOM(problem=problem, folder=tempfile.gettempdir())))
 
 
 def is_stopping() -> bool:
@@ -221,12 +220,12 @@ class _WorkerProcess:
         os.close(self.lock_descriptor)
 
 
-def _start(job: str) -> _WorkerProcess:
+def _start(title: str) -> _WorkerProcess:
     folder, lock_descriptor = _make_locked_folder()
     try:
         with (folder / "stderr").open("wb") as stderr, _lock:
             if _stopped.is_set():
-                raise JobError(LABELLED_TEXT(name=job, text=_NOT_STARTED()))
+                raise JobError(LABELLED_TEXT(name=title, text=_NOT_STARTED()))
             environment = sandbox.clean_environment(os.environ)
             environment |= ONE_THREAD | KEEP_FREED_MEMORY | {"TMPDIR": str(folder)}
             process = subprocess.Popen(
@@ -290,7 +289,7 @@ def remove_abandoned_folders() -> int:
     return count
 
 
-def _wait(job: str, worker: _WorkerProcess, deadline_s: float, limit_s: float, on_progress: Progress | None) -> int:
+def _wait(title: str, worker: _WorkerProcess, deadline_s: float, limit_s: float, on_progress: Progress | None) -> int:
     """Wait for the end of a worker and return its exit status. Report progress meanwhile."""
     process = worker.process
     reported_lines = 0
@@ -299,14 +298,14 @@ def _wait(job: str, worker: _WorkerProcess, deadline_s: float, limit_s: float, o
             status = process.wait(timeout=max(0.0, min(0.5, deadline_s - time.monotonic())))
             _report_progress(worker.folder, reported_lines, on_progress)
             if _stopped.is_set():
-                raise KilledError(LABELLED_TEXT(name=job, text=STOPPING()))
+                raise KilledError(LABELLED_TEXT(name=title, text=STOPPING()))
             return status
         reported_lines = _report_progress(worker.folder, reported_lines, on_progress)
         if time.monotonic() >= deadline_s:
             _kill(process, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=GRACE_S)
-            raise KilledError(LABELLED_TEXT(name=job, text=_KILLED(seconds=limit_s)))
+            raise KilledError(LABELLED_TEXT(name=title, text=_KILLED(seconds=limit_s)))
 
 
 def _report_progress(folder: Path, reported_lines: int, on_progress: Progress | None) -> int:
@@ -347,31 +346,31 @@ def _kill(process: subprocess.Popen[bytes], signal_number: int) -> None:
 
 
 def _read_result(task: WorkerTask[Request, Result], folder: Path, status: int, limits: SandboxLimits) -> Result:
-    job = task.function
+    title = task.title
     for line in _read_worker_file(folder / "missing", MAX_TEXT_BYTES).decode(errors="replace").splitlines():
         if line not in _reported:
             _reported.add(line)
             log.warning("%s", line)
     error_text = _read_worker_file(folder / "error", MAX_TEXT_BYTES).decode(errors="replace")
     if error_text:
-        raise JobError(LABELLED_TEXT(name=job, text=" ".join(error_text.split())))
+        raise JobError(LABELLED_TEXT(name=title, text=" ".join(error_text.split())))
     path = folder / "result"
     if status != 0 or not path.exists():
         error_type = KilledError if status < 0 else JobError
-        raise error_type(LABELLED_TEXT(name=job, text=_explain_end(folder, status, limits)))
+        raise error_type(LABELLED_TEXT(name=title, text=_explain_end(folder, status, limits)))
     size_bytes = path.lstat().st_size
     if size_bytes > MAX_RESULT_BYTES:
         text = _MANY_BYTES(n=Figure(size_bytes, "d"), most=Figure(MAX_RESULT_BYTES, "d"))
-        raise JobError(LABELLED_TEXT(name=job, text=text))
+        raise JobError(LABELLED_TEXT(name=title, text=text))
     content = _read_worker_file(path, MAX_RESULT_BYTES)
     value_count = sum(map(content.count, (b"[", b"{", b",")))
     if value_count > MAX_RESULT_VALUES:
         text = _MANY_VALUES(n=Figure(value_count, "d"), most=Figure(MAX_RESULT_VALUES, "d"))
-        raise JobError(LABELLED_TEXT(name=job, text=text))
+        raise JobError(LABELLED_TEXT(name=title, text=text))
     try:
         return plain_to_record(task.result_type, json.loads(content), task.describe_reason)
     except Exception as error:  # untrusted values can cause any error
-        raise JobError(LABELLED_TEXT(name=job, text=_ODD_ANSWER(problem=_format_error(error)))) from None
+        raise JobError(LABELLED_TEXT(name=title, text=_ODD_ANSWER(problem=_format_error(error)))) from None
 
 
 def _explain_end(folder: Path, status: int, limits: SandboxLimits) -> str:

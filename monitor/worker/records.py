@@ -51,6 +51,15 @@ class WorkerTask(Generic[Request, Result]):
     result_type: type[Result]
     describe_reason: DescribeReason = convert_reason
 
+    @property
+    def title(self) -> str:
+        """The name of the function in words, for messages.
+
+        >>> WorkerTask("monitor.features.forecasts.worker:train_forecaster", dict, dict).title
+        'train forecaster'
+        """
+        return self.function.partition(":")[2].replace("_", " ")
+
 
 class RecordError(ValueError):
     """A value does not fit its record.

@@ -228,7 +228,7 @@ def test_system_call_filter_blocks_the_network_if_namespaces_are_forbidden(liste
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.stdout.splitlines() == [
         "MissingRestrictions(missing=())",
-        "sandbox_jobs:connect: PermissionError: [Errno 13] Permission denied",
+        "connect: PermissionError: [Errno 13] Permission denied",
     ], result.stderr
     assert received == []
 
@@ -240,14 +240,14 @@ def test_worker_has_no_capabilities_and_no_core_dump():
 @pytest.mark.parametrize("job", ["allocate", "native"])
 def test_exceeded_memory_limit_is_one_line(job):
     error = run_failing_job(job, {"bytes": 600 * MIB}, memory_bytes=512 * MIB)
-    assert error == f"sandbox_jobs:{job}: needs more memory than its bound of 0.5 GiB (compute.job_memory_gib)"
+    assert error == f"{job}: needs more memory than its bound of 0.5 GiB (compute.job_memory_gib)"
     assert run_job(job, {"bytes": 600 * MIB}, memory_bytes=2 * GIB) == {"n": 600 * MIB}
 
 
 def test_exceeded_file_limit_is_one_line(tmp_path):
     path = tmp_path / "large"
     error = run_failing_job("write", {"path": str(path), "bytes": 3 * MIB}, file_bytes=2 * MIB)
-    assert error.startswith("sandbox_jobs:write: writes a file larger than its bound of 0.00195312 GiB")
+    assert error.startswith("write: writes a file larger than its bound of 0.00195312 GiB")
     assert path.stat().st_size <= 2 * MIB
     assert "larger than its bound" in run_failing_job("write_temporary", {"bytes": 3 * MIB}, file_bytes=2 * MIB)
 
@@ -255,8 +255,7 @@ def test_exceeded_file_limit_is_one_line(tmp_path):
 def test_linux_limits_processor_time_too(monkeypatch):
     monkeypatch.setattr(compute.time, "monotonic", lambda: 0.0)  # the service never reaches its own limit
     assert (
-        run_failing_job("spin", limit_s=1)
-        == "sandbox_jobs:spin: killed at its limit of 1 s of processor time (compute.job_limit)"
+        run_failing_job("spin", limit_s=1) == "spin: killed at its limit of 1 s of processor time (compute.job_limit)"
     )
 
 
@@ -353,4 +352,4 @@ def test_result_of_another_type_is_one_short_line_of_error(content, text):
 def test_link_instead_of_an_error_file_reveals_nothing_of_the_service(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
-    assert run_failing_job("link_error", {"path": str(secret)}) == "sandbox_jobs:link_error: ended with status 0"
+    assert run_failing_job("link_error", {"path": str(secret)}) == "link error: ended with status 0"

@@ -16,7 +16,7 @@ from monitor.sites.records import Site
 from monitor.storage.actor import SERVICE_SITE
 from monitor.storage.check import BAD, WARN, Check, SubjectState, make_state
 from monitor.storage.readers import ReaderWatch
-from monitor.storage.slow_writes import LONGEST_WRITE_S, SlowWrite
+from monitor.storage.slow_writes import LONGEST_WRITE_S, UNKNOWN, SlowWrite, describe_write
 from monitor.text.message import Figure, Template
 
 # The broker or the database may be unreachable for a shorter time without an alarm.
@@ -218,10 +218,10 @@ def _check_count(name: str) -> Callable[[IntakeStatus], SubjectState]:
 
 
 def _check_slow_writes(times: WriteTimes) -> SubjectState:
-    name, longest = max(times.slow.items(), key=lambda item: item[1].longest_s, default=("", SlowWrite(0, 0.0)))
+    name, longest = max(times.slow.items(), key=lambda item: item[1].longest_s, default=(UNKNOWN, SlowWrite(0, 0.0)))
     return make_state(
         is_wrong=times.has_grown("slow_writes", sum(write.times for write in times.slow.values())),
-        name=name,
+        task=describe_write(name),
         held=Figure(longest.longest_s, ".1f", "s"),
         n=Figure(longest.times, "d"),
         most=Figure(LONGEST_WRITE_S, "g", "s"),
@@ -323,9 +323,10 @@ CHECKS: Final = (
         "database.slow_write",
         WriteTimes,
         WARN,
-        "{name} held the write lock of the database for {held}, and readings waited (longer than {most}: {n} times)",
+        "{task} held the database for {held}, and readings waited (longer than {most}: {n} times)",
         _check_slow_writes,
-        todo="report it with the log; a faster disk for the database helps until this is corrected",
+        todo='report it with a log of log.level = "DEBUG", which names the function; a faster disk for the database '
+        "helps until this is corrected",
         alarm=1,
         hold_s=GROWN_S,
     ),

@@ -62,7 +62,7 @@ class DaskCluster:
             NoWorkerError: The scheduler is unreachable or has no worker.
             JobError: The job failed. The message has one line.
         """
-        job = task.function
+        job = task.title
         distributed = _import_distributed()
         for is_last in (False, True):
             try:
@@ -134,7 +134,7 @@ def run_on_worker(
     different = describe_differences(versions, list_versions())
     if different:
         text = _DIFFERENT_VERSIONS(different=different, host=socket.gethostname())
-        raise NoWorkerError(LABELLED_TEXT(name=task.function, text=text))
+        raise NoWorkerError(LABELLED_TEXT(name=task.title, text=text))
     return compute.run(task, request, limit_s, limits=limits)
 
 

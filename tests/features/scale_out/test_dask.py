@@ -198,7 +198,7 @@ def test_job_of_a_lost_worker_runs_again_on_another_one(dask: TestCluster, tmp_p
     third.kill()
     thread.join(60)
     dask.first_worker = dask.start_worker("fourth")  # other tests need a worker
-    assert results[1:] == [f"cluster_jobs:sleep: 2 workers of {dask.cluster.address} were lost under it"]
+    assert results[1:] == [f"sleep: 2 workers of {dask.cluster.address} were lost under it"]
     compute.run(DOUBLE, {"x": np.arange(3.0)}, 60, cluster=dask.cluster)
     assert len(before.read_text().split()) == 1, "a finished job does not run again if its worker is lost"
 
