@@ -12,18 +12,21 @@ from monitor.plugins import hooks
 from monitor.readings.queries.observations import Extent
 from monitor.sites.records import Site
 from monitor.text.instants import epoch_s, format_iso
-from monitor.text.message import Message, Template, Term, Timestamp, Value, messages_to_plain
+from monitor.text.message import Message, MessageList, Template, Term, Timestamp, Value, messages_to_plain
 
 FRESH_STEPS: Final = 4  # a series without readings for more grid steps gets no forecast
-_ROWS: Final = Template("awaited.rows", "{n} of {needed} rows of {step}, of {quantity} every {every}")
-_COMES: Final = Template("awaited.comes", "{text}; all on {at}")
+_ROWS: Final = Template(
+    "awaited.rows", "it has {n} of {needed} rows of {step} that it needs, from {quantity} read every {every}"
+)
+_COMES: Final = Template("awaited.comes", "{text}; if readings continue, it has all of them on {at}")
 _SOON: Final = Template(
-    "awaited.soon", "{n} rows of {step} are enough, of {quantity} every {every}: it comes within minutes"
+    "awaited.soon",
+    "{n} rows of {step} are enough, from {quantity} read every {every}: it is available within minutes",
 )
 _TRIED: Final = Template(
     "awaited.tried",
-    "it is trained once the record suffices, which is tried each day; {n} rows of {step} are there, of {quantity} "
-    "every {every}",
+    "it is trained when the record is long enough, which is tried each day; it has {n} rows of {step}, from {quantity} "
+    "read every {every}",
 )
 
 
@@ -35,7 +38,7 @@ class AwaitedModel:
     task: str  # `forecast` or `anomaly`
     job: str  # the job that makes it
     used_by: str  # the job that runs it once it exists
-    quantity: str  # of its series; `displacement` for all motion
+    quantity: str  # of the group of its series; `displacement` for all motion
     is_trained: bool  # whether it results from a training, which takes minutes of processor time
     every_s: float  # interval of its series
     step_s: float  # step of the grid on which it is computed
@@ -43,13 +46,22 @@ class AwaitedModel:
     needed: int  # rows that it needs at least; 0 if only an attempt shows whether there are enough
     # when there are enough rows if readings continue; None if they have stopped, or there are enough
     at: datetime | None = None
+    # the quantities that its series measure, such as `crack_opening`; empty for `quantity`
+    measured: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name of the model in a sentence."""
+        if not self.is_trained:
+            return "the forecast"
+        return f'the network "{self.what}"' if self.task == "forecast" else f'the detector "{self.what}"'
 
     def describe(self) -> Message:
         """Return what it waits for."""
         named: dict[str, Value] = {
             "n": self.rows,
             "step": format_span(self.step_s),
-            "quantity": Term(self.quantity),
+            "quantity": MessageList(tuple(Term(name) for name in self.measured or (self.quantity,)), ", "),
             "every": format_span(self.every_s),
         }
         if self.rows < self.needed:
@@ -111,6 +123,7 @@ def await_model(
     every_s: float,
     step_s: float,
     needed: int = 0,
+    measured: Iterable[str] = (),
 ) -> Iterator[AwaitedModel]:
     """Yield a model that does not exist yet; nothing if its series have no readings.
 
@@ -131,4 +144,6 @@ def await_model(
     newest = max(extent.last for extent in extents.values())
     is_arriving = epoch_s(newest) >= epoch_s(now) - FRESH_STEPS * step_s
     at = now + timedelta(seconds=(needed - rows) * step_s) if is_arriving and rows < needed else None
-    yield AwaitedModel(what, task, job, used_by, quantity, is_trained, every_s, step_s, rows, needed, at)
+    yield AwaitedModel(
+        what, task, job, used_by, quantity, is_trained, every_s, step_s, rows, needed, at, tuple(sorted({*measured}))
+    )

@@ -736,12 +736,12 @@ HEARTBEATS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True}
     [
         (HEARTBEATS, [make_site_status()], ServiceState.SEEN, ""),
         ({}, [make_site_status()], ServiceState.BLIND, "never run"),
-        ({"core": (NOW - timedelta(minutes=5), {})}, [make_site_status()], ServiceState.BLIND, "silent"),
+        ({"core": (NOW - timedelta(minutes=5), {})}, [make_site_status()], ServiceState.BLIND, "has reported nothing"),
         (HEARTBEATS, [], ServiceState.BLIND, "sites init"),
         (HEARTBEATS, [make_site_status(observability="blind")], ServiceState.BLIND, "cannot see"),
         (HEARTBEATS, [make_site_status(evaluated_at=NOW - timedelta(hours=1))], ServiceState.BLIND, "not evaluated"),
         (HEARTBEATS, [make_site_status(evaluated_at=None)], ServiceState.BLIND, "not evaluated yet"),
-        (HEARTBEATS, [make_site_status(observability="degraded")], ServiceState.DEGRADED, "not known completely"),
+        (HEARTBEATS, [make_site_status(observability="degraded")], ServiceState.DEGRADED, "missing or doubtful"),
         (HEARTBEATS, [make_site_status(reachable_level=2)], ServiceState.DEGRADED, "raises only level 2 of 3"),
         (
             {**HEARTBEATS, "broker": (NOW, {"durable": False})},

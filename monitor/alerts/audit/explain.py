@@ -35,14 +35,16 @@ from monitor.text.rendering import translate
 _OBSERVED, _RECEIVED, _REVISION, _OFFSET, _VALUE, _FLAGS = 0, 1, 2, 4, 5, 7
 # Inputs besides readings, offsets and proofs.
 OTHER_INPUTS: Final = ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points")
-_INPUT_NAMES: Final[Mapping[str, str]] = {
-    "anomalies": "anomaly scores",
-    "footprints": "outlines of images",
-    "reports": "reports of observers",
-    "events": "declared events",
-    "failures": "failure windows",
-    "maintenance": "announcements of maintenance",
-    "points": "InSAR points",
+# Names of one and of several inputs.
+_INPUT_NAMES: Final[Mapping[str, tuple[str, str]]] = {
+    "forecasts": ("forecast", "forecasts"),
+    "anomalies": ("anomaly score", "anomaly scores"),
+    "footprints": ("outline of an image", "outlines of images"),
+    "reports": ("report of an observer", "reports of observers"),
+    "events": ("declared event", "declared events"),
+    "failures": ("failure window", "failure windows"),
+    "maintenance": ("announcement of maintenance", "announcements of maintenance"),
+    "points": ("InSAR point", "InSAR points"),
 }
 # Messages that `describe_alert` lists, the newest first.
 _MAX_MESSAGES: Final = 20
@@ -329,6 +331,11 @@ def _name_support(key: str) -> str:
 
 
 # ---- the inputs ------------------------------------------------------------------------------------------------
+def _count_inputs(name: str, count: int) -> str:
+    singular, plural = _INPUT_NAMES[name]
+    return f"{count} {singular if count == 1 else plural}"
+
+
 def describe_inputs(frozen: FrozenDecision, names: DecisionNames | None = None) -> list[str]:
     """Return the inputs of a decision and the assessment of every criterion; nothing if it used no reading."""
     frozen = plain_to_messages(frozen)
@@ -342,7 +349,7 @@ def describe_inputs(frozen: FrozenDecision, names: DecisionNames | None = None) 
     lines = [
         "Inputs:",
         *(f"  {item}" for item in series),
-        *(f"  {len(view[name])} {_INPUT_NAMES.get(name, name)}" for name in others),
+        *(f"  {_count_inputs(name, len(view[name]))}" for name in others),
         *([] if series or others else ["  none"]),
     ]
     if view["draining"]:

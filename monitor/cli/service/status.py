@@ -243,14 +243,14 @@ def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]
             if names:
                 yield f"  {card.id}: {state}: {_describe_stations(card, names, now)}"
         for reason in list_reasons(stored.incomplete[card.id]):
-            yield f"  {card.id} sees {card.status['observability']}: {translate_in_zone(reason, zone)}"
+            yield f"  {card.id}: sees {card.status['observability']}, because {translate_in_zone(reason, zone)}"
         for sentence in stored.limited.get(card.id, ()):
             yield f"  {card.id}: {translate_in_zone(sentence, zone)}"
     for section in stored.sections:
         for line in section.lines:
             yield f"  {line}"
     for site, model in stored.awaited:
-        yield f"  {site}: {model.what} is awaited: {translate_in_zone(model.describe(), zones(site))}"
+        yield f"  {site}: {model.title} is not available yet: {translate_in_zone(model.describe(), zones(site))}"
 
 
 def _try_to_write(db: Database) -> ReachedDatabase:
@@ -280,7 +280,7 @@ def _describe_outage(outage: Any, zone: str) -> str:
     )
     return (
         f"outage ({outage['cause']}) from {began_at} to {ended_at}: waiting messages were read by {drained_at}; "
-        f"{outage['late']} epochs arrived late, {outage['missing']} are missing"
+        f"{outage['late']} readings arrived late, {outage['missing']} are missing"
     )
 
 
@@ -316,7 +316,8 @@ def make_table(cards: Sequence[SiteCard], now: datetime, zones: Callable[[str], 
     for card in cards:
         row = card.status
         is_starting = card.start is not None
-        movement = ", ".join(str(row[name]) for name in ("movement_stage", "trend") if row[name])
+        # Stage and trend are often the same word.
+        movement = ", ".join(dict.fromkeys(str(row[name]) for name in ("movement_stage", "trend") if row[name]))
         table.add_row(
             card.id,
             "starting" if is_starting else row["level_name"] or "-",

@@ -42,6 +42,7 @@ def find_lacking_detectors(connection: Connection, site: Site, now: datetime) ->
             is_trained=True,
             every_s=step_s,
             step_s=step_s,
+            measured=[series.spec.quantity for series in watched],
         )
     ]
     return LackingModels(tuple(awaited))

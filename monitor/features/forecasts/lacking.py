@@ -85,4 +85,5 @@ def _await(panel: SitePanel, what: str, expectation: Expectation) -> AwaitedMode
         rows=expectation.rows,
         needed=expectation.needed,
         at=expectation.at,
+        measured=tuple(sorted({series.spec.quantity for series in panel.series})),
     )

@@ -80,7 +80,10 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert awaited["gru"].at == END - timedelta(hours=47) + timedelta(hours=199 * 6 - 3), (
         "the first reading in the cell"
     )
-    assert awaited["gru"].describe() == "9 of 200 rows of 6 h, of displacement every 1 h; all on 2026-04-17 22:00 UTC"
+    assert awaited["gru"].describe() == (
+        "it has 9 of 200 rows of 6 h that it needs, from displacement downslope read every 1 h; if readings "
+        "continue, it has all of them on 2026-04-17 22:00 UTC"
+    )
     fill(database, site, {HOUR: 24 * 30})
     assert one.after(60.0, marked=True) == {"forecast"}, "120 rows"
     assert one.after(10.0) >= {"train-detectors"}, "rules are tried again when the record stands"
@@ -178,14 +181,22 @@ def test_status_and_forecast_models_say_the_same_of_what_is_awaited(database, tm
     assert {one["site"] for one in told} == {"first"}
     kinds = {(one["kind"], one["task"]) for one in told}
     assert kinds == {("forecast", "forecast"), ("gru", "forecast"), ("ae", "anomaly")}
-    rows = {"9 of 200 rows of 6 h, of displacement every 1 h", "30 of 200 rows of 7 d, of displacement every 7 d"}
-    assert {one["reason"].partition("; all on ")[0] for one in told if one["kind"] == "gru"} == rows
+    rows = {
+        "it has 9 of 200 rows of 6 h that it needs, from displacement downslope read every 1 h",
+        "it has 30 of 200 rows of 7 d that it needs, from crack opening, displacement los read every 7 d",
+    }
+    assert {one["reason"].partition("; if readings continue")[0] for one in told if one["kind"] == "gru"} == rows
     assert all(one["at"] > format_iso(test_cadences.END) for one in told if one["kind"] == "gru")
     listed = [json.loads(line) for line in call("forecast", "models", "--json").splitlines()]
     for one in (*told, *listed):  # the two are asked at two instants
-        one["at"], one["reason"], one["reason_values"] = bool(one["at"]), one["reason"].partition("; all on ")[0], None
+        one["at"], one["reason"], one["reason_values"] = (
+            bool(one["at"]),
+            one["reason"].partition("; if readings")[0],
+            None,
+        )
     assert told == listed
-    assert "first: gru is awaited: 9 of 200 rows of 6 h, of displacement every 1 h; all on " in call("status")
+    line = 'first: the network "gru" is not available yet: it has 9 of 200 rows of 6 h that it needs'
+    assert line in call("status")
 
 
 def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch) -> None:

@@ -78,7 +78,7 @@ def _print_run(run: Run, console: Console) -> None:
     console.print(
         f"{run.looks:,} evaluations; {len(run.hazards)} hazard alerts, "
         f"{sum(a.ledger == 'health' for a in run.alerts)} health alerts, "
-        f"{sum(a.ledger == 'advice' for a in run.alerts)} advices; {len(run.alarm_days)} days with an alarm"
+        f"{sum(a.ledger == 'advice' for a in run.alerts)} messages of advice; {len(run.alarm_days)} days with an alarm"
     )
     if run.alarm_days:
         console.print(_describe_days(run), highlight=False, markup=False)
@@ -103,7 +103,7 @@ def _print_run(run: Run, console: Console) -> None:
         console.print(_describe_other_windows(run), highlight=False, markup=False)
     for gain in run.gains:
         console.print(describe_gain(gain), highlight=False)
-    head = ("station", "raises", "days its vote counted", "health alerts", "days pended")
+    head = ("station", "raises", "days its vote counted", "health alerts", "days its vote was set aside")
     alerts = [", ".join(f"{k} {n}" for k, n in s.health.items()) or "-" for s in run.sensors]
     rows = [
         (s.station, s.raises, f"{s.voting_days:.2f}", health, s.pended_days)
