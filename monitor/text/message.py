@@ -21,6 +21,10 @@ PLACE: Final = re.compile(r"\{(\w+)\}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ID, _VALUES = "_id", "_values"
 _UNITS: Final = (("d", 86400.0), ("h", 3600.0), ("m", 60.0))
+# A duration whose number is at least this long is split into days, hours and minutes for readers.
+_LONG_NUMBER: Final = 100.0
+# A shorter duration is not split: its seconds may matter.
+_SHORT_S: Final = 600.0
 TimeForm: TypeAlias = Literal["exact", "second", "minute", "day"]
 DurationForm: TypeAlias = Literal["unit", "about", "span"]
 
@@ -462,6 +466,26 @@ def format_duration(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds:.0f}s" if seconds >= 100.0 else f"{seconds:.3g}s"
+
+
+def format_for_reading(seconds: float) -> str:
+    """Return a duration as people read it: as `format_duration` does, or in days, hours and minutes.
+
+    Stored texts contain the form of `format_duration`, so that recomputed decisions stay equal.
+
+    >>> [format_for_reading(s) for s in (900, 129600, 101, 88521, 8460000)]
+    ['15m', '36h', '101s', '1 d 0 h 35 min', '97 d 22 h']
+    """
+    compact = format_duration(seconds)
+    if seconds < _SHORT_S or float(compact.rstrip("dhms")) < _LONG_NUMBER:
+        return compact
+    minutes = round(seconds / 60.0)
+    parts = [(minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min")]
+    while parts[0][0] == 0:
+        del parts[0]
+    while parts[-1][0] == 0:
+        del parts[-1]
+    return " ".join(f"{number} {unit}" for number, unit in parts)
 
 
 def format_span(seconds: float) -> str:

@@ -6,7 +6,17 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from monitor.text.catalogue import ENGLISH, current_language, find_template, open_catalogue
 from monitor.text.local_time import UNCHANGED, format_local, is_twice, name_zone, open_zone, zone_in_use
-from monitor.text.message import PLACE, Message, MessageList, NameList, Term, Timestamp, to_english
+from monitor.text.message import (
+    PLACE,
+    Duration,
+    Message,
+    MessageList,
+    NameList,
+    Term,
+    Timestamp,
+    format_for_reading,
+    to_english,
+)
 from monitor.text.vocabulary import LEVELS, MONTHS, WORDS
 
 T = TypeVar("T")
@@ -74,6 +84,8 @@ def _list_pieces(value: Any, language: str) -> Iterator[str | Timestamp]:
             yield from _list_pieces(item, language)
     elif isinstance(value, Timestamp) and value.form != "day":
         yield value
+    elif isinstance(value, Duration) and value.form == "unit":
+        yield format_for_reading(value.seconds)
     elif isinstance(value, Term):
         yield translate_term(value.english(), language)
     elif isinstance(value, NameList):

@@ -48,6 +48,19 @@ def test_values_of_messages_are_rounded(value, seconds):
         assert not re.search(r"\d\.\d{7}", str(translate(message, language)))
 
 
+@given(SECONDS)
+def test_duration_in_a_displayed_message_has_no_long_number_of_seconds(seconds):
+    stored = _MEASURED(value=1.0, seconds=Duration(seconds), figure=Figure(1.0, ".3g", "mm"))
+    for language in ("en", "it"):
+        assert not re.search(r"\d{4,}[smh]", str(translate(stored, language)))
+
+
+def test_display_leaves_the_stored_text_of_a_duration_unchanged():
+    stored = _MEASURED(value=1.0, seconds=Duration(88521.0), figure=Figure(1.0, ".3g", "mm"))
+    assert "88521s" in stored
+    assert "after 1 d 0 h 35 min" in translate(stored, "en")
+
+
 def test_the_duration_of_the_issue_is_readable():
     assert format_duration(4.02300000190735) == "4.02s"
 
