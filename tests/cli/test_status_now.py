@@ -74,6 +74,25 @@ def assert_blind(run_status_command, reason_text):
     return answer
 
 
+@pytest.mark.parametrize("is_core_silent", [False, True])
+def test_stopped_service_sees_nothing_now(database, database_url, tmp_path, monkeypatch, capsys, is_core_silent):
+    """Before the first start and after the end of the service, the last evaluation does not describe the present."""
+    now = datetime.now(UTC)
+    slope = WatchedSlope(database, SITE_TEXT)
+    slope.now = now - timedelta(hours=32)
+    slope.live(30, looks=1)
+    if is_core_silent:
+        tell(database, write_heartbeat, "core", {"version": "x", "degraded": []}, now - timedelta(hours=2))
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
+    database.close()
+    assert run_command(["status"]) == 6
+    output = capsys.readouterr().out
+    assert "nothing now (degraded 2 h ago)" in output
+    expected = "the service has reported nothing since" if is_core_silent else "the service has never run"
+    assert expected in output
+
+
 def test_line_about_a_standby_service_is_indented_like_all_others():
     now = datetime(2026, 3, 1, 6, tzinfo=UTC)
     heartbeats = {"core": (now, {"name": "a", "active_since": "2026-03-01T05:00:00Z"}), "standby:b": (now, {})}

@@ -12,7 +12,7 @@ import typer
 from monitor.alerts.queries.alerts import Alert, load_alerts
 from monitor.alerts.queries.evaluations import find_common_silence, load_incomplete
 from monitor.alerts.queries.overview import SiteCard, load_cards
-from monitor.app.checks.running import ReachedDatabase, SiteStatus
+from monitor.app.checks.running import ProcessHeartbeats, ReachedDatabase, SiteStatus
 from monitor.app.checks.table import (
     EXIT_OF,
     HeartbeatsByProcess,
@@ -168,7 +168,7 @@ def _assess_and_print(service: ServiceConfig, db: Database, now: datetime, *, ut
     if options().as_json:
         print_json(_to_json(stored, verdict, now))
     else:
-        _print(cards, verdict, now, zones)
+        _print(cards, verdict, now, zones, is_running=ProcessHeartbeats(stored.heartbeats, now).is_core_alive)
         for line in _list_lines(stored, now, zones):
             print(line)
     return verdict
@@ -300,13 +300,17 @@ def _read_site_status(card: SiteCard, now: datetime) -> SiteStatus:
     )
 
 
-def make_table(cards: Sequence[SiteCard], now: datetime, zones: Callable[[str], str]) -> "Table":
+def make_table(
+    cards: Sequence[SiteCard], now: datetime, zones: Callable[[str], str], *, is_running: bool = True
+) -> "Table":
     """Return the sites as a table with one row for each site.
 
     Args:
         cards: Sites with their status at the instant `now`.
         now: The instant of display.
         zones: Returns the time zone of a site.
+        is_running: Whether the core process runs. If not, nobody sees the slope now, and the column "sees" contains how
+            old the last evaluation is.
     """
     from rich.table import Table
 
@@ -322,7 +326,7 @@ def make_table(cards: Sequence[SiteCard], now: datetime, zones: Callable[[str], 
             card.id,
             "starting" if is_starting else row["level_name"] or "-",
             format_in_zone(None if is_starting else row["since"] or None, zones(card.id)),
-            "starting" if is_starting else card.sight if row["observability"] else "-",
+            _describe_sight(card, now, is_running=is_running),
             movement or "-",
             str(card.ok),
             describe_age(_parse_optional_time(row["newest_at"]), now),
@@ -331,13 +335,30 @@ def make_table(cards: Sequence[SiteCard], now: datetime, zones: Callable[[str], 
     return table
 
 
-def _print(cards: Sequence[SiteCard], verdict: ServiceVerdict, now: datetime, zones: Callable[[str], str]) -> None:
+def _describe_sight(card: SiteCard, now: datetime, *, is_running: bool) -> str:
+    if card.start is not None:
+        return "starting"
+    if not card.status["observability"]:
+        return "-"
+    if is_running:
+        return card.sight
+    return f"nothing now ({card.sight} {describe_age(_parse_optional_time(card.status['evaluated_at']), now)})"
+
+
+def _print(
+    cards: Sequence[SiteCard],
+    verdict: ServiceVerdict,
+    now: datetime,
+    zones: Callable[[str], str],
+    *,
+    is_running: bool = True,
+) -> None:
     from rich.console import Console
 
     # Each row stays on one line if the output is piped.
     console = Console() if sys.stdout.isatty() else Console(width=200)
     if cards:
-        console.print(make_table(cards, now, zones))
+        console.print(make_table(cards, now, zones, is_running=is_running))
     console.print(f"\n{MEANINGS[verdict.state]}", highlight=False)
     for reason in verdict.reasons:
         console.print(f"  {translate_in_zone(reason, zones(''))}", highlight=False, soft_wrap=True)
