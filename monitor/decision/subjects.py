@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, cast
 
 from monitor.text.catalogue import ENGLISH
-from monitor.text.local_time import UNCHANGED, format_local, zone_in_use
+from monitor.text.local_time import UNCHANGED, format_local, name_zone, zone_in_use
 from monitor.text.message import Duration, Message, MessageList, Template, Timestamp, Value, join, list_parts
 from monitor.text.rendering import render, translate
 
@@ -168,10 +168,13 @@ def _add_marks(subject: Message, marks: Sequence[Message]) -> Message:
     return subject
 
 
-def translate_subject(subject: str, most: int = LONGEST) -> str:
+def translate_subject(subject: str, most: int = LONGEST, *, names_zone: bool = False) -> str:
     """Return a subject in the language and zone in use, with at most `most` characters.
 
     A subject without parts is only cut.
+
+    Args:
+        names_zone: Append the name of the zone to the time, for readers who may live in another zone.
 
     >>> at = datetime.fromisoformat("2026-03-01T19:34Z")
     >>> stored = make_subject("RED", "Nordhang", "close the road, call the manager", "302 mm/day, 5 stations", at)
@@ -179,13 +182,19 @@ def translate_subject(subject: str, most: int = LONGEST) -> str:
     'RED Nordhang: close the road, call the manager. 302 mm/day, 5 stations. 19:34'
     >>> translate_subject(stored, 60)
     'RED Nordhang: close the road. 302 mm/day, 5 stations. 19:34'
+    >>> translate_subject(stored, names_zone=True)
+    'RED Nordhang: close the road. 302 mm/day, 5 stations. 19:34 UTC'
     """
     marks, bare = _split_marks(subject)
     prefix = "".join(translate(_replace(mark, "text", "")) for mark in marks)
     if not isinstance(bare, Message) or bare.id not in {_SUBJECT.id, _WITH_ACTION.id}:
         return shorten(f"{prefix}{cut_message(bare, max(most - len(prefix), 1))}", most)
     kind, title, essence, at = (bare.values[name] for name in ("kind", "title", "essence", "at"))
-    clock = format_local(cast("Timestamp", at).at, zone_in_use() or "UTC")[11:]
+    instant = cast("Timestamp", at).at
+    zone = zone_in_use() or "UTC"
+    clock = format_local(instant, zone)[11:]
+    if names_zone:
+        clock = f"{clock} {name_zone(instant, zone)}"
     kind = f"{prefix}{translate(join([kind]))}"
     return _fit(kind, str(title), str(bare.values.get("action", "")), cast("str", essence), clock, most)
 

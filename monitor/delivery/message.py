@@ -39,7 +39,8 @@ def deliver_in(
     """
     is_english = find_channel_traits(notification.channel).is_english
     with use_language(ENGLISH if is_english else language), use_zone(UNCHANGED if is_english else zone):
-        translated = translate(notification)
+        # The log contains sites of several zones, so its times name their zone.
+        translated = translate(notification, names_zone=is_english)
         if page_url:
             address = f"{page_url}/alerts/{notification.alert_id}"
             body = f"{translated.body}\n{gettext(LINK).format(address=address)}"
@@ -47,10 +48,14 @@ def deliver_in(
         return notifier.deliver(translated)
 
 
-def translate(notification: Notification) -> Notification:
-    """Return a message in the language and time zone in use, or in English if it cannot be translated."""
+def translate(notification: Notification, *, names_zone: bool = False) -> Notification:
+    """Return a message in the language and time zone in use, or in English if it cannot be translated.
+
+    Args:
+        names_zone: Whether the time in the subject names its zone.
+    """
     try:
-        subject = translate_subject(notification.subject)
+        subject = translate_subject(notification.subject, names_zone=names_zone)
         lines = split_lines(notification.body)
         body = "\n".join(_translate_line(line) for line in lines)
         actions = [line.values["action"] for line in lines if isinstance(line, Message) and line.id == ACTION.id]

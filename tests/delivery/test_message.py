@@ -330,6 +330,12 @@ def test_mail_and_webhook_are_translated_and_log_is_english():
         assert taker.language == language
         assert ("ARANCIONE" in taker.took.subject) == (language == "it")
 
+    taker = Taker()
+    deliver_in("it", taker, make(channel="log:desk"), zone="Europe/Zurich")
+    assert taker.took.subject.endswith(" 06:00 UTC"), "the log names the zone of its times"
+    deliver_in("it", taker, make(), zone="Europe/Zurich")
+    assert taker.took.subject.endswith(" 07:00"), "a mail shows the time of the site"
+
     class Mail:
         def deliver(self, n):
             self.mail, self.json = compose(n, "a@b.c", "d@e.f"), json.loads(payload(n))
