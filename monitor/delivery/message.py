@@ -18,6 +18,8 @@ from monitor.text.rendering import translate as translate_text
 
 _LOG = logging.getLogger(__name__)
 LINK: Final = N_("View and acknowledge: {address}")
+# Ends a message without a link. The number is that of the alert.
+ACKNOWLEDGE: Final = N_("Acknowledge it on the page, or run: slopeward ack {n} --reason TEXT")
 # Largest number of characters of the subject of a replaced message, which the body lists.
 COVERED_LENGTH: Final = 160
 
@@ -34,18 +36,31 @@ def deliver_in(
     """Render a message and deliver it. The result and the exceptions are those of the notifier.
 
     Args:
-        page_url: Address of the page without a slash at the end. If given, the message contains a link to its alert.
+        page_url: Address of the page, see `add_acknowledgement`.
         zone: Time zone of the site.
     """
     is_english = find_channel_traits(notification.channel).is_english
     with use_language(ENGLISH if is_english else language), use_zone(UNCHANGED if is_english else zone):
         # The log contains sites of several zones, so its times name their zone.
         translated = translate(notification, names_zone=is_english)
-        if page_url:
-            address = f"{page_url}/alerts/{notification.alert_id}"
-            body = f"{translated.body}\n{gettext(LINK).format(address=address)}"
-            translated = replace(translated, body=body, link=address)
-        return notifier.deliver(translated)
+        return notifier.deliver(add_acknowledgement(translated, page_url))
+
+
+def add_acknowledgement(notification: Notification, page_url: str) -> Notification:
+    """Return a translated message whose last line states how to acknowledge its alert.
+
+    Args:
+        page_url: Address of the page without a slash at the end. If given, the line is a link to the alert. Otherwise
+            the line names the command, unless the alert has ended or the message is about no alert.
+    """
+    if page_url:
+        address = f"{page_url}/alerts/{notification.alert_id}"
+        line = gettext(LINK).format(address=address)
+        return replace(notification, body=f"{notification.body}\n{line}", link=address)
+    if notification.alert_id <= 0 or notification.level <= 0:
+        return notification
+    line = gettext(ACKNOWLEDGE).format(n=notification.alert_id)
+    return replace(notification, body=f"{notification.body}\n{line}")
 
 
 def translate(notification: Notification, *, names_zone: bool = False) -> Notification:

@@ -21,7 +21,7 @@ from monitor.decision.changes import AlertCategory, AlertChange
 from monitor.decision.criteria.kinds.forecast import describe_chance
 from monitor.delivery import digest
 from monitor.delivery.dispatcher import Dispatcher
-from monitor.delivery.message import translate
+from monitor.delivery.message import add_acknowledgement, translate
 from monitor.delivery.queries import outbox
 from monitor.delivery.trial import make_test_message
 from monitor.features.telephony.telephone import format_sms
@@ -217,8 +217,9 @@ def write_page() -> str:
                 examples = tell(Story(database, TEXT_WITH_THREE if tell is _tell_instrument else TEXT))
         for title, message in examples.items():
             with use_zone(ZONE):
-                rendered = translate(message)
-                text = format_sms(replace(rendered, code="0412"))
+                translated = translate(message)
+                rendered = add_acknowledgement(translated, "")
+                text = format_sms(replace(translated, code="0412"))
             sections.append(f"## {title}\n\n```text\n{rendered.subject}\n\n{rendered.body}\n```\n")
             if title == "Level raised":
                 sections.append(f"The same as a text message:\n\n```text\n{text}\n```\n")

@@ -195,7 +195,8 @@ def test_each_recipient_reads_the_configured_language(database, hooks):
         wait_for(lambda: set(states(database).values()) == {"delivered"})
     got = {path: json.loads(body) for path, _, body in hooks.got}
     assert got["/IT"]["subject"] == "ROSSO pit: nulla richiede un livello più alto. 08:00"
-    assert got["/ES"]["body"] == got["/GONE"]["body"] == "rojo: nada pide un nivel más alto"
+    bodies = {got[path]["body"].splitlines()[0] for path in ("/ES", "/GONE")}
+    assert bodies == {"rojo: nada pide un nivel más alto"}
     assert {row.subject for row in rows(database).values()} == {said["subject"]}, "what is stored stays English"
 
 

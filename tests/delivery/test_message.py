@@ -38,7 +38,7 @@ from monitor.delivery.holding import (
     throttle,
 )
 from monitor.delivery.limits import DeliveryLimits
-from monitor.delivery.message import deliver_in, find_language, translate
+from monitor.delivery.message import add_acknowledgement, deliver_in, find_language, translate
 from monitor.delivery.notifiers.mail import compose
 from monitor.delivery.notifiers.webhook import payload
 from monitor.delivery.queries.outbox import TRANSITIONS, OpenAlert, QueuedMessage, SentNotification
@@ -274,7 +274,23 @@ def test_message_links_to_alert_if_page_has_public_address(language, begins):
     for url in ("https://slope.example", ""):
         deliver_in(language, Keeping, make(), page_url=url)
     with_link, without = (one.body.splitlines() for one in sent)
-    assert with_link == [*without, f"{begins}https://slope.example/alerts/7"]
+    assert with_link == [*without[:-1], f"{begins}https://slope.example/alerts/7"]
+
+
+@pytest.mark.parametrize("language", ["en", "it", "zh", "es"])
+def test_message_without_link_states_how_to_acknowledge(language):
+    sent = []
+
+    class Keeping:
+        deliver = sent.append
+
+    deliver_in(language, Keeping, make())
+    assert "slopeward ack 7 --reason TEXT" in sent[0].body.splitlines()[-1]
+
+
+def test_message_of_an_ended_alert_or_without_an_alert_states_no_acknowledgement():
+    for notification in (make(level=0, before=2), replace(make(), alert_id=0)):
+        assert add_acknowledgement(notification, "").body == notification.body
 
 
 @pytest.mark.parametrize(

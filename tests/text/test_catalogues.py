@@ -24,11 +24,11 @@ from monitor.decision.subjects import (
     shorten,
     translate_subject,
 )
-from monitor.delivery.message import LINK
+from monitor.delivery.message import ACKNOWLEDGE, LINK
 from monitor.features.reports.render import LAST_DECISION, TITLES
 from monitor.features.telephony.gateway import PRESS
 from monitor.features.telephony.queries.replies import ANSWERS
-from monitor.features.telephony.telephone import HOW
+from monitor.features.telephony.telephone import HOW, ON_PAGE
 from monitor.features.telephony.telephone import OTHERS as OTHER_ALERTS
 from monitor.text import catalogue as catalogues
 from monitor.text.catalogue import ENGLISH, LANGUAGES, open_catalogue, use_language
@@ -66,7 +66,17 @@ def page_texts() -> frozenset[str | tuple[str, str]]:
 
 def every_text() -> set[str | tuple[str, str]]:
     shown = {*page_texts(), *find_script_texts(), *WORDS, *LEVELS, *MONTHS, "never", "Landslide hazard"}
-    return shown | {*TITLES.values(), LAST_DECISION, LINK, HOW, OTHER_ALERTS, PRESS, *ANSWERS.values()}
+    return shown | {
+        *TITLES.values(),
+        LAST_DECISION,
+        LINK,
+        ACKNOWLEDGE,
+        HOW,
+        ON_PAGE,
+        OTHER_ALERTS,
+        PRESS,
+        *ANSWERS.values(),
+    }
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -23,7 +23,8 @@ LONGEST: Final = 399
 _SUBJECT_LENGTH: Final = 160
 # A sentence that would be cut to fewer characters is left out.
 _SHORTEST: Final = 30
-HOW: Final = N_("Reply ACK {code} to acknowledge.")
+HOW: Final = N_("Reply ACK {code} to acknowledge alert {n}.")
+ON_PAGE: Final = N_("Acknowledge alert {n} on the page.")
 OTHERS: Final = N_("Other alerts: {count}, see the page.")
 TO_DO: Final = N_("To do: {action}")
 
@@ -73,7 +74,11 @@ def format_sms(notification: Notification) -> str:
     Its lines are the subject, what happened, what to do, the number of other alerts, how to acknowledge, and the link.
     If there is too little room, the link is left out first, then the sentences are shortened.
     """
-    ending = [gettext(HOW).format(code=notification.code)] if notification.code else []
+    ending = []
+    if notification.code:
+        ending.append(gettext(HOW).format(code=notification.code, n=notification.alert_id))
+    elif notification.alert_id > 0 and notification.level > 0:
+        ending.append(gettext(ON_PAGE).format(n=notification.alert_id))
     if notification.link and len("\n".join([*ending, notification.link])) <= LONGEST - _SUBJECT_LENGTH:
         ending.append(notification.link)
     return "\n".join(_list_sentences(notification, ending, LONGEST))

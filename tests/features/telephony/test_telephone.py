@@ -470,6 +470,7 @@ def test_text_message_and_call_state_delay_and_number_of_other_alerts(database):
         "DELAYED: RED North: close the road.",
         "Level red.",
         "Other alerts: 2, see the page.",
+        "Acknowledge alert 1 on the page.",
     ]
     with provider() as twilio, use_language("it"):
         VoiceNotifier("DUTY_PHONE", environ_of(twilio.server_port)).deliver(translate(said))

@@ -88,9 +88,16 @@ def test_text_message_states_what_happened_then_what_to_do_then_how_to_respond()
         "ORANGE Nordhang: Close the road. 81.2 mm/day, 2 stations. 07:00",
         "Rate of crack opening is 81.2 mm/day over 6 h at 2 of 2 stations, orange from 24 mm/day",
         "To do: Close the road, call the manager and stop the trains",
-        "Reply ACK 0412 to acknowledge.",
+        "Reply ACK 0412 to acknowledge alert 7.",
         "https://s.example.org/alerts/12",
     ]
+
+
+def test_text_message_without_reply_code_names_the_page():
+    message = write("Nordhang", "Close the road", join(PARTS), "hazard", 2)
+    assert format_sms(translate(message)).splitlines()[-1] == "Acknowledge alert 7 on the page."
+    message = write("Nordhang", "Close the road", join(PARTS), "hazard", 0)
+    assert "Acknowledge" not in format_sms(translate(message))
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
