@@ -278,6 +278,7 @@ class Dispatcher(DeliveryContext):
             for (alert, row), (subject, body) in zip(due, texts, strict=True):
                 repeated = replace(alert, body=body)
                 queued += outbox.add_escalation(c, repeated, row.recipient, row.channel, subject, now)
+            outbox.merge_alarms(c, site, now)
             return queued
 
     def _write_changes(

@@ -13,8 +13,10 @@
 | all clear | the recipients of the level | when the level is the lowest, or the cause is gone |
 
 `find_next_rows` returns the stages from "change" to "repeat" of an alert that nobody acknowledged. The dispatcher
-queues their messages when they are due. `list_rows` adds, for people, the messages that were sent and those that
-follow. Quiet hours change no stage: they delay its message until `StageRow.held_until` (`monitor.delivery.holding`).
+queues their messages when they are due. A person who would get a repeat and the alarm "nobody confirmed" at the same
+instant gets only the repeat, which lists the alarm (`outbox.merge_alarms`). `list_rows` adds, for people, the messages
+that were sent and those that follow. Quiet hours change no stage: they delay its message until `StageRow.held_until`
+(`monitor.delivery.holding`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -312,6 +312,39 @@ def test_alert_that_reached_nobody_goes_to_the_people_of_all_sites(database, hoo
         wait_for(lambda: any(b"reached nobody" in body for _, _, body in hooks.got))
 
 
+def test_repeat_and_alarm_that_nobody_confirmed_are_one_message(database):
+    """The person on duty gets both at the same instant. The owner, who gets no repeat, gets the alarm."""
+    duty = Recipient("duty", (MAIL,), (3,), escalate_after_s=600.0)
+    owner = Recipient("owner", ("webhook:OWNER",), (3,))
+    sites = {"north": site_with(duty, owner)}
+    with database.write() as c:
+        add_site(c)
+        for key in ("hazard", "second"):
+            alert_id = add_alert(c, key=key)
+            for recipient, channel in (("duty", MAIL), ("owner", "webhook:OWNER")):
+                add_message(c, alert_id, channel, recipient=recipient, state="delivered")
+    now = T0
+    dispatcher = Dispatcher(database, sites, lambda: now, environ={}, limits=DeliveryLimits())
+    for minutes in (10, 20):
+        now = T0 + timedelta(minutes=minutes)
+        dispatcher.escalate_once(now)
+        queued = [row for row in rows(database).values() if row.queued_at == now]
+        keys = {row.id: row.key for row in ask(database, lambda c: c.execute(select(alert)).all())}
+        sent = sorted((row.recipient, keys[row.alert_id]) for row in queued if row.state == "queued")
+        assert sent == [
+            ("duty", "hazard"),
+            ("duty", "second"),
+            ("owner", f"{UNCONFIRMED}1"),
+            ("owner", f"{UNCONFIRMED}2"),
+        ]
+        left_out = [row for row in queued if row.state == "superseded"]
+        assert {(row.recipient, row.channel) for row in left_out} == {("duty", MAIL)}
+        for row in left_out:
+            carrier = rows(database)[row.superseded_by]
+            assert keys[row.alert_id] == f"{UNCONFIRMED}{carrier.alert_id}"
+            assert (carrier.recipient, carrier.channel, carrier.state) == (row.recipient, row.channel, "queued")
+
+
 @pytest.mark.parametrize(
     ("state", "age_s", "is_told"),
     [

@@ -397,6 +397,33 @@ def mark_superseded(c: Connection, notification_id: int, by: int) -> bool:
     return _change_state(c, notification_id, DeliveryState.SUPERSEDED, None, superseded_by=by, next_attempt_at=None)
 
 
+def merge_alarms(c: Connection, site_id: str, queued_at: datetime) -> int:
+    """Replace the message of an alarm that nobody confirmed an alert by the message of this alert itself.
+
+    Both were queued at the same instant for the same recipient and channel, and both state that nobody acknowledged the
+    alert. The message of the alert contains more, so it is sent, and it lists the subject of the other one. Recipients
+    who get no message of the alert at that instant get the alarm.
+
+    Args:
+        queued_at: When the messages were queued.
+
+    Returns:
+        The number of messages that are not sent.
+    """
+    n = notification.c
+    query = select(n.id, n.alert_id, n.recipient, n.channel, alert.c.key).join(alert, alert.c.id == n.alert_id)
+    rows = c.execute(query.where(n.site == site_id, n.queued_at == queued_at, n.state == DeliveryState.QUEUED)).all()
+    own_messages = {(row.alert_id, row.recipient, row.channel): row.id for row in rows}
+    merged = 0
+    for row in rows:
+        if row.key.startswith(UNCONFIRMED):
+            number = int(row.key.removeprefix(UNCONFIRMED))
+            own_message = own_messages.get((number, row.recipient, row.channel))
+            if own_message is not None:
+                merged += mark_superseded(c, row.id, own_message)
+    return merged
+
+
 def withdraw(c: Connection, notification_id: int, why: str) -> bool:
     """Store that a waiting message is not sent and that no other message contains it, with the reason for people."""
     values = {"superseded_by": notification_id, "next_attempt_at": None, **message_columns("last_error", why)}
