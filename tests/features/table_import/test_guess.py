@@ -378,6 +378,23 @@ Date,Crack 1 (mm),Temp 1 (°C),Battery (%),Quality,Alarm threshold (mm)
 """.strip().splitlines()
 
 
+def test_rain_beside_named_instruments_is_not_named_after_the_file(tmp_path):
+    head = "Date,Fessurimetro F1 (mm),Fessurimetro F2 (mm),Pioggia (mm)"
+    path = write(tmp_path / "fessurimetri_valle.csv", head, MOVES, MOVES, MOVES)
+    found = understand(path, {"zone": "UTC", "day": "24:00", "count": "rain of each interval"})
+    assert {(c.station, c.quantity) for c in found.mapping.columns} == {
+        ("F1", "crack_opening"),
+        ("F2", "crack_opening"),
+        ("rain", "rain"),
+    }
+
+
+def test_rain_alone_is_the_station_with_the_name_of_the_file(tmp_path):
+    path = write(tmp_path / "gauge.csv", "Date,Pioggia (mm)", MOVES)
+    found = understand(path, {"zone": "UTC", "day": "24:00", "count": "rain of each interval"})
+    assert [(c.station, c.quantity) for c in found.mapping.columns] == [("gauge", "rain")]
+
+
 @pytest.mark.parametrize(("head", "series"), [*zip(SAID[::2], SAID[1::2], strict=True)])
 def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_otherwise(tmp_path, head, series):
     names, pairs = head.split(",")[1:], [one.partition(" = ") for one in series.strip().split(", ")]
@@ -548,7 +565,7 @@ PLACES = MappingProxyType(
         "words of the file as wide as the table": (
             "Project,Slope A,\nLogger,123,\nDate,Crack 1 [mm],Rain [mm]",
             "MS",
-            "Crack-1.crack_opening = Crack 1 [mm]; f.rain = Rain [mm]",
+            "Crack-1.crack_opening = Crack 1 [mm]; rain.rain = Rain [mm]",
         ),
         "a total of the rain": ("Date,Rain (mm),Total rain (mm),Total (mm)", "STT", "f.rain = Rain (mm)"),
     }

@@ -108,7 +108,7 @@ def guess_file(
         )
     else:
         print_note(f"write the bounds into {bounds_file}")
-    print_note("next: store the readings, replay the past and forecast:")
+    print_note("next: store the readings, compute the level, replay the past, forecast, and start the service:")
     for command in (*commands, *_list_commands(found, here, draft)):
         print_note(f"  {command}")
 
@@ -162,7 +162,7 @@ def _write_additions(
 
 
 def _list_commands(found: ImportGuess, here: Path, draft: SiteDraft) -> Iterator[str]:
-    """Return the commands from a site file to stored readings, the levels of the record and a forecast."""
+    """Return the commands from a site file to stored readings, levels, a forecast and the running service."""
     config = options().config
     more = "" if config is None else f" --config {quote_path(config)}"
     site = draft.site.id
@@ -181,8 +181,10 @@ def _list_commands(found: ImportGuess, here: Path, draft: SiteDraft) -> Iterator
             }
             reading = " ".join(f"{option} {value}" for option, value in given.items() if value)
         yield " ".join(filter(None, (f"slopeward ingest {quote_path(file.path)} --site {site}", reading))) + more
+    yield f"slopeward evaluate {site}{more}"
     yield f"slopeward backtest --site {site}{more}"
     yield f"slopeward forecast run {site}{more}"
+    yield f"slopeward run{more}"
 
 
 def _print_place_question(found: ImportGuess, answers: Mapping[str, str]) -> None:

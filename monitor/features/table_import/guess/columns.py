@@ -47,6 +47,8 @@ ONE_SIGN: Final = 0.9
 # The components of one instrument have one unit, so one question is about all of them.
 _COMPONENT: Final = re.compile(r"(?<=displacement)_(?:east|north|up)|(?<=tilt)_[xy]")
 _STATION_LONGEST: Final = 60
+# Name of a rain gauge whose column names no station, in a file of other instruments.
+RAIN_STATION: Final = "rain"
 _UNIT_LINE: Final = re.compile(r"\s*[:：=]\s*([^,;]+)")
 
 _NO_UNIT_OF: Final = Template("guess.unit.other", "'{unit}' is no unit of {quantity}")
@@ -349,7 +351,10 @@ def _settle_twins(
 def _choose_stations(
     table: RawTable, meanings: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]]
 ) -> tuple[dict[str, str], str]:
-    """Return the station that each column names, or the usual one, which is named by the sheet or the file."""
+    """Return the station that each column names, or the usual one, which is named by the sheet or the file.
+
+    Rain without a station beside columns that name theirs is the station `RAIN_STATION`.
+    """
     sheets = table.layout.sheets or table.sheets[:1]
     sheet = name_station(sheets[0]) if len(table.sheets) > 1 and len(sheets) == 1 else ""
     usual = sheet or name_station(table.path.stem) or "S1"
@@ -363,6 +368,11 @@ def _choose_stations(
     chosen = {
         column: (meaning.station if meaning.station in named else "") or usual for column, meaning in meanings.items()
     }
+    if not sheet and set(chosen.values()) != {usual}:
+        # The other columns name instruments, so the file is no instrument.
+        chosen |= {
+            column: RAIN_STATION for column in meanings if chosen[column] == usual and found[column][0] == "rain"
+        }
     for column, meaning in meanings.items():
         # Components that an answer names belong to one instrument.
         if (

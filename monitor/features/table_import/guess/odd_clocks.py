@@ -45,13 +45,13 @@ MIXED_ORDERS: Final = Template(
 )
 NOT_TURNED_IN_SPRING: Final = Template(
     "guess.ask.zone.spring",
-    "{n} times such as {at} do not exist in {zone}, where clocks are turned to summer time then: the clock of this "
-    "file seems to show winter time all year. Which zone counts?",
+    "{n} times such as {at} do not exist in {zone}, where clocks are turned to summer time then. Does the clock of "
+    "this file show winter time all year ({fixed}), or is it turned ({zone})?",
 )
 NOT_TURNED_IN_AUTUMN: Final = Template(
     "guess.ask.zone.autumn",
-    "the hour from {at} comes twice in {zone}, where clocks are turned back then, and only once in this file: the "
-    "clock of this file seems to show winter time all year. Which zone counts?",
+    "the hour from {at} occurs twice in {zone}, where clocks are turned back then, and only once in this file. Does "
+    "the clock of this file show winter time all year ({fixed}), or is it turned ({zone})?",
 )
 _WEEK_S: Final = 604_800
 _DAY_S: Final = 86_400
@@ -195,7 +195,9 @@ def doubt_turning(clocks: Sequence[datetime], zone: ZoneInfo) -> tuple[Message, 
         winter_zone = _name_winter_zone(skipped[0], zone)
         if winter_zone:
             n = Figure(len(skipped), "d")
-            return NOT_TURNED_IN_SPRING(n=n, at=f"{skipped[0]:%Y-%m-%d %H:%M}", zone=zone.key), winter_zone
+            at = f"{skipped[0]:%Y-%m-%d %H:%M}"
+            text = NOT_TURNED_IN_SPRING(n=n, at=at, zone=zone.key, fixed=winter_zone)
+            return text, winter_zone
     repeated = sorted(at for at, change in changes.items() if change < timedelta(0))
     for k, first in enumerate(repeated):
         if k and first - repeated[k - 1] <= _CHANGE_MOST:
@@ -203,7 +205,8 @@ def doubt_turning(clocks: Sequence[datetime], zone: ZoneInfo) -> tuple[Message, 
         winter_zone = _name_winter_zone(first, zone)
         hour = [at for at in repeated if timedelta(0) <= at - first < _CHANGE_MOST]
         if winter_zone and _occurs_once(first, hour, counts, -changes[first]):
-            return NOT_TURNED_IN_AUTUMN(at=f"{first:%Y-%m-%d %H:%M}", zone=zone.key), winter_zone
+            at = f"{first:%Y-%m-%d %H:%M}"
+            return NOT_TURNED_IN_AUTUMN(at=at, zone=zone.key, fixed=winter_zone), winter_zone
     return None
 
 
