@@ -137,6 +137,10 @@ def init(
             file.write(text)
     except FileExistsError:
         raise _already_there(path) from None
+    session.print_note(
+        "every number in this file is an example: change them all, and confirm the bounds (how: "
+        "/help/how-to/write-a-site-file#confirm-the-bounds-of-a-new-file on the page)"
+    )
     session.print_result({"site": name, "file": str(path)}, str(path))
 
 

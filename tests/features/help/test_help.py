@@ -202,9 +202,13 @@ def test_no_text_of_the_program_names_a_file_of_the_documentation():
 
 
 def test_every_help_page_that_a_text_names_exists():
-    named = {name for text in read_product_texts() for name in re.findall(r"/help/([a-z-]+/[a-z-]+)", text)}
-    assert named <= library.load_pages().keys()
-    assert len(named) >= 3
+    links = {link for text in read_product_texts() for link in re.findall(r"/help/([a-z-]+/[a-z-]+)(#[a-z-]+)?", text)}
+    assert {page for page, _ in links} <= library.load_pages().keys()
+    assert len(links) >= 3
+    anchors = [(page, anchor[1:]) for page, anchor in links if anchor]
+    assert anchors
+    for page, anchor in anchors:
+        assert f'id="{anchor}"' in library.render_page(page), f"{page}#{anchor}"
 
 
 def test_help_pages_are_served_and_matches_are_marked(filled_database):

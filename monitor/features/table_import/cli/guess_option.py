@@ -14,6 +14,7 @@ from monitor.features.table_import.cli.asking import (
     read_answers,
 )
 from monitor.features.table_import.cli.reporting import (
+    HOW_TO_CONFIRM,
     describe_count,
     explain_unjudged,
     print_understood,
@@ -102,9 +103,9 @@ def guess_file(
     bounds_file = target if draft.added and target is not None else f"the site file of {draft.site.id}"
     if draft.site.criteria:
         print_note(
-            f"a geologist must confirm the bounds in {bounds_file}: those that you did not give were derived from this "
-            "record or are fixed, as the comments say. To compare others, change a copy of the file and run: slopeward "
-            f"backtest --site {draft.site.id} --config COPY.toml"
+            f"a geologist must confirm the bounds in {bounds_file} ({HOW_TO_CONFIRM}): those that you did not give "
+            "were derived from this record or are fixed, as the comments say. To compare others, change a copy of the "
+            f"file and run: slopeward backtest --site {draft.site.id} --config COPY.toml"
         )
     else:
         print_note(f"write the bounds into {bounds_file}")

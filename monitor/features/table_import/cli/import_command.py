@@ -35,6 +35,7 @@ from monitor.api.settings import ServiceConfig
 from monitor.api.sites import QUANTITIES, Site, scan_sites
 from monitor.features.table_import.cli.asking import ask_until_answered, can_ask, preview_to_json, read_answers
 from monitor.features.table_import.cli.reporting import (
+    HOW_TO_CONFIRM,
     describe_count,
     explain_unjudged,
     print_understood,
@@ -465,7 +466,7 @@ def _print_next(draft: SiteDraft, path: Path) -> None:
     site = draft.site.id
     print_note("next:")
     if draft.site.criteria:
-        print_note(f"  a geologist confirms the bounds in {path}")
+        print_note(f"  a geologist confirms the bounds in {path} ({HOW_TO_CONFIRM})")
     print_note(f"  slopeward backtest --site {site}{more}      # the levels of the whole record")
     print_note(f"  slopeward run{more}      # the service with its page, new readings (MQTT, sources), and messages")
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from monitor.api.cli import name_os_actor, print_note
 from monitor.api.decision import RecordDays, WarningSummary
@@ -13,6 +14,9 @@ from monitor.features.table_import.cli.asking import print_facts, read_pairs
 from monitor.features.table_import.drafts import SiteDraft
 from monitor.features.table_import.folder import ImportGuess
 from monitor.features.table_import.guess import site_file
+
+# Where the documentation explains how proposed bounds are confirmed.
+HOW_TO_CONFIRM: Final = "how: /help/how-to/write-a-site-file#confirm-the-bounds-of-a-new-file on the page"
 
 
 def print_understood(found: ImportGuess) -> None:

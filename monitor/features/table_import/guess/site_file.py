@@ -68,7 +68,8 @@ _NOT_FARTHER: Final = Template(
 )
 _HEADER: Final = """\
 # The bounds below were derived from a record, or are fixed bounds where their comments say so.
-# A geologist must confirm them: they prove nothing about this slope.
+# A geologist must confirm them: they prove nothing about this slope. How: page /help/how-to/write-a-site-file of the
+# service, section "Confirm the bounds of a new file".
 # The comment above a bound gives, for the station with the largest values:
 #   steady speed: four fifths of the speeds of the record are higher, in windows of up to 30 days;
 #   usual largest speed: the median, over up to twelve parts of the record, of the largest speed in each part;
