@@ -207,6 +207,8 @@ class SourcePast(NamedTuple):
     # Called as finish(db, clock) after the file was imported. Removes the file, and lets the next poll begin at its
     # end.
     finish: Callable[[Any, Callable[[], datetime]], None]
+    name: str = ""  # of the source, for messages; empty for the name of the file
+    zone: str | None = None  # of times without an offset, which a new site gets as its time zone
 
 
 class Migrations(NamedTuple):

@@ -75,7 +75,7 @@ def read_past(config: ServiceConfig, name: str, since: str, on_progress: Callabl
         notes.append(f"{progress.unreadable} readings were left out; the first reason: {progress.first_reason}")
     path = folder / f"{name}.csv"
     finish = partial(_finish, source=source, position=progress.position, folder=folder)
-    return SourcePast(path, source.site, tuple(notes), finish)
+    return SourcePast(path, source.site, tuple(notes), finish, f"source {name}", source.zone)
 
 
 def _find_source(config: ServiceConfig, name: str) -> SourceSection:

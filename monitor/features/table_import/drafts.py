@@ -66,6 +66,8 @@ def draft_new_site(
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
     on_progress: Callable[[float], None] = lambda _: None,
+    *,
+    zone: str | None = None,
 ) -> SiteDraft:
     """Return a new site for the files, with bounds that fit their records.
 
@@ -75,13 +77,14 @@ def draft_new_site(
         answers: Answers to questions, for the place of the site.
         bounds: Bounds that a person gave.
         on_progress: Called with the share of the record that is replayed.
+        zone: Time zone of the site; None for that of the first file.
 
     Raises:
         ConfigError: The name cannot be that of a site, or a bound is for a quantity that no file has.
     """
     merged = found.merge()
     place = site_file.find_place(merged.file_options, answers)
-    write = partial(site_file.write_site, name, place, merged.zone, merged.sensors, bounds, merged.file_options)
+    write = partial(site_file.write_site, name, place, zone or merged.zone, merged.sensors, bounds, merged.file_options)
     files = [(file.path, file.guess) for file in found.files]
     record = count_days(parse_site(write(), name), files, found.values, found.lines, on_progress)
     # The comments of a site file are about the whole record.

@@ -82,6 +82,31 @@ def test_past_becomes_readings_and_a_site_file_with_bounds(office, capsys, monke
     assert json.loads(capsys.readouterr().out)["stored"] == 2, "the next poll begins where the past ends"
 
 
+def test_new_site_has_the_zone_of_the_source_and_messages_name_the_source(office, capsys):
+    write_source(zone="Europe/Rome", overlap="2h")
+    assert run_command([word for word in IMPORT if word != "--json"]) == 0
+    assert load_site("configs/sites/new-slope.toml").timezone == "Europe/Rome"
+    printed = capsys.readouterr().out
+    assert f"source office: {2 * HOURS} stored" in printed
+    assert "first reading" in printed
+    assert "last reading" in printed
+
+
+def test_level_of_the_replay_is_explained_if_it_is_higher(office, capsys):
+    """Two days of fast motion, and rest since. In a replay, the raised level stays."""
+    fast = range(HOURS - 96, HOURS - 48)
+    moved = [(hour, sum(2.0 for k in fast if k <= hour)) for hour in range(HOURS)]
+    office.executemany(
+        "UPDATE readings SET reading = reading + ? WHERE (id + 1) / 2 = ?", [(mm, h + 1) for h, mm in moved]
+    )
+    office.commit()
+    assert run_command([word for word in IMPORT if word != "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert "red | sees" not in printed
+    assert "a replay of this record ends at red, since" in printed
+    assert "slopeward level set new-slope red --reason TEXT" in printed
+
+
 def test_interrupted_import_continues(office, capsys, monkeypatch):
     write_source(most_rows=1000, overlap_rows=100)
     monkeypatch.setattr(rows, "PAGE_ROWS", 50)

@@ -114,8 +114,10 @@ def import_(
     """
     service = read_service()
     past = _read_past(service, paths, source, since)
+    zone = None
     if past is not None:
         paths = [past.path]
+        zone = past.zone
         site_id = site_id or past.site
     assert paths is not None
     site_id, site = _choose_site(paths, site_id, service.paths.sites)
@@ -131,10 +133,10 @@ def import_(
     _print_unused(reader, given)
     found, confirmed = _check_files(found, site, accept_units=accept_units)
     set_bounds = read_given_bounds(bounds or (), by)
-    draft = _draft_site(site_id, site, found, given, set_bounds)
+    draft = _draft_site(site_id, site, found, given, set_bounds, zone)
     if not set_bounds and can_ask() and draft.find_unjudged() is not None:
         set_bounds = _ask_bounds(draft, by)
-        draft = _draft_site(site_id, site, found, given, set_bounds) if set_bounds else draft
+        draft = _draft_site(site_id, site, found, given, set_bounds, zone) if set_bounds else draft
     warnings = draft.summarise()
     if not options().as_json:
         print_warnings(warnings, draft)
@@ -152,10 +154,10 @@ def import_(
     path = service.paths.sites / f"{site_id}.toml"
     with open_database(service, any_revision=True) as db:
         _prepare_database(db)
-        results = _store_files(db, found, draft.site, service, confirmed)
+        results = _store_files(db, found, draft.site, service, confirmed, "" if past is None else past.name)
         stored = _select_stored(found, results)
         if len(stored.files) < len(found.files):
-            draft = _draft_stored(site_id, site, stored, given, set_bounds)
+            draft = _draft_stored(site_id, site, stored, given, set_bounds, zone)
         written = [mapping for file in stored.files if (mapping := write_mapping(mappings, file, found)) is not None]
         if draft.text is not None:
             written.append(write_new(path, draft.text) if site is None else replace_file(path, draft.text))
@@ -167,7 +169,7 @@ def import_(
     else:
         for line in describe_decision(in_force, decision, in_force.timezone, only_with_data=True):
             print(line)
-        _print_record_end(draft, is_blind=decision.observability == "blind")
+        _print_record_end(draft, decision.level, is_blind=decision.observability == "blind")
     for file in written:
         print_note(f"{file} written")
     explain_unjudged(draft, set_bounds, path)
@@ -313,10 +315,12 @@ def _draft_site(
     found: ImportGuess,
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
+    zone: str | None,
 ) -> SiteDraft:
     if site is not None:
         return draft_additions(site, found, bounds)
-    return draft_new_site(site_id, found, answers, bounds, partial(make_progress_printer(), "replaying the record"))
+    show_progress = partial(make_progress_printer(), "replaying the record")
+    return draft_new_site(site_id, found, answers, bounds, show_progress, zone=zone)
 
 
 def _ask_bounds(draft: SiteDraft, by: str | None) -> list[site_file.LevelBounds]:
@@ -364,7 +368,7 @@ def _prepare_database(db: Database) -> None:
 
 
 def _store_files(
-    db: Database, found: ImportGuess, site: Site, service: ServiceConfig, confirmed: Collection[Path]
+    db: Database, found: ImportGuess, site: Site, service: ServiceConfig, confirmed: Collection[Path], source: str
 ) -> list[tuple[FileGuess, FileResult | str]]:
     """Store the readings of each file. A file that cannot be stored does not keep the others out.
 
@@ -374,6 +378,7 @@ def _store_files(
         site: The site as its file will declare it.
         service: The service file.
         confirmed: Files whose units and times a person confirmed.
+        source: Name of the source that was read into the only file; empty if files are imported.
 
     Returns:
         Each file with its result, or with the reason why it was not stored.
@@ -386,12 +391,12 @@ def _store_files(
         try:
             result = _store_one(file, found.lines, target, are_units_confirmed=file.path in confirmed)
         except ConfigError as error:
-            print_note(f"{file.path.name} was not stored: {error.message}")
+            print_note(f"{source or file.path.name} was not stored: {error.message}")
             results.append((file, error.message))
             continue
         results.append((file, result))
         if not options().as_json:
-            print(_describe_result(file.path, result))
+            print(_describe_result(source or file.path.name, result))
     return results
 
 
@@ -422,8 +427,8 @@ def _store_one(file: FileGuess, reader: LineReader, target: ImportTarget, *, are
             return store(are_units_confirmed=True)
 
 
-def _describe_result(path: Path, result: FileResult) -> str:
-    line = f"{path.name}: {result.stored} stored, {result.duplicates} known before, {result.rejected} refused"
+def _describe_result(name: str, result: FileResult) -> str:
+    line = f"{name}: {result.stored} stored, {result.duplicates} known before, {result.rejected} refused"
     if result.missing:
         line += f", {result.missing} without a value"
     if result.first_reason:
@@ -492,21 +497,34 @@ def _draft_stored(
     stored: ImportGuess,
     answers: Mapping[str, str],
     bounds: Sequence[site_file.LevelBounds],
+    zone: str | None,
 ) -> SiteDraft:
     """Return the site with the stations of stored files alone, without bounds of quantities that these lack."""
     sensors = stored.merge().sensors
     if site is not None and not site_file.find_absent(site, sensors):
         return SiteDraft(site, None)
     fitting = [bound for bound in bounds if any(s.quantity.startswith(bound.quantity) for s in sensors)]
-    return _draft_site(site_id, site, stored, answers, fitting)
+    return _draft_site(site_id, site, stored, answers, fitting, zone)
 
 
-def _print_record_end(draft: SiteDraft, *, is_blind: bool) -> None:
-    """Print the level at the end of a record that is too old to count today."""
-    if is_blind and draft.record is not None and draft.record.end is not None:
-        end = draft.record.end
-        level = draft.site.levels[end.level].name
+def _print_record_end(draft: SiteDraft, level_now: int, *, is_blind: bool) -> None:
+    """Print the level at the end of a replay of the record, if it is higher than the stored level or the only one.
+
+    A record that is too old to count today has no other level. In a replay, the two highest levels stay until a person
+    lowers them, so it can end at a higher level than that of the newest readings alone.
+    """
+    if draft.record is None or draft.record.end is None:
+        return
+    end = draft.record.end
+    level = draft.site.levels[end.level].name
+    if is_blind:
         print(f"after the newest reading of this record, of {end.newest}, the level was {level}, since {end.since}")
+    elif end.level > level_now:
+        print(
+            f"a replay of this record ends at {level}, since {end.since}, because raised levels stay in a replay until "
+            "a person lowers them. The level above follows from the newest readings alone. Look at the slope; if "
+            f"{level} is right, set it: slopeward level set {draft.site.id} {level} --reason TEXT"
+        )
 
 
 def _exit_by(results: Sequence[tuple[FileGuess, FileResult | str]], found: ImportGuess) -> None:

@@ -59,8 +59,10 @@ _FORMAT_NAMES: Final = {
 }
 _CALENDARS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era"}
 _SINCE: Final = Template("guess.times.since", "{unit} since {at}")
-_TIMES: Final = Template("guess.times", "{column} ({form}), {first} to {last}")
-_TIMES_ZONE: Final = Template("guess.times.zone", "{column} ({form}, zone {zone}), {first} to {last}")
+_TIMES: Final = Template("guess.times", "{column} ({form}), first reading {first}, last reading {last}")
+_TIMES_ZONE: Final = Template(
+    "guess.times.zone", "{column} ({form}, zone {zone}), first reading {first}, last reading {last}"
+)
 _DAY_OR_MONTH: Final = Template("guess.ask.dates", "is '{at}' written with the day or the month first?")
 _WHICH_DAY: Final = Template(
     "guess.ask.day",
