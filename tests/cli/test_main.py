@@ -336,7 +336,8 @@ def find_warnings(lines):
     return [line for state, line in lines if state != "ok" and "is not installed" not in line]
 
 
-def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
+def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("DUTY_URL", "https://example.org/hook")
     text = write_first_site("a")
     status, lines = check_site_a(capsys, tmp_path, text)
     assert status == 0
@@ -360,7 +361,8 @@ def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
     assert any(state == "warn" and "no recipient is notified of the top level 'red'" in line for state, line in lines)
 
 
-def test_check_warns_of_an_expensive_site_and_rejects_one_above_the_limit(capsys, tmp_path):
+def test_check_warns_of_an_expensive_site_and_rejects_one_above_the_limit(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLOPEWARD_SMTP__HOST", "mail.example.org")
     author = {"author": "x", "reason": "x"}
 
     def make_text(interval):
@@ -392,6 +394,27 @@ def test_check_connect_reports_unreachable_broker_and_missing_schema(capsys, tmp
     assert status == 1
     assert "broker" in err
     assert "slopeward db upgrade" in err
+
+
+def test_check_without_a_site_file_names_the_ways_to_write_one(capsys):
+    status, _, err = run(capsys, "check")
+    assert status == 1
+    assert "`slopeward import FILE`" in err
+    assert "`slopeward import --from SOURCE --since DAY`" in err
+    assert "`slopeward init NAME`" in err
+
+
+@pytest.mark.parametrize(("host", "is_complete"), [(None, False), ("mail.example.org", True)])
+def test_check_warns_if_no_channel_to_a_person_has_its_settings(capsys, tmp_path, monkeypatch, host, is_complete):
+    run(capsys, "sites", "init", "a")
+    path = tmp_path / "configs/sites/a.toml"
+    path.write_text(re.sub(r"channels = \[.*\]", 'channels = ["log", "email:duty@example.org"]', path.read_text()))
+    if host is not None:
+        monkeypatch.setenv("SLOPEWARD_SMTP__HOST", host)
+    status, _, err = run(capsys, "check")
+    assert status == 0, "the service may run in another environment"
+    assert ("no alert reaches a person" in err) == (not is_complete)
+    assert ("SLOPEWARD_SMTP__HOST is not set" in err) == (not is_complete)
 
 
 def test_list_names_unusable_files_and_show_resolves_patterns(capsys, tmp_path):

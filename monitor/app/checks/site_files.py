@@ -491,6 +491,19 @@ def _find_unset_channels(settings: EnvironmentSettings) -> Iterator[SubjectState
             yield make_state(site, is_wrong=error is not None, error=error and error.message, channel=channel)
 
 
+def _find_sites_without_complete_channel(settings: EnvironmentSettings) -> Iterator[SubjectState]:
+    """Find sites none of whose channels to people has its settings."""
+    errors: dict[str, list[ConfigError | None]] = {}
+    for site, channel, error in _open_channels(settings.files):
+        if find_channel_traits(channel).reaches_person:
+            errors.setdefault(site, []).append(error)
+    for site, found in errors.items():
+        missing = [error for error in found if isinstance(error, MissingSettingError)]
+        yield make_state(
+            site, is_wrong=len(missing) == len(found), error=missing[0].message if missing else "", n=len(found)
+        )
+
+
 CHECKS: Final = (
     Check(
         "sites.unread",
@@ -504,9 +517,10 @@ CHECKS: Final = (
         "sites.none",
         SiteFolder,
         BAD,
-        "no usable site file; write one with `slopeward sites init NAME`",
+        "no usable site file; write one from readings (`slopeward import FILE`, or `slopeward import --from SOURCE "
+        "--since DAY`), or with example numbers (`slopeward init NAME`)",
         lambda f: make_state("" if f.sites else str(f.service.paths.sites), is_wrong=not f.sites, n=len(f.sites)),
-        "slopeward sites init NAME",
+        "slopeward import FILE, or slopeward init NAME",
         fine="{n} usable",
     ),
     Check(
@@ -747,5 +761,14 @@ CHECKS: Final = (
         _find_unset_channels,
         SET_VARIABLE_REMEDY,
         fine="{channel} is complete (`slopeward notify channels test` sends a test message)",
+    ),
+    Check(
+        "channels.incomplete",
+        EnvironmentSettings,
+        WARN,
+        "in this environment no alert reaches a person, because none of the {n} channels to people has its settings: "
+        "{error}",
+        _find_sites_without_complete_channel,
+        SET_VARIABLE_REMEDY,
     ),
 )

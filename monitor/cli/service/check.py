@@ -18,6 +18,7 @@ from monitor.storage.check import BAD, NO_FIGURE, OK, WARN
 
 app = Commands()
 WRONG = "wrong"
+UNSET_CHANNEL = "channels.unset"
 
 
 @app.command(epilog="Example: slopeward check --connect")
@@ -50,7 +51,8 @@ def _list_findings(service: ServiceConfig, *, connect: bool) -> Iterator[tuple[s
     for part in (files, EnvironmentSettings(files), *([Connections(files)] if connect else [])):
         is_environment = isinstance(part, EnvironmentSettings)
         for finding in run_checks(part):
-            if is_environment and finding.check.area == "channels" and not connect:
+            # Each channel without its settings is listed with `--connect` only.
+            if finding.check.id == UNSET_CHANNEL and not connect:
                 continue
             state = WRONG if finding.level == BAD else finding.level
             # The service may run in another environment.
