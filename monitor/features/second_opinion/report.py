@@ -16,6 +16,8 @@ from monitor.api.sites import Site
 from monitor.api.text import format_duration, format_iso
 from monitor.features.second_opinion import queries
 
+# The report begins with its limit if Slopeward saw the slope in a smaller share of the period.
+_USUAL_SHARE: Final = 0.9
 # A shorter time without an evaluation is not mentioned.
 _NEGLIGIBLE_S: Final = 60.0
 _LONG_ALARM: Final = timedelta(days=7)
@@ -85,6 +87,12 @@ class SecondOpinion:
         if not self.episodes or self.imported_at is None:
             return None
         return len(self.both) / len(self.episodes)
+
+    @property
+    def is_mostly_seen(self) -> bool:
+        """Whether Slopeward evaluated the site and could see it in nearly the whole period."""
+        period_s = (self.options.to_at - self.options.from_at).total_seconds()
+        return self.evaluated_s - self.blind_s >= _USUAL_SHARE * period_s
 
     @property
     def leads_s(self) -> list[float]:
@@ -160,6 +168,7 @@ def write_text(report: SecondOpinion) -> str:
         "",
         f"{_format(options.from_at)} to {_format(options.to_at)} UTC.",
         "",
+        *([] if report.is_mostly_seen else [f"**Limit**: {_describe_watch(report)}", ""]),
         *_write_summary(report),
         "",
         "## Episodes",
@@ -268,7 +277,7 @@ def _list_definitions(report: SecondOpinion) -> list[str]:
         table. The outcome of any alarm counts for its whole episode. If an alert rises several times, its outcome
         counts for the rise before it was recorded. Without an outcome, the episode is not recorded.""",
         _describe_long_alarms(report),
-        _describe_watch(report),
+        _describe_watch(report) if report.is_mostly_seen else "",
         _describe_import(report),
     ]
     return [" ".join(line.split()) for line in lines if line]

@@ -135,7 +135,9 @@ def test_report_without_alarms_invents_nothing(service, capsys):
     assert "Neither system raised an alarm that is stored here" in text
     assert "No alarm of the other system was ever imported" in text
     assert "**Agreement**: no episode" in text
-    assert "evaluated the site in 0.0 of 720.0 h" in text
+    limit = text.index("**Limit**: Slopeward evaluated the site in 0.0 of 720.0 h")
+    assert limit < text.index("**Agreement**"), "the reader sees first how little was seen"
+    assert text.count("Slopeward evaluated the site in") == 1
     for options in (["--level", "green"], ["--other-level", "9"], ["--out", "report.pdf"]):
         assert run_command(["second-opinion", "report", "bench", *options]) == 1
         assert options[0] in capsys.readouterr().err

@@ -153,7 +153,8 @@ def test_text_states_definitions_and_what_is_not_recorded(month, capsys, tmp_pat
     assert "| recorded as false alarms | 1 of 2; 1 not recorded | 1 of 2; 1 not recorded |" in text
     assert "**Agreement**: 2 of 4 episodes" in text
     assert "with a gap of at most 1d form one episode" in text
-    assert "Slopeward evaluated the site in 715.0 of 720.0 h" in text
+    assert text.index("Slopeward evaluated the site in 715.0 of 720.0 h") > text.index("## How it was counted")
+    assert "**Limit**" not in text
     assert "Without an outcome, the episode is not recorded" in text
     assert "P7 Prisma verdeckt" in text
 
