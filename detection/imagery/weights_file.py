@@ -1,7 +1,7 @@
 """Find, read and check the files of weights and their cards. PyTorch is not needed for that."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
@@ -294,7 +294,23 @@ def find_card_fault(card: ModelCard) -> str | None:
     >>> find_card_fault({"name": 3})
     'network must be an object'
     """
-    for field in CARD_FIELDS:
+    return _find_fault(card, CARD_FIELDS)
+
+
+def find_radiometry_fault(radiometry: Any, bands: Sequence[str]) -> str | None:
+    """Return in one line the first key of the table `[radiometry]` of a recipe that is missing or has a wrong value.
+
+    Return None if there is none. The names of stretches are not checked.
+
+    >>> find_radiometry_fault({"stretch": "reflectance", "scale": "1e-4"}, ("B4", "B3"))
+    'radiometry.scale must be a number above 0, or one for each band'
+    """
+    card: ModelCard = {"radiometry": radiometry, "bands": list(bands)}
+    return _find_fault(card, [field for field in CARD_FIELDS if field.path[0] == "radiometry"])
+
+
+def _find_fault(card: ModelCard, fields: "Sequence[_CardField]") -> str | None:
+    for field in fields:
         *parents, key = field.path
         container: Any = card
         for parent in parents:
@@ -313,6 +329,11 @@ def find_card_fault(card: ModelCard) -> str | None:
 
 def _is_number(value: Any, low: float = -1e30, high: float = 1e30) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_positive_number(value: Any) -> bool:
+    """Return whether a value is a number above 0."""
+    return _is_number(value, 1e-30)
 
 
 def _is_text(value: Any) -> bool:
@@ -385,7 +406,7 @@ SIDE_MOST: Final = 1 << 14
 _OBJECT: Final = "an object"
 _TEXT: Final = "a text"
 _PIXELS: Final = "a number of pixels"
-_POSITIVE: Final = "a number above 0"
+POSITIVE: Final = "a number above 0"
 _NOT_NEGATIVE: Final = "a number, 0 or more"
 _SHARE: Final = "a number from 0 to 1"
 _CORRELATION: Final = "a number from -1 to 1"
@@ -428,11 +449,11 @@ CARD_FIELDS: Final[tuple[_CardField, ...]] = (
     _allow("radiometry.block_px", _PIXELS, _whole_number(SIDE_MOST)),
     _allow("tile_px", _PIXELS, _whole_number(SIDE_MOST)),
     _require("network.width", f"a number above 0, at most {WIDTH_MOST:g}", _number(1e-6, WIDTH_MOST)),
-    _require("pixel_size_m", _POSITIVE, _number(1e-6)),
-    _allow("temperature", _POSITIVE, _number(1e-6)),
-    _require("other_pixels.finest_m", _POSITIVE, _number(1e-6)),
-    _require("other_pixels.coarsest_m", _POSITIVE, _number(1e-6)),
-    _require("domain.pixel_size_m", _POSITIVE, _number(1e-6)),
+    _require("pixel_size_m", POSITIVE, _number(1e-6)),
+    _allow("temperature", POSITIVE, _number(1e-6)),
+    _require("other_pixels.finest_m", POSITIVE, _number(1e-6)),
+    _require("other_pixels.coarsest_m", POSITIVE, _number(1e-6)),
+    _require("domain.pixel_size_m", POSITIVE, _number(1e-6)),
     _require("threshold", _SHARE, _number(0, 1)),
     _allow("domain.grain_most", _SHARE, _number(0, 1)),
     _allow("domain.red_over_green_least", _NOT_NEGATIVE, _number(0)),
@@ -451,7 +472,7 @@ CARD_FIELDS: Final[tuple[_CardField, ...]] = (
     _allow(
         "radiometry.scale",
         "a number above 0, or one for each band",
-        lambda value, card: _is_number(value, 1e-30) or _is_list_of(_is_number, value, len(card["bands"])),
+        lambda value, card: is_positive_number(value) or _is_list_of(_is_number, value, len(card["bands"])),
     ),
     _require("normalisation.mean", "a number for each band", _one_per_band(_is_number)),
     _require(

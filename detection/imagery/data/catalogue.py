@@ -8,9 +8,11 @@ from typing import TypedDict
 from detection.imagery.data import bijie, landslide4sense
 from detection.imagery.data import folder as folder_of_tiles
 from detection.imagery.data.empty_ground import EmptyGround, check_empty_ground, read_empty_ground
+from detection.imagery.data.file_values import convert_to_values
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.patches import Patches, join_patches, make_patches
 from detection.imagery.errors import TrainingRecipeError
+from detection.imagery.weights_file import POSITIVE, RadiometrySpec, is_positive_number
 
 # Keys of `[data]` that every data set takes.
 COMMON_KEYS = ("source", "folder", "size_px", "test_part", "kind", "empty_ground")
@@ -29,6 +31,7 @@ class DataTable(TypedDict, total=False):
         bands: Names of the bands of the files.
         pixel_size_m: Side of a pixel on the ground, m.
         landslide: Value of landslides in the masks.
+        scale: Converts the numbers of the patches, if these have another unit than the scenes.
         kind: What the masks mark; `landslide` if left out. The width of a `crack` is its area divided by its length.
         empty_ground: Scenes without landslides that are added to the training.
     """
@@ -42,6 +45,7 @@ class DataTable(TypedDict, total=False):
     bands: list[str]
     pixel_size_m: float
     landslide: int
+    scale: float
     kind: str
     empty_ground: list[EmptyGround]
 
@@ -60,6 +64,8 @@ class LabelledDataSet:
         side_px: Side of the patches that have pixels of `pixel_size_m`; None: the side of the patches in the files.
         options: Keys of `[data]` besides `COMMON_KEYS`.
         undated: Why the months of the images are unknown, if the files do not state them.
+        has_unit_of_scenes: Whether the patches have the unit of scenes, so that `convert_to_values` converts them.
+            `[data]` can then have the key `scale`.
     """
 
     reader: Callable[..., Patches] | None
@@ -70,6 +76,7 @@ class LabelledDataSet:
     side_px: int | None = None
     options: tuple[str, ...] = ()
     undated: str = "not stated by the data set"
+    has_unit_of_scenes: bool = False
 
     def read(self, folder: Path, part: str, data: DataTable) -> Patches:
         """Read a part, such as `train`, with the options of the table `[data]` of a recipe."""
@@ -134,6 +141,7 @@ SOURCES: dict[str, LabelledDataSet] = {
         pixel_size_m=None,
         options=("bands", "pixel_size_m", "landslide"),
         undated="not every tile has a tag ACQUIRED_AT or a date in its name",
+        has_unit_of_scenes=True,
     ),
 }
 
@@ -173,13 +181,23 @@ def check_data(data: DataTable, where: str) -> LabelledDataSet:
     if name not in SOURCES:
         raise TrainingRecipeError(f"{where}: data.source {name!r} is unknown; known: {', '.join(SOURCES)}")
     known = {*COMMON_KEYS, *SOURCES[name].options}
+    if SOURCES[name].has_unit_of_scenes:
+        known.add("scale")
     if unknown := sorted(set(data) - known):
         raise TrainingRecipeError(f"{where}: unknown key data.{unknown[0]}; expected: {', '.join(sorted(known))}")
+    if "scale" in data and not is_positive_number(data["scale"]):
+        raise TrainingRecipeError(f"{where}: data.scale must be {POSITIVE}")
     check_empty_ground(data.get("empty_ground", []), where)
     return SOURCES[name]
 
 
-def open_data(data: DataTable, bands: tuple[str, ...], seed: int, data_folder: Path | None) -> tuple[Patches, Patches]:
+def open_data(
+    data: DataTable,
+    bands: tuple[str, ...],
+    seed: int,
+    data_folder: Path | None,
+    radiometry: RadiometrySpec | None = None,
+) -> tuple[Patches, Patches]:
     """Return the patches for training and those for the test, at their native sizes.
 
     Args:
@@ -188,10 +206,12 @@ def open_data(data: DataTable, bands: tuple[str, ...], seed: int, data_folder: P
         bands: names of the bands, in order.
         seed: seed of drawn patches.
         data_folder: the data folder.
+        radiometry: Table of the recipe or the card, which converts the numbers in the files of the user to values.
+            None: the numbers are returned.
 
     Raises:
         TrainingRecipeError: the data are absent, or the data set is unknown.
-        DataError: the data have another layout.
+        DataError: the data have another layout or another unit.
     """
     data_set = check_data(data, "recipe")
     if data["source"] == "generated":
@@ -200,9 +220,17 @@ def open_data(data: DataTable, bands: tuple[str, ...], seed: int, data_folder: P
         test = make_patches(*draw_patches(seed + 1_000_003, int(data["test"]), size_px, bands), bands)
         return train, test
     folder = (data_folder or Path()) / data.get("folder", "")
-    train = data_set.read(folder, "train", data)
-    test = data_set.read(folder, str(data.get("test_part", "validation")), data)
-    return train.select_bands(bands), test.select_bands(bands)
+    test_part = str(data.get("test_part", "validation"))
+    train = data_set.read(folder, "train", data).select_bands(bands)
+    test = data_set.read(folder, test_part, data).select_bands(bands)
+    return _convert_if_needed(train, data, radiometry), _convert_if_needed(test, data, radiometry)
+
+
+def _convert_if_needed(patches: Patches, data: DataTable, radiometry: RadiometrySpec | None) -> Patches:
+    """Convert patches that have the unit of scenes; return others unchanged."""
+    if radiometry is None or not SOURCES[data["source"]].has_unit_of_scenes:
+        return patches
+    return convert_to_values(patches, radiometry, data.get("scale"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +254,7 @@ def open_empty_ground(
     tile_px: int,
     data_folder: Path | None,
     optional_bands: tuple[str, ...] = (),
+    radiometry: RadiometrySpec | None = None,
 ) -> EmptyGroundPatches:
     """Return the tiles of the scenes without landslides that a recipe names.
 
@@ -235,6 +264,7 @@ def open_empty_ground(
         tile_px: side of the training patches.
         data_folder: the data folder.
         optional_bands: optional bands of the recipe, which these scenes do not have.
+        radiometry: Table of the recipe, which converts the tiles like the patches (`open_data`).
 
     Raises:
         TrainingRecipeError: a file is absent.
@@ -246,7 +276,7 @@ def open_empty_ground(
     is_rendered = data["source"] == "landslide4sense-rgb"
     for entry in data.get("empty_ground", []):
         tiles, evaluation[entry["name"]] = (
-            part.mask_optional(optional_bands)
+            _convert_if_needed(part, data, radiometry).mask_optional(optional_bands)
             for part in read_empty_ground(entry, bands, tile_px, data_folder or Path(), is_rendered=is_rendered)
         )
         repeats += [int(entry.get("repeat", 1))] * len(tiles)

@@ -18,7 +18,9 @@ from detection.imagery.errors import (
     TooLargeError,
     TrainingRecipeError,
 )
+from detection.imagery.raster.terrain import TERRAIN
 from detection.imagery.scene.band_names import name_band
+from detection.imagery.scene.offsets import CountCalibration, read_calibration
 
 SUFFIXES = (".tif", ".tiff", ".png")
 # The pixel size and the date are read from at least this many tiles, evenly spread over the set, or from all of fewer.
@@ -39,6 +41,9 @@ def read(
 
     Masks contain 0 for background, the value `landslide` for landslides, and 255 for pixels that are not known (unless
     `landslide` is 255). Pixels that an image declares as nodata are not known either.
+
+    The images contain the numbers of the files, after the calibration that scenes have too: a scale and offset in the
+    header, or the offset of a Sentinel-2 product. `file_values.convert_to_values` converts them to values.
 
     Args:
         bands: names of the bands, in the order of the files. If empty, the bands are named by their descriptions, their
@@ -120,13 +125,28 @@ def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...
             mask[labels == landslide] = 1
         if valid.shape == mask.shape:
             mask[~valid] = IGNORED
-        if image.dtype != np.uint8:
+        calibration = _read_calibration(image_path)
+        is_calibrated = (calibration.gain, calibration.offset) != (1.0, 0.0)
+        if image.dtype != np.uint8 or is_calibrated:
             image = image.astype(np.float32)
+        # `Patches.read` refuses an image with another number of bands.
+        if is_calibrated and len(image) == len(bands):
+            image[is_spectral] = image[is_spectral] * np.float32(calibration.gain) + np.float32(calibration.offset)
+        if image.dtype != np.uint8:
             image[:, ~valid] = 0
         return image, mask
 
+    is_spectral = np.array([name not in TERRAIN for name in bands])
     names = tuple(image.relative_to(root).with_suffix("").as_posix() for image, _ in pairs)
     return Patches(names, bands, load)
+
+
+def _read_calibration(image: Path) -> CountCalibration:
+    from detection.imagery.raster.raster import inspect
+
+    if image.suffix.lower() == ".png":
+        return CountCalibration()
+    return read_calibration([image], [inspect(image)])
 
 
 def _check_same_place(image: Path, mask: Path) -> None:

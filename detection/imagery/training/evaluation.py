@@ -117,12 +117,12 @@ def _open_parts(table: DataTable, card: ModelCard, folder: Path | None) -> tuple
     optional = list_optional_bands(card)
     seed = int(card["training"]["seed"])
     try:
-        train, test = open_data(table, (*bands, *optional), seed, folder)
+        train, test = open_data(table, (*bands, *optional), seed, folder, card["radiometry"])
         return train.split_optional(optional), test.split_optional(optional)
     except DataError:
         if not optional:
             raise
-    train, test = open_data(table, bands, seed, folder)
+    train, test = open_data(table, bands, seed, folder, card["radiometry"])
     return train.mask_optional(optional), test.mask_optional(optional)
 
 

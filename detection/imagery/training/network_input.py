@@ -18,10 +18,10 @@ def read_normalisation(card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np
 
 
 def choose_stretch(radiometry: RadiometrySpec) -> Callable[[Patches], Patches]:
-    """Return the function that converts patches from the unit of their files to the input of a network.
+    """Return the function that converts the patches of a data set to the input of a network.
 
-    Only the stretch `local-standard` changes patches. For every other stretch, the patches already have the unit to
-    which it converts scenes.
+    Only the stretch `local-standard` changes patches, because it must follow a change of their size or quality. For
+    every other stretch, `data.catalogue.open_data` returns the values to which the stretch converts scenes.
     """
     if radiometry.get("stretch") != LOCAL_STANDARD:
         return lambda patches: patches

@@ -45,6 +45,15 @@ class ScoreArguments:
         int | None,
         typer.Option(min=1, max=255, help="With --layout folder: value of landslides in the masks. Default: 1."),
     ] = None
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-30,
+            max=1e30,
+            help="With --layout folder: factor of the numbers in the files, such as 1 for reflectance. "
+            "Default: that of the weights.",
+        ),
+    ] = None
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Threshold instead of that of the model card.")
     ] = None
@@ -87,7 +96,7 @@ def score(given: ScoreArguments) -> None:
         compare = "simple"
     assert weights is not None
     torch.set_num_threads(1)
-    named = _read_patch_options(given.layout, given.bands, given.landslide)
+    named = _read_patch_options(given)
     table: DataTable | None = None
     if given.layout is not None:
         table = {"source": given.layout, "folder": given.folder or "", "test_part": given.part, **named}
@@ -100,16 +109,24 @@ def score(given: ScoreArguments) -> None:
     _print_score(answer)
 
 
-def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> "DataTable":
-    if bands is not None and layout != "folder":
+def _read_patch_options(given: ScoreArguments) -> "DataTable":
+    """Return the keys of the table `[data]` that options set. Raise BadParameter if they do not suit the layout."""
+    is_folder = given.layout == "folder"
+    if given.bands is not None and not is_folder:
         raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
-    if landslide is not None and layout != "folder":
+    if given.landslide is not None and not is_folder:
         raise typer.BadParameter(
             "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
         )
-    named: DataTable = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
-    if landslide is not None:
-        named["landslide"] = landslide
+    if given.scale is not None and not is_folder:
+        raise typer.BadParameter("goes with --layout folder; other sets have a known unit", param_hint="--scale")
+    named: DataTable = {}
+    if given.bands is not None:
+        named["bands"] = [name.strip() for name in given.bands.split(",")]
+    if given.landslide is not None:
+        named["landslide"] = given.landslide
+    if given.scale is not None:
+        named["scale"] = given.scale
     return named
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from detection.imagery.data import folder as tile_folder
+from detection.imagery.data.file_values import convert_to_values
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts, find_twins
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings, Progress
@@ -24,7 +25,7 @@ from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.picture_digests import SUFFIX
 from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.simple_maps import describe_pixels, fit_by_cross_validation, score_simple_map
-from detection.imagery.weights_file import WeightsGate
+from detection.imagery.weights_file import RadiometrySpec, WeightsGate
 from detection.whole_file import replacing, write_json
 from slopeward_lab.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
 from slopeward_lab.learning.cross_validation import Budget, CrossValidation, ValidatedLength, measure_budget
@@ -51,6 +52,9 @@ CHOSEN_ON: Final = (
     "temperature and threshold: cross-validation over images or blocks; learnt from all tiles of train; test part: "
     "scored once"
 )
+# Unit of the numbers in the tiles. It is part of the mark of a plan, so that a run does not continue with tiles of
+# another unit.
+TILE_UNIT: Final = "unit-of-scenes"
 STAGE, LOCK = ".cut", ".lock"
 PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
 
@@ -115,8 +119,10 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
             json.loads((request.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(request))
         )
     bands = tuple(prepared.plan["bands"])
+    radiometry: RadiometrySpec = {"stretch": "reflectance", "scale": prepared.plan["scale"]}
     train, test = (
-        tile_folder.read(request.out / "tiles", part, bands=bands).cache() for part in ("train", "validation")
+        convert_to_values(tile_folder.read(request.out / "tiles", part, bands=bands), radiometry).cache()
+        for part in ("train", "validation")
     )
     work = request.out / "work"
     folds, budget, chosen = _choose(request, prepared, (train, test), left, hooks, report)
@@ -167,7 +173,7 @@ def _prepare(request: LearningRequest, report: Report) -> PreparedTiles:
     if request.out.exists() and known is None and any(one.name not in {STAGE, LOCK} for one in request.out.iterdir()):
         raise LearningError(f"{request.out}: holds other files; name an empty folder with --out")
     readable = read_scenes(request.scenes)
-    digest = sha256(f"{request.seed} {request.around} {request.name} {request.tile_px}\n".encode())
+    digest = sha256(f"{request.seed} {request.around} {request.name} {request.tile_px} {TILE_UNIT}\n".encode())
     for scene in readable.scenes:
         for file in scene.files:
             facts = file.stat()

@@ -341,10 +341,11 @@ def _cut(
     image = np.zeros((len(readable.bands), side, side), np.float32)
     image[:, : size[1], : size[0]] = values
     image[:, ~whole] = values[:, valid].mean(axis=1)[:, None]  # as a network sees what it does not know
-    picture = readable.scale == 1 / BYTES_MOST
+    is_picture = readable.scale == 1 / BYTES_MOST
     grid = Grid(reader.grid.transform_at(column, row), reader.grid.crs_wkt, side, side)
     name = _name(number, scene)
-    tile = np.rint(image).astype(np.uint8) if picture else image * np.float32(readable.scale)
+    # The recipe converts the numbers of tiles and scenes by the same scale.
+    tile = np.rint(image).astype(np.uint8) if is_picture else image
     write_geotiff(folder / "images" / f"{name}.tif", tile, grid, descriptions=readable.bands)
     write_geotiff(folder / "masks" / f"{name}.tif", mask[None], grid)
     return int((mask == 1).sum()), known

@@ -10,7 +10,8 @@ from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.optional_bands import UNITS
 from detection.imagery.scene.band_names import name_band
-from detection.imagery.weights_file import RadiometrySpec
+from detection.imagery.scene.radiometry import KINDS
+from detection.imagery.weights_file import RadiometrySpec, find_radiometry_fault
 
 SHIPPED: Final = Path(__file__).resolve().parent / "shipped"
 """Folder of the recipes that this package contains."""
@@ -89,4 +90,8 @@ def read_recipe(path: Path) -> TrainingRecipe:
     if repeated := sorted({*bands} & {*optional_bands}):
         raise TrainingRecipeError(f"{path}: {repeated[0]} is named in bands and in optional_bands: leave it out of one")
     check_data(content["data"], str(path))
+    if (fault := find_radiometry_fault(content["radiometry"], bands)) is not None:
+        raise TrainingRecipeError(f"{path}: {fault}")
+    if (stretch := content["radiometry"]["stretch"]) not in KINDS:
+        raise TrainingRecipeError(f"{path}: radiometry.stretch {stretch!r} is unknown; known: {', '.join(KINDS)}")
     return TrainingRecipe(**{**content, "bands": bands}, text=text)

@@ -65,10 +65,12 @@ def run_recipe(
     all_bands = (*recipe.bands, *recipe.optional_bands)
     labelled, test = (
         part.split_optional(recipe.optional_bands)
-        for part in open_data(recipe.data, all_bands, recipe.seed, data_folder)
+        for part in open_data(recipe.data, all_bands, recipe.seed, data_folder, recipe.radiometry)
     )
     tile_px = labelled.read(0).mask.shape[0]
-    empty_ground = open_empty_ground(recipe.data, recipe.bands, tile_px, data_folder, recipe.optional_bands)
+    empty_ground = open_empty_ground(
+        recipe.data, recipe.bands, tile_px, data_folder, recipe.optional_bands, recipe.radiometry
+    )
     native = labelled if empty_ground.train is None else join_patches(labelled, empty_ground.train)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     raw = (native.resize(int(resize_px)) if resize_px else native).cache()

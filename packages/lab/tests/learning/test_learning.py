@@ -18,6 +18,7 @@ import torch
 from affine import Affine
 
 from detection.imagery.data import folder as tile_folder
+from detection.imagery.data.file_values import convert_to_values
 from detection.imagery.data.patches import make_patches
 from detection.imagery.errors import ImageryError, TrainingPausedError
 from detection.imagery.neural.calibration import choose_threshold
@@ -289,13 +290,14 @@ def test_weights_fit_the_very_scenes_that_they_were_learnt_from(tmp_path, made, 
         write_geotiff(path, image, read_grid(path), descriptions=BANDS)
     readable = read_scenes(find_scenes(tmp_path / "scenes"))
     cut_tiles(readable, read_labels(outlines)[0], tmp_path / "cut", 32, around=True, report=print)
-    tiles = tile_folder.read(tmp_path / "cut", "train", bands=readable.bands)
+    radiometry = {"stretch": "reflectance", "scale": readable.scale}
+    tiles = convert_to_values(tile_folder.read(tmp_path / "cut", "train", bands=readable.bands), radiometry)
     assert len(tiles) == 3
     values = np.concatenate([tile.image.reshape(3, -1) for tile in tiles], axis=1).astype(np.float32)
     values = values / 255 if kind is np.uint8 else values
     domain = describe_training(tiles, 10.0, "", reflectance=True)
     card = {"name": "mine", "bands": BANDS, "tile_px": 32, "domain": domain}
-    card["radiometry"] = {"stretch": "reflectance", "scale": readable.scale}
+    card["radiometry"] = radiometry
     card["normalisation"] = {"value_range": np.quantile(values, [0.005, 0.995], axis=1).T.tolist()}
     for scene in readable.scenes:
         with open_scene(scene, BANDS) as reader:

@@ -183,7 +183,11 @@ def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
         write_raster(part / "images" / f"p{number}.tif", image, ("B2", "B3", "B4"), **place)
         write_raster(part / "masks" / f"p{number}.tif", mask[None], **place)
     words = ["scenes", "score", "--weights", "generated", "--data", str(tmp_path), "--layout", "folder"]
-    words += ["--folder", "own", "--with", "simple", "--json"]
+    words += ["--folder", "own", "--scale", "1", "--with", "simple", "--json"]
+    assert run_command(words[:10]) == 1
+    assert "score them with --layout folder --scale 1" in capsys.readouterr().err, (
+        "they contain reflectance, not counts"
+    )
     assert run_command(words) == 0
     answer = json.loads(capsys.readouterr().out)
     wanted = "precision recall f1 mf1 oa pa mpa miou fwiou kappa mcc image_miou object_recall object_precision"
@@ -194,7 +198,7 @@ def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
     assert run_command([*words[:4], "--data", str(tmp_path), "--layout", "folder", "--folder", "nowhere"]) == 1
     assert "the recipe's data are absent" in capsys.readouterr().err
     write_raster(part / "images" / "p4.tif", images[4], ("B8", "B11", "B12"), **place)
-    assert run_command(words[:10]) == 1
+    assert run_command(words[:12]) == 1
     assert "bands B4, B3, B2 are not in the data, which have B8, B11, B12" in capsys.readouterr().err
 
 
