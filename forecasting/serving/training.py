@@ -138,15 +138,23 @@ def _choose_horizons(
     observed = int(np.isfinite(panel.values).sum(axis=0).max())
     needed = count_needed(model)
     if observed < needed:
-        alternative = f", or {', '.join(PRETRAINED)} from {SHORTEST_RECORD} on" if observed >= SHORTEST_RECORD else ""
+        alternative = ""
+        if observed >= SHORTEST_RECORD:
+            alternative = f"; {', '.join(PRETRAINED)} needs {_describe_rows(SHORTEST_RECORD, panel)}"
         raise NotEnoughDataError(
-            f"{observed} observations at most, {needed} are needed: no network can be trained{alternative}"
+            f"{model} cannot be trained: no station has readings in more than {_describe_rows(observed, panel)}, "
+            f"{needed} rows are needed ({format_span(needed * panel.step_s)} without gaps){alternative}"
         )
     dropped = drop_horizons(panel, parts, horizons_s, short=is_short(model))
     remaining_s = tuple(h for h in horizons_s if h not in dropped)
     if not remaining_s:
         raise NotEnoughDataError(f"no horizon can be learnt: {next(iter(dropped.values()))}")
     return remaining_s, dropped
+
+
+def _describe_rows(count: int, panel: Panel) -> str:
+    """Return a number of rows of the grid with their interval, such as `101 rows of 6 h`."""
+    return f"{count} rows of {format_span(panel.step_s)}"
 
 
 def _prepare_replay(

@@ -22,6 +22,8 @@ class TrainingOutcome(NamedTuple):
 
     line: str  # the hash of the checkpoint, or the reason why nothing was trained
     trained: bool = False
+    results: tuple[TrainingResult, ...] = ()  # the checkpoints of a network, one per interval of its series
+    refusals: tuple[str, ...] = ()  # why series of other intervals have none
 
 
 @dataclass(frozen=True, slots=True)

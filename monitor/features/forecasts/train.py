@@ -114,13 +114,17 @@ def train_one(
     if not site.modelled_motion_series:
         return TrainingOutcome("no displacement series declared")
     panels = db.run_read(_list_panels, site)
-    lines, trained = [], False
+    lines: list[str] = []
+    results: list[TrainingResult] = []
+    refusals: list[str] = []
     for one in panels if panel is None else [panel]:
         begin = f"{_describe_panel(one, panels).lstrip()}: " if panel is None and len(panels) > 1 else ""
         outcome = _train_forecaster(db, config, site, order, one, now, clock)
         lines.append(begin + outcome.line)
-        trained |= outcome.trained
-    return TrainingOutcome("; ".join(lines) or "no readings", trained)
+        results += outcome.results
+        if not outcome.trained:
+            refusals.append(begin + outcome.line)
+    return TrainingOutcome("; ".join(lines) or "no readings", bool(results), tuple(results), tuple(refusals))
 
 
 def _train_forecaster(
@@ -148,7 +152,7 @@ def _train_forecaster(
         return TrainingOutcome(answer.refused)
     with db.write() as c:
         keep_checkpoint(c, site, "forecast", kind, answer, clock(), order.reason, order.actor)
-    return TrainingOutcome(_describe(answer), True)
+    return TrainingOutcome(_describe(answer), True, (answer,))
 
 
 def _describe(answer: TrainingResult) -> str:

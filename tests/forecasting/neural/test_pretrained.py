@@ -106,9 +106,12 @@ def test_pretrained_network_trains_on_forty_rows_and_errors_name_the_minimum(tmp
         (s, h, False) for s in "AB" for h in HORIZONS_S
     }
     assert {row.model for row in issue.rows if row.shown} == {"combined"}
-    with pytest.raises(NotEnoughDataError, match=r"39 observations at most, 40 are needed: no network can be trained$"):
+    few = r"no station has readings in more than 39 rows of 11 d, 40 rows are needed \(440 d without gaps\)$"
+    with pytest.raises(NotEnoughDataError, match=few):
         train(make_creeping_panel(39), request)
-    with pytest.raises(NotEnoughDataError, match=r"161 .* 200 are needed: .* or pretrained-lstm from 40 on"):
+    with pytest.raises(
+        NotEnoughDataError, match=r"161 rows .* 200 rows are needed .*; pretrained-lstm needs 40 rows of 11 d"
+    ):
         train(make_creeping_panel(161), replace(request, model="lstm"))
 
 

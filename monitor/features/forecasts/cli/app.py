@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.api.cli import name_os_actor, session
+from monitor.api.text import convert_reason, format_iso, from_epoch_s, list_names
 from monitor.features.forecasts.cli import explain, models, trials
 from monitor.features.forecasts.cli.show import show
 
 if TYPE_CHECKING:
     from monitor.api.database import Database
+    from monitor.api.models import TrainingResult
+    from monitor.api.queries.models import TrainingOutcome
+    from monitor.api.sites import Site
 
 MOST_NAMED = 8  # stations of a line
 app = session.Commands(help="Show, compute, train and test forecasts.", no_args_is_help=True)
@@ -109,9 +113,72 @@ def train(
     service, db, one = session.open_site(site)
     order = TrainingOrder(model, seed, actor=name_os_actor())
     outcome = train_one(db, service, one, order, datetime.now(UTC))
-    session.print_result({"site": one.id, "model": model, "seed": seed, "said": outcome.line}, outcome.line)
+    facts = {
+        "site": one.id,
+        "model": model,
+        "seed": seed,
+        "said": outcome.line,
+        "trained": [_list_facts(result) for result in outcome.results],
+    }
+    session.print_result(facts, "\n".join(_describe_training(one, model, outcome)))
     if not outcome.trained:
         raise typer.Exit(4)
+
+
+def _list_facts(result: "TrainingResult") -> dict[str, Any]:
+    """Return what `--json` contains of a checkpoint."""
+    config, data = result.card["config"], result.card["data"]
+    return {
+        "model_hash": result.model_hash,
+        "path": result.path,
+        "series": config["stations"],
+        "horizons_s": config["horizons_s"],
+        "dropped_horizons": result.card["dropped_horizons"],
+        "step_s": config["step_s"],
+        "rows": data["rows"],
+        "begin": format_iso(from_epoch_s(data["start_s"])),
+        "end": format_iso(from_epoch_s(data["end_s"])),
+    }
+
+
+def _describe_start(begun_from: str | dict[str, Any]) -> str:
+    """Return which weights a training started from, as its card states it."""
+    from forecasting.reasons import reason_from_json
+    from monitor.api.queries.models import SHORT_HASH_LENGTH
+
+    if not isinstance(begun_from, str):
+        return str(convert_reason(reason_from_json(begun_from)))
+    if begun_from == "shipped weights":
+        return f"from {begun_from}"
+    return f"from model {begun_from[:SHORT_HASH_LENGTH]}"
+
+
+def _describe_training(site: "Site", model: str, outcome: "TrainingOutcome") -> list[str]:
+    """Return lines about the checkpoints that were trained, why others were not, and what to do next."""
+    from forecasting.data.kinds import describe_drivers, format_span
+    from monitor.api.queries.models import SHORT_HASH_LENGTH
+
+    if not outcome.results:
+        return [outcome.line]
+    lines = []
+    for result in outcome.results:
+        facts = _list_facts(result)
+        rows = f"{facts['rows']} rows of {format_span(facts['step_s'])}, {facts['begin'][:10]} to {facts['end'][:10]}"
+        lines.append(f"trained {model} on {list_names(facts['series'])}: {rows}")
+        lines.append(f"  horizons: {', '.join(map(format_span, facts['horizons_s']))}")
+        for horizon_s, reason in facts["dropped_horizons"].items():
+            lines.append(f"  not {format_span(float(horizon_s))}: {reason}")
+        if begun_from := result.card["training"]["begun_from"]:
+            lines.append(f"  started {_describe_start(begun_from)}")
+        if drivers := result.card.get("explanation", {}).get("drivers"):
+            lines.append(f"  reads {describe_drivers(drivers)}")
+        lines.append(f"  stored as model {result.model_hash[:SHORT_HASH_LENGTH]} in {result.path}")
+    lines += outcome.refusals
+    if model not in site.forecast.models:
+        lines.append(f"no forecast uses it yet: add {model} to models in [forecast] of the site file of {site.id}")
+    else:
+        lines.append(f"next: slopeward forecast run {site.id}")
+    return lines
 
 
 def _explain_removed() -> None:
