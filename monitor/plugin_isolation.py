@@ -2,11 +2,13 @@
 
 `contain` wraps a hook implementation. It checks what the implementation returns, wraps the functions inside the
 returned records, turns calls of `sys.exit` into errors, and limits the time of calls that would hold up the service.
-A fault is logged once, and `list_faults` returns it until the same call succeeds.
+A fault is logged once, and `list_faults` returns it until the same call succeeds. A plugin that cannot be used at all
+is logged in one line, by the first process of a start; its traceback is logged only with `SLOPEWARD_TRACEBACK=1`.
 """
 
 import contextvars
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +38,11 @@ from monitor.registration import (
 ROLES: Final = frozenset({"open", "read", "viewer", "operator", "admin"})
 DAY_S: Final = 86400.0
 MAX_REASON_LENGTH: Final = 300
+# `PluginFault.what` of a plugin that is disabled as a whole.
+DISABLED: Final = "plugin"
+TRACEBACK_VARIABLE: Final = "SLOPEWARD_TRACEBACK"
+# Packages whose frames are not code of a plugin. `monitor.plugin_trial` runs as `__main__`.
+_CALLERS: Final = frozenset({"__main__", "monitor", "importlib", "pluggy", "threading", "typer", "click"})
 
 # Calls that hold up a thread of the service. Hooks with a connection have no limit, because a call that goes on in a
 # thread of its own would go on using the connection.
@@ -66,11 +73,19 @@ class PluginFault(NamedTuple):
     """What is wrong with a third-party plugin."""
 
     plugin: str
-    what: str  # the hook or function that failed; `plugin` if the plugin is disabled as a whole
+    what: str  # the hook or function that failed; `DISABLED` if the plugin is disabled as a whole
     reason: str
 
 
+class FaultDetails(NamedTuple):
+    """Where an error of a plugin occurred."""
+
+    place: str  # as `find_error_place`
+    traceback: str
+
+
 _faults: Final[dict[tuple[str, str], PluginFault]] = {}
+_details: Final[dict[tuple[str, str], "FaultDetails"]] = {}
 _hanging: Final[dict[tuple[str, str], threading.Thread]] = {}
 _lock: Final = threading.Lock()
 
@@ -79,6 +94,11 @@ def list_faults() -> list[PluginFault]:
     """Return the faults of this process, by plugin."""
     with _lock:
         return sorted(_faults.values())
+
+
+def find_details(fault: PluginFault) -> FaultDetails:
+    """Return place and traceback of a fault that `note_fault` noted in this process."""
+    return _details.get((fault.plugin, fault.what), FaultDetails("", ""))
 
 
 def note_fault(plugin: str, what: str, error: BaseException | str) -> None:
@@ -92,7 +112,43 @@ def note_fault(plugin: str, what: str, error: BaseException | str) -> None:
         from logging import getLogger  # not at the top, because this module is imported by `slopeward --help`
 
         trace = None if isinstance(error, str) else error
+        if trace is not None:
+            _details[plugin, what] = FaultDetails(find_error_place(trace), format_traceback(trace))
         getLogger(__name__).error("%s of the plugin %s: left out: %s", what, plugin, reason, exc_info=trace)
+
+
+def disable(plugin: str, reason: str, trace: str = "", *, is_logged: bool = False) -> None:
+    """Keep for `list_faults` that a plugin cannot be used, and log it in one line with the remedy.
+
+    Args:
+        plugin: name of the plugin.
+        reason: the error, with its place in the code.
+        trace: traceback of the error. It is logged with `SLOPEWARD_TRACEBACK=1`.
+        is_logged: whether another process of the same start has logged it.
+    """
+    with _lock:
+        _faults[plugin, DISABLED] = PluginFault(plugin, DISABLED, reason)
+    if is_logged:
+        return
+    from logging import getLogger  # not at the top, because this module is imported by `slopeward --help`
+
+    log = getLogger(__name__)
+    shows_trace = bool(trace and os.environ.get(TRACEBACK_VARIABLE))
+    hint = f" ({TRACEBACK_VARIABLE}=1 shows the traceback)" if trace and not shows_trace else ""
+    log.error(
+        "the plugin %s is disabled: %s. Correct it and install it again, or remove it; SLOPEWARD_PLUGINS=none starts "
+        "without plugins%s",
+        plugin,
+        reason,
+        hint,
+    )
+    for line in trace.splitlines() if shows_trace else ():
+        log.error("%s: %s", plugin, line)
+
+
+def disable_after(plugin: str, error: BaseException) -> None:
+    """Disable a plugin because of an error; see `disable`."""
+    disable(plugin, describe_with_place(error), format_traceback(error))
 
 
 def clear_fault(plugin: str, what: str) -> None:
@@ -100,6 +156,7 @@ def clear_fault(plugin: str, what: str) -> None:
     if _faults:
         with _lock:
             _faults.pop((plugin, what), None)
+            _details.pop((plugin, what), None)
 
 
 def describe(error: BaseException) -> str:
@@ -112,6 +169,49 @@ def describe(error: BaseException) -> str:
         return f"it called sys.exit ({error.code})"
     text = " ".join(str(error).split())[:MAX_REASON_LENGTH]
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback of an error as text."""
+    import traceback  # not at the top, because this module is imported by `slopeward --help`
+
+    return "".join(traceback.format_exception(error))
+
+
+def describe_with_place(error: BaseException) -> str:
+    """Return an error in one line, with its place in the code of the plugin."""
+    return add_place(describe(error), find_error_place(error))
+
+
+def add_place(reason: str, place: str) -> str:
+    """Return a reason with a place in brackets behind it.
+
+    >>> add_place("NameError: x", "slope_visits/jobs.py, line 12"), add_place("it hangs", "")
+    ('NameError: x (slope_visits/jobs.py, line 12)', 'it hangs')
+    """
+    return f"{reason} ({place})" if place else reason
+
+
+def find_error_place(error: BaseException) -> str:
+    """Return file and line of the plugin's code in which an error occurred, such as `slope_visits/jobs.py, line 12`.
+
+    Frames of Slopeward and of libraries that the plugin called are skipped. The result is an empty text if the error
+    did not occur in code of a plugin, or if its message contains the place already.
+    """
+    package = ""
+    place = ""
+    if isinstance(error, SyntaxError):
+        return place
+    entry = error.__traceback__
+    while entry is not None:
+        frame = entry.tb_frame
+        top_package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if not package and top_package not in _CALLERS:
+            package = top_package
+        if package and top_package == package:
+            place = f"{'/'.join(Path(frame.f_code.co_filename).parts[-2:])}, line {entry.tb_lineno}"
+        entry = entry.tb_next
+    return place
 
 
 def isolate(registry: pluggy.PluginManager, plugin: str, module: ModuleType) -> ModuleType:

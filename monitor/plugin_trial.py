@@ -17,7 +17,7 @@ import tempfile
 from contextlib import suppress
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypedDict
 
 import pluggy
 
@@ -27,21 +27,38 @@ LIMIT_S: Final = 60.0
 LIMIT_VARIABLE: Final = "SLOPEWARD_PLUGIN_TRIAL_S"
 # Results of this process for the processes that it starts. Workers cannot read the file and start no processes.
 RESULTS_VARIABLE: Final = "SLOPEWARD_PLUGIN_RESULTS"
-_MAX_REASON_LENGTH: Final = 300
+_MAX_REASON_LENGTH: Final = 400
+_MAX_TRACEBACK_LENGTH: Final = 8000
 
 
-def find_fault(entry: EntryPoint) -> str:
-    """Return why a plugin cannot be used, in one line, or an empty text. Try it if this version was never tried."""
+class Trial(NamedTuple):
+    """The result of the trial of a plugin."""
+
+    reason: str  # why the plugin cannot be used, in one line; empty if it can
+    traceback: str = ""  # of the error, if it is known
+    is_inherited: bool = False  # whether the process that started this one has reported the result
+
+
+class _StoredTrial(TypedDict):
+    """An entry of the file with results."""
+
+    reason: str
+    traceback: str
+
+
+def try_plugin(entry: EntryPoint) -> Trial:
+    """Return whether a plugin can be used. Try it if this version was never tried."""
     key = _identify(entry)
     inherited: dict[str, str] = json.loads(os.environ.get(RESULTS_VARIABLE, "{}"))
-    if key not in inherited:
-        results = _read_results()
-        if key not in results:
-            results = _read_results() | {key: _run_trial(entry)}
-            _store_results(results)
-        inherited[key] = results[key]
-        os.environ[RESULTS_VARIABLE] = json.dumps(inherited)
-    return inherited[key]
+    if key in inherited:
+        return Trial(inherited[key], is_inherited=True)
+    results = _read_results()
+    if key not in results:
+        results = _read_results() | {key: _run_trial(entry)}
+        _store_results(results)
+    stored = results[key]
+    os.environ[RESULTS_VARIABLE] = json.dumps({**inherited, key: stored["reason"]})
+    return Trial(stored["reason"], stored["traceback"])
 
 
 def _identify(entry: EntryPoint) -> str:
@@ -58,10 +75,10 @@ def _identify(entry: EntryPoint) -> str:
     return json.dumps(facts, sort_keys=True)
 
 
-def _run_trial(entry: EntryPoint) -> str:
+def _run_trial(entry: EntryPoint) -> _StoredTrial:
     limit_s = float(os.environ.get(LIMIT_VARIABLE, LIMIT_S))
     with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer"
+        answer = Path(folder) / "answer.json"
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "SLOPEWARD_PLUGINS": "none"}
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "monitor.plugin_trial", entry.name, entry.value, str(answer)],
@@ -74,15 +91,17 @@ def _run_trial(entry: EntryPoint) -> str:
         try:
             status = child.wait(limit_s)
         except subprocess.TimeoutExpired:
-            return f"it was not imported within {limit_s:g} s"
+            return {"reason": f"it was not imported within {limit_s:g} s", "traceback": ""}
         finally:
             with suppress(ProcessLookupError):  # also processes that the plugin started
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         try:
-            return answer.read_text(encoding="utf-8")[:_MAX_REASON_LENGTH]
-        except OSError:
-            return f"it ended the process that imported it (status {status})"
+            texts = json.loads(answer.read_text(encoding="utf-8"))
+            reason, trace = str(texts["reason"]), str(texts["traceback"])
+        except (OSError, ValueError):
+            return {"reason": f"it ended the process that imported it (status {status})", "traceback": ""}
+        return {"reason": reason[:_MAX_REASON_LENGTH], "traceback": trace[-_MAX_TRACEBACK_LENGTH:]}
 
 
 def result_files() -> list[Path]:
@@ -95,16 +114,17 @@ def result_files() -> list[Path]:
     return [place / "slopeward" / "plugins.json" for place in places]
 
 
-def _read_results() -> dict[str, str]:
+def _read_results() -> dict[str, _StoredTrial]:
     for file in result_files():
         with suppress(OSError, ValueError):
             if file.stat().st_uid == os.getuid():
-                results: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
-                return results
+                results: dict[str, _StoredTrial] = json.loads(file.read_text(encoding="utf-8"))
+                # Entries of another version of Slopeward may have another form. These plugins are tried again.
+                return {key: stored for key, stored in results.items() if isinstance(stored, dict)}
     return {}
 
 
-def _store_results(results: dict[str, str]) -> None:
+def _store_results(results: dict[str, _StoredTrial]) -> None:
     """Write the file to the first place that can be written. If there is none, every process tries plugins again."""
     for file in result_files():
         with suppress(OSError):
@@ -129,15 +149,18 @@ def _declare_all(name: str, module: str) -> None:
 
 
 def main(name: str, module: str, answer: str) -> None:
-    """Try a plugin and write why it cannot be used; nothing if it can."""
-    reason = ""
+    """Try a plugin, and write why it cannot be used, with the traceback; empty texts if it can."""
+    texts: _StoredTrial = {"reason": "", "traceback": ""}
     try:
         _declare_all(name, module)
     except BaseException as error:  # also SystemExit
-        reason = plugin_isolation.describe(error)
+        reason = plugin_isolation.describe_with_place(error)
+        texts = {"reason": reason, "traceback": plugin_isolation.format_traceback(error)}
     for fault in plugin_isolation.list_faults()[:1]:
-        reason = f"{fault.what}: {fault.reason}"
-    Path(answer).write_text(reason, encoding="utf-8")
+        details = plugin_isolation.find_details(fault)
+        reason = plugin_isolation.add_place(f"{fault.what}: {fault.reason}", details.place)
+        texts = {"reason": reason, "traceback": details.traceback}
+    Path(answer).write_text(json.dumps(texts), encoding="utf-8")
 
 
 if __name__ == "__main__":

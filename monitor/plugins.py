@@ -175,12 +175,12 @@ def load_plugins() -> _Registry:
 
 
 def _register_third_party(registry: pluggy.PluginManager, plugin: Plugin) -> None:
-    from monitor.plugin_isolation import isolate, note_fault
+    from monitor.plugin_isolation import disable_after, isolate
 
     try:
         registry.register(isolate(registry, plugin.name, plugin.module), plugin.name)
     except Exception as error:
-        note_fault(plugin.name, "plugin", error)
+        disable_after(plugin.name, error)
 
 
 def _built_in() -> tuple[str, ...]:
@@ -212,22 +212,25 @@ def _load_third_party(taken: set[str]) -> list[Plugin]:
         return loaded
     from importlib.metadata import entry_points
 
-    from monitor.plugin_isolation import PluginError, note_fault
-    from monitor.plugin_trial import find_fault
+    from monitor.plugin_isolation import disable, disable_after
+    from monitor.plugin_trial import try_plugin
 
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        if entry.attr or entry.name in taken:
+            disable(entry.name, "expected `name = module` as its entry point, with a name that no other plugin has")
+            continue
         try:
-            if entry.attr or entry.name in taken:
-                raise PluginError("expected `name = module` as its entry point, with a name that no other plugin has")
-            if fault := find_fault(entry):
-                raise PluginError(fault)
+            trial = try_plugin(entry)
+            if trial.reason:
+                disable(entry.name, trial.reason, trial.traceback, is_logged=trial.is_inherited)
+                continue
             module = importlib.import_module(entry.module)
             version = entry.dist.version if entry.dist is not None else ""
             loaded.append(Plugin(entry.name, module, is_built_in=False, version=version))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit
-            note_fault(entry.name, "plugin", error)
+            disable_after(entry.name, error)
         else:
             taken.add(entry.name)
     return loaded

@@ -136,7 +136,7 @@ def test_a_version_of_the_feature_that_cannot_be_imported_is_disabled(tmp_path, 
     install(tmp_path / "others", source)
     ended = run_python(tmp_path, START + "assert run_command(['visits', 'list', '--site', 'bench']) == 2")
     reason = "register_routes: ModuleNotFoundError: No module named 'no_such_module'"
-    assert f"plugin of the plugin visits: left out: {reason}" in ended.stderr
+    assert f"the plugin visits is disabled: {reason} (slope_visits/routes.py, line 1)" in ended.stderr
 
 
 @pytest.mark.soak

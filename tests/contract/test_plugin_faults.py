@@ -54,9 +54,12 @@ HOOKS = """
 from monitor.api.hooks import AccessRule, Command, Job, Panel, ServicePart, hookimpl
 """
 IMPORT_FAULTS = {
-    "exit": ("import sys\nsys.exit(3)\n", "it called sys.exit (3)"),
+    "exit": ("import sys\nsys.exit(3)\n", "it called sys.exit (3) (slope_trouble/exit.py, line 2)"),
     "crash": ("import os\nos._exit(7)\n", "it ended the process that imported it (status 7)"),
-    "missing": ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "missing": (
+        "import no_such_module\n",
+        "ModuleNotFoundError: No module named 'no_such_module' (slope_trouble/missing.py, line 1)",
+    ),
     "unknown_hook": (HOOKS + "@hookimpl\ndef register_jokes():\n    return []\n", "there is no hook register_jokes"),
     "unknown_argument": (
         HOOKS + "@hookimpl\ndef map_zones(joke):\n    return []\n",
@@ -76,11 +79,11 @@ IMPORT_FAULTS = {
     ),
     "exit_in_hook": (
         HOOKS + "import sys\n@hookimpl\ndef register_checks():\n    sys.exit(2)\n",
-        "register_checks: it called sys.exit (2)",
+        "register_checks: it called sys.exit (2) (slope_trouble/exit_in_hook.py, line 6)",
     ),
     "broken_command": (
         HOOKS + "@hookimpl\ndef register_commands():\n    return {'alerts': Command(lambda: 1 / 0, 'Break')}\n",
-        "command alerts: ZeroDivisionError: division by zero",
+        "command alerts: ZeroDivisionError: division by zero (slope_trouble/broken_command.py, line 5)",
     ),
 }
 USE_FAULTS = {
@@ -214,10 +217,32 @@ def test_plugins_that_cannot_be_used_are_disabled_and_everything_else_works(inst
     assert {plugin: reason for plugin, _, reason in found["faults"]} == reasons
     assert {what for _, what, _ in found["faults"]} == {"plugin"}
     for name, reason in reasons.items():
-        assert f"plugin of the plugin {name}: left out: {reason}" in log
+        assert log.count(f"the plugin {name} is disabled: {reason}. Correct it and install it again") == 1
         line = f"the plugin {name} is disabled, everything else works: {reason}"
         assert f"warn plugins: {name}: {line}" in found["doctor"]
         assert line in found["health"]
+    assert "Traceback" not in log
+
+
+@pytest.mark.slow
+def test_start_logs_a_disabled_plugin_in_one_line_also_if_it_starts_other_processes(install):
+    environment = install(missing="import no_such_module\n")
+    code = (
+        "import subprocess, sys\nfrom monitor.plugin_isolation import list_faults\nfrom monitor import plugins\n"
+        "plugins.load_plugins()\nif len(sys.argv) == 1:\n"
+        "    subprocess.run([sys.executable, '-c', CODE, 'child'], check=True)\nprint(len(list_faults()))\n"
+    )
+    code = f"CODE = {code!r}\n{code}"
+    reason = "ModuleNotFoundError: No module named 'no_such_module' (slope_trouble/missing.py, line 1)"
+    line = (
+        f"the plugin missing is disabled: {reason}. Correct it and install it again, or remove it; "
+        "SLOPEWARD_PLUGINS=none starts without plugins (SLOPEWARD_TRACEBACK=1 shows the traceback)"
+    )
+    ended = run(environment, code)
+    assert ended.stderr.splitlines() == [line]
+    assert ended.stdout.split() == ["1", "1"], "both processes list the fault for doctor and the health page"
+    shown = run(environment, code, SLOPEWARD_TRACEBACK="1").stderr.splitlines()
+    assert shown.count("missing: Traceback (most recent call last):") == 1
 
 
 @pytest.mark.soak

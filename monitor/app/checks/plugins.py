@@ -3,10 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from monitor.plugin_isolation import PluginFault, list_faults
+from monitor.plugin_isolation import DISABLED, PluginFault, list_faults
 from monitor.storage.check import WARN, Check, SubjectState, make_state
-
-_DISABLED: Final = "plugin"  # `PluginFault.what` of a plugin that is disabled as a whole
 
 
 class PluginStatus(NamedTuple):
@@ -24,7 +22,7 @@ def _find_disabled(status: PluginStatus) -> Iterator[SubjectState]:
     # So that a notice ends when no plugin is disabled any more.
     yield make_state(is_wrong=False)
     for fault in status.faults:
-        if fault.what == _DISABLED:
+        if fault.what == DISABLED:
             yield make_state(fault.plugin, plugin=fault.plugin, reason=fault.reason)
 
 
@@ -32,7 +30,7 @@ def _find_failing(status: PluginStatus) -> Iterator[SubjectState]:
     yield make_state(is_wrong=False)
     by_plugin: dict[str, PluginFault] = {}
     for fault in status.faults:
-        if fault.what != _DISABLED:
+        if fault.what != DISABLED:
             by_plugin.setdefault(fault.plugin, fault)
     for plugin, fault in by_plugin.items():
         yield make_state(plugin, plugin=plugin, what=fault.what, reason=fault.reason)
