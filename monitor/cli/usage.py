@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from monitor.cli.commands import list_commands, load_all_commands
 from monitor.cli.nearest import find_nearest, suggest_nearest
+from monitor.cli.overview import summarize
+from monitor.plugin_isolation import DISABLED, list_faults
 
 # Present names of an option by its former name. The first one that the command has is suggested.
 FORMER_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -35,6 +37,7 @@ OTHER_WORDS: Final[Mapping[str, str]] = {
     "alarms": "alerts",
     "confirm": "ack",
     "load": "import",
+    "plugins": "doctor",
     "recipients": "notify channels list",
     "replay": "backtest",
     "serve": "run",
@@ -45,16 +48,34 @@ OTHER_WORDS: Final[Mapping[str, str]] = {
 }
 
 
+# A word with a lower similarity to the name of a command is hardly a misspelling of it.
+SIMILARITY: Final = 0.75
+
+
 def describe_unknown_command(word: str) -> str:
-    """Return one line about a word that is not the name of a command."""
+    """Return one line about a word that is not the name of a command.
+
+    The line suggests a command with a similar name, or else one whose summary contains the word.
+    """
+    return f"slopeward: unknown command {word!r}{_suggest_command(word)} See slopeward --help"
+
+
+def _suggest_command(word: str) -> str:
     near = OTHER_WORDS.get(word)
     if near is None:
         # Loading all commands takes seconds, so they are compared only if no registered name is similar.
-        near = _find_similar_command(word, list_commands(), 0.75)
+        near = _find_similar_command(word, list_commands())
     if near is None:
-        near = _find_similar_command(word, list(load_all_commands()), 0.6)
-    hint = "." if near is None else f"; did you mean `slopeward {near}`?"
-    return f"slopeward: unknown command {word!r}{hint} See slopeward --help"
+        near = _find_similar_command(word, list(load_all_commands()))
+    if near is not None:
+        return f"; did you mean `slopeward {near}`?"
+    disabled = [fault.plugin for fault in list_faults() if fault.what == DISABLED]
+    if disabled:
+        return f"; commands of disabled plugins are missing ({', '.join(disabled)}): see slopeward doctor."
+    near = _find_by_summary(word)
+    if near is not None:
+        return f"; `slopeward {near}` has the word in its summary."
+    return "."
 
 
 def _suggest_command_elsewhere(word: str, group: str) -> str:
@@ -69,12 +90,32 @@ def _find_by_last_word(word: str, names: Collection[str]) -> str | None:
     return next((name for name in names if name.rpartition(" ")[2] == word), None)
 
 
-def _find_similar_command(word: str, names: Collection[str], similarity: float) -> str | None:
+def _find_by_summary(word: str) -> str | None:
+    """Return the command that has the word, in singular or plural, nearest to the beginning of its summary."""
+    stem = _make_singular(word.lower())
+    positions: dict[str, int] = {}
+    for name, command in load_all_commands().items():
+        words = [_make_singular(each) for each in re.findall(r"\w+", summarize(command).lower())]
+        if stem in words:
+            positions[name] = words.index(stem)
+    return min(positions, key=positions.__getitem__, default=None)
+
+
+def _make_singular(word: str) -> str:
+    """Remove the ending of a regular plural.
+
+    >>> _make_singular("outlines"), _make_singular("mapping"), _make_singular("loss")
+    ('outline', 'mapping', 'loss')
+    """
+    return word if word.endswith("ss") else word.removesuffix("s")
+
+
+def _find_similar_command(word: str, names: Collection[str]) -> str | None:
     """Return the full name of a command whose last word is similar; `users` finds `people users`."""
     full_names: dict[str, str] = {}
     for name in names:
         full_names.setdefault(name.rpartition(" ")[2], name)
-    near = find_nearest(word, full_names, similarity)
+    near = find_nearest(word, full_names, SIMILARITY)
     return None if near is None else full_names[near]
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from monitor import plugin_isolation
 from monitor.cli import main as cli
 from monitor.cli.commands import list_commands, load_all_commands
 from monitor.cli.overview import SUBJECTS
 from monitor.cli.printable import make_printable
 from monitor.cli.site.sites import write_first_site
+from monitor.plugin_isolation import PluginFault
 from monitor.sites.parsing import find_weaknesses, parse_site
 from tests.data.site_text import criterion, head, series, station, table
 from tests.tables import tabulated
@@ -105,6 +107,9 @@ def test_help_of_a_group_lists_its_commands(group, capsys):
         ("acknowledge 12", "did you mean `slopeward ack`"),
         ("start", "did you mean `slopeward run`"),
         ("validate", "did you mean `slopeward check`"),
+        ("outlines list", "unknown command 'outlines'; `slopeward scenes review draw` has the word in its summary"),
+        ("footprint", "unknown command 'footprint'; `slopeward scenes export` has the word in its summary"),
+        ("visits list", "unknown command 'visits'. See slopeward --help"),
         ("people add", "No such command 'add'; did you mean `slopeward people users add`?"),
         ("notify test", "did you mean `slopeward notify channels test`"),
         ("alerts confirm 3", "did you mean `slopeward ack`"),
@@ -138,6 +143,14 @@ def test_wrong_usage_is_status_2_and_names_the_nearest_right_spelling(words, exp
     assert re.search(expected, out + err)
     if words not in {"", "people"}:
         assert (out, err.count("\n")) == ("", 1)
+
+
+def test_unknown_command_names_disabled_plugins_which_may_provide_it(monkeypatch, capsys):
+    monkeypatch.setattr(
+        plugin_isolation, "_faults", {("visits", "plugin"): PluginFault("visits", "plugin", "it broke")}
+    )
+    _, _, err = run(capsys, "visits", "list")
+    assert "'visits'; commands of disabled plugins are missing (visits): see slopeward doctor. See" in err
 
 
 COMMANDS_WITH_OUTPUT = (("--help",), ("--version",), ("check", "--help"), ("alerts", "explain", "--help"))
