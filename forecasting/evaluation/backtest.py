@@ -155,7 +155,7 @@ def _train_and_run(
 
     dropped = drop_horizons(panel, parts, horizons_s, least=1, short=name in PRETRAINED)
     for horizon_s, reason in dropped.items():
-        on_progress(f"{name}: {format_horizon(horizon_s)} dropped: {reason}")
+        on_progress(f"{name} is not trained for {format_horizon(horizon_s)}: {reason}")
     learned_horizons_s = tuple(horizon_s for horizon_s in horizons_s if horizon_s not in dropped)
     if not learned_horizons_s:
         raise NotEnoughDataError("no horizon can be learned")

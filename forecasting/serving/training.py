@@ -191,5 +191,6 @@ def drop_horizons(
             pairs = np.isfinite(block.targets(panel.values, block.origins, steps)).any(axis=1).sum()
             if pairs < least:
                 span = format_span((block.end - block.first) * panel.step_s)
-                dropped[horizon_s] = f"a block of {span} holds {pairs} targets {format_span(horizon_s)} ahead"
+                targets = f"{pairs} targets {format_span(horizon_s)} ahead"
+                dropped[horizon_s] = f"a part of the record of {span} contains {targets}, {least} are needed"
     return dropped

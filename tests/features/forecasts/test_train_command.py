@@ -24,7 +24,7 @@ HASH = "ab" * 32
 CARD = {
     "config": {"stations": ["G0.displacement", "G1.displacement"], "horizons_s": [DAY_S, 7 * DAY_S], "step_s": DAY_S},
     "data": {"rows": 336, "start_s": START.timestamp(), "end_s": START.timestamp() + 335 * DAY_S},
-    "dropped_horizons": {"2592000": "a block of 60 d holds 3 targets 30 d ahead"},
+    "dropped_horizons": {"2592000": "a part of the record of 60 d contains 3 targets 30 d ahead, 10 are needed"},
     "training": {"begun_from": "shipped weights"},
     "explanation": {"drivers": [{"name": "R1.rain", "missing": 0.02}]},
 }
@@ -54,7 +54,7 @@ def test_successful_training_prints_what_was_trained_where_it_is_stored_and_the_
     assert printed.splitlines() == [
         "trained gru on G0.displacement, G1.displacement: 336 rows of 1 d, 2025-01-01 to 2025-12-02",
         "  horizons: 1 d, 7 d",
-        "  not 30 d: a block of 60 d holds 3 targets 30 d ahead",
+        "  not 30 d: a part of the record of 60 d contains 3 targets 30 d ahead, 10 are needed",
         "  started from shipped weights",
         "  reads R1.rain (2 % missing)",
         "  stored as model abababababab in /srv/models/jobs/gru.safetensors",

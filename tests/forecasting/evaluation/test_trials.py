@@ -3,6 +3,7 @@ Backtest rows, significance, leak tests, audits, decompositions, drivers, recipe
 """
 
 import json
+import re
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from forecasting.evaluation.scoring import score_all, score_months, score_stages
 from forecasting.evaluation.screening import audit_panel, find_interpolated, jumps, spikes
 from forecasting.metrics import inside, mape
 from forecasting.serving.quantiles import NORMAL
+from monitor.cli.commands import load_all_commands
 from monitor.cli.main import run_command
 from monitor.features.forecasts.cli.trials import summary
 
@@ -404,7 +406,7 @@ def test_a_horizon_too_long_for_a_network_is_dropped_and_the_others_are_scored()
     trials = list(run_trials(slope(), ["gru"], ahead, folds=1, training=quick, on_progress=said.append))
     models = [[forecasts.model for forecasts in trial.forecasts] for trial in trials]
     assert models == [["persistence", "line", "combined", "gru"], ["persistence", "line", "combined"]]
-    assert any("gru: 40d dropped: a block of" in line for line in said)
+    assert any("gru is not trained for 40d: a part of the record of" in line for line in said)
 
 
 def test_a_record_too_short_for_a_network_is_scored_without_it():
@@ -503,3 +505,18 @@ def test_a_model_that_never_forecasts_in_a_record_is_listed_without_a_score(tmp_
     answer = capsys.readouterr()
     assert "gru left out: " in answer.err
     assert {"persistence", "line", "combined"} <= {line.split()[0] for line in answer.out.splitlines() if line}
+
+
+def test_table_of_scores_has_a_legend_that_explains_each_column_and_the_help_has_it_too(tmp_path, capsys):
+    begin = datetime(2024, 1, 1, tzinfo=UTC)
+    days = [f"{begin + timedelta(days=k):%Y-%m-%dT%H:%MZ}" for k in range(60)]
+    rows = [f"{day},A,displacement,{0.1 * k:.1f},mm" for k, day in enumerate(days)]
+    (tmp_path / "short.csv").write_text("\n".join(["time,station,quantity,value,unit", *rows]) + "\n")
+    assert run_command(["forecast", "backtest", "--data", str(tmp_path / "short.csv"), "--horizons", "1d"]) == 0
+    table, _, legend = capsys.readouterr().out.partition("\n\n")
+    headings = re.split(r"\s{2,}", table.splitlines()[0])[2:]
+    explained = [line.partition(":")[0] for line in legend.splitlines()]
+    assert explained == headings == ["n", "MAE mm", "skill", "best", "cover80", "cover95", "fit s"]
+    assert re.search(r"^simple forecast of the column best, 1d: \w+", table, re.MULTILINE)
+    help_text = load_all_commands()["forecast backtest"].help
+    assert all(f"- {line}" in help_text for line in legend.splitlines())

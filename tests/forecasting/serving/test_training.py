@@ -191,7 +191,7 @@ def test_a_horizon_that_the_record_cannot_teach_does_not_stop_the_others(tmp_pat
     assert trained.card["config"]["horizons_s"] == [DAY_S]
     assert trained.card["dropped_horizons"] == {
         "3600": "the horizon is shorter than the sampling interval",
-        "5184000": "a block of 63 d holds 3 targets 60 d ahead",
+        "5184000": "a part of the record of 63 d contains 3 targets 60 d ahead, 10 are needed",
     }
 
     def issue(horizons_s: Sequence[float]) -> dict[float, Any]:

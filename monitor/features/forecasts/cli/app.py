@@ -203,8 +203,11 @@ for verb, example in (
     (explain.explain, "slopeward forecast explain north-bench --station G1 --json"),
     (models.models, "slopeward forecast models --site north-bench --history"),
     (models.compare, "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 7d)"),
-    (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models gru,lstm --json"),
     (trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
     (trials.leak_test, "slopeward forecast leak-test --data SK --models combined --count 1000"),
 ):
     app.command(epilog=f"Example: {example}")(verb)
+app.command(
+    help=trials.BACKTEST_HELP,
+    epilog="Example: slopeward forecast backtest --data SK --horizons 1d,7d,30d --models gru,lstm --json",
+)(trials.backtest)

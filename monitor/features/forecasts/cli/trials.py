@@ -1,10 +1,11 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
+import inspect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -44,13 +45,33 @@ HorizonsOption = Annotated[
     str | None, typer.Option(help="Horizons, such as 1d,7d. A number without a unit means days.")
 ]
 DIVISION_NAMES = ("station", "month", "stage")
+
+
+class Column(NamedTuple):
+    """A column of the table of scores."""
+
+    heading: str
+    field: str  # of `forecasting.evaluation.scoring.Score`
+    number_format: str
+    meaning: str
+
+
 COLUMNS = (
-    ("mae_mm", ".3f"),
-    ("skill_persistence", "+.3f"),
-    ("skill_best", "+.3f"),
-    ("coverage_80", ".3f"),
-    ("coverage_95", ".3f"),
-    ("seconds", ".2f"),
+    Column("MAE mm", "mae_mm", ".3f", "mean absolute error of the median, mm"),
+    Column("skill", "skill_persistence", "+.3f", "1 - MAE / MAE of persistence, the newest value; above 0 is better"),
+    Column(
+        "best",
+        "skill_best",
+        "+.3f",
+        "the same against the simple forecast, persistence or line, with the smaller error before the test",
+    ),
+    Column("cover80", "coverage_80", ".3f", "share of the observations inside the 80 % interval; 0.80 is right"),
+    Column("cover95", "coverage_95", ".3f", "share of the observations inside the 95 % interval; 0.95 is right"),
+    Column("fit s", "seconds", ".2f", "mean time of a fold, s: of the training of a network, else of the forecasts"),
+)
+LEGEND = (
+    "n: pairs of a forecast and an observation, of all folds and stations",
+    *(f"{column.heading}: {column.meaning}" for column in COLUMNS),
 )
 
 
@@ -130,7 +151,16 @@ def backtest(given: TrialArguments) -> None:
         summaries += summary(own) if own else []
     require_any(scores, "no forecast could be scored")
     if not options().as_json:
-        print("\n".join(summaries))
+        print("\n".join([*summaries, "", *LEGEND]))
+
+
+BACKTEST_HELP = "\n\n".join(
+    [
+        inspect.getdoc(backtest) or "",
+        "Columns of the table:\n" + "\n".join(f"- {line}" for line in LEGEND),
+        "A network is not trained for a horizon that has too few targets; a line on stderr gives the reason.",
+    ]
+)
 
 
 def _score_trials(
@@ -377,18 +407,20 @@ def summary(scores: "Sequence[Score]") -> list[str]:
     from forecasting.evaluation.scoring import format_horizon, pool_scores
 
     every = [s for s in scores if (s.station, s.month, s.stage) == (None, None, None)]
-    heads = ("horizon", "n", "MAE mm", "skill", "best", "cover80", "cover95", "fit s")
+    heads = ("horizon", "n", *(column.heading for column in COLUMNS))
     lines = [f"{'model':22}" + "".join(f"{head:>9}" for head in heads)]
     for horizon_s in dict.fromkeys(s.horizon_s for s in every):
         for model in dict.fromkeys(s.model for s in every):
             mine = [s for s in every if s.model == model and s.horizon_s == horizon_s]
             if mine:
-                cells = "".join(f"{_number(pool_scores(mine, field), form):>9}" for field, form in COLUMNS)
+                cells = "".join(
+                    f"{_number(pool_scores(mine, column.field), column.number_format):>9}" for column in COLUMNS
+                )
                 lines.append(f"{model:22}{format_horizon(horizon_s):>9}{sum(s.n for s in mine):9}{cells}")
     picked = {(s.fold, s.horizon_s): s.baseline for s in every}
     for horizon_s in dict.fromkeys(h for _, h in picked):
         names = [picked[k] for k in sorted(picked) if k[1] == horizon_s]
-        lines.append(f"chosen on the past, {format_horizon(horizon_s)}: {', '.join(names)} (fold by fold)")
+        lines.append(f"simple forecast of the column best, {format_horizon(horizon_s)}: {', '.join(names)} (by fold)")
     return lines
 
 
