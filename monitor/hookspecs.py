@@ -107,7 +107,8 @@ def register_commands() -> Mapping[str, Command]:
     Called by every start of `slopeward`, also for `--help`. The implementation must not import heavy modules.
     `Command.load` imports them when the command runs.
 
-    If a group of this name exists, the commands are added to it. A command that exists already is left out.
+    If a group of this name exists, the commands are added to it. A command that exists already is left out. If an app
+    has one command only, and the command has the name under which the app is registered, the app is the command.
     """
 
 

@@ -69,7 +69,17 @@ def load_app(name: str) -> Any:
                 app.add_typer(addition.load())
             except PluginError:  # The plugin's loader has logged it. The other commands of the group work.
                 continue
+    if _has_single_command_of_another_name(app, name):
+        # With a callback, Typer keeps the name of a single command: `visits list` instead of `visits`.
+        app.callback()(lambda: None)
     return app
+
+
+def _has_single_command_of_another_name(app: Any, name: str) -> bool:
+    """Return whether an app has one command only, which is not the command of this full name itself."""
+    if app.registered_callback is not None or app.registered_groups or len(app.registered_commands) != 1:
+        return False
+    return _read_name(app.registered_commands[0]) != name.rpartition(" ")[2]
 
 
 def _make_group(name: str, help_line: str) -> Any:
@@ -96,7 +106,7 @@ def _load_short_form(full_name: str) -> Any:
 
 
 def _read_name(registered: Any) -> str:
-    return str(registered.name or registered.callback.__name__)
+    return str(registered.name or registered.callback.__name__.replace("_", "-"))
 
 
 @functools.cache

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from monitor import plugin_isolation
+from monitor.cli import commands
 from monitor.cli import main as cli
-from monitor.cli.commands import list_commands, load_all_commands
+from monitor.cli.commands import CommandTable, list_commands, load_all_commands
 from monitor.cli.overview import SUBJECTS
 from monitor.cli.printable import make_printable
+from monitor.cli.session import Commands
 from monitor.cli.site.sites import write_first_site
 from monitor.plugin_isolation import PluginFault
+from monitor.registration import Command
 from monitor.sites.parsing import find_weaknesses, parse_site
 from tests.data.site_text import criterion, head, series, station, table
 from tests.tables import tabulated
@@ -151,6 +154,25 @@ def test_unknown_command_names_disabled_plugins_which_may_provide_it(monkeypatch
     )
     _, _, err = run(capsys, "visits", "list")
     assert "'visits'; commands of disabled plugins are missing (visits): see slopeward doctor. See" in err
+
+
+@pytest.mark.parametrize(
+    ("group", "command", "words"), [("visits", "list", "visits list"), ("patrols", "patrols", "patrols")]
+)
+def test_single_command_of_a_plugin_keeps_its_name_unless_it_is_that_of_the_app(
+    group, command, words, monkeypatch, capsys
+):
+    app = Commands(help="Inspections of a slope.", no_args_is_help=True)
+
+    @app.command(command)
+    def act() -> None:
+        """Do it."""
+        print("done")
+
+    registered = CommandTable({**list_commands(), group: Command(lambda: app, "Inspections of a slope")}, {})
+    monkeypatch.setattr(commands, "read_command_table", lambda: registered)
+    assert run(capsys, *words.split()) == (0, "done\n", "")
+    assert f"Usage: slopeward {words} " in run(capsys, *words.split(), "--help")[1]
 
 
 COMMANDS_WITH_OUTPUT = (("--help",), ("--version",), ("check", "--help"), ("alerts", "explain", "--help"))
