@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs/contribute"
 FEATURE_PAGE = FOLDER / "write-a-feature.md"
 PAGES = sorted(FOLDER.glob("write-a-*.md"))
-BLOCK = re.compile(r"^```(\w+) (file|try|inside)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+) (file|try|inside|contract)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def list_files(page: Path) -> dict[str, str]:
@@ -21,6 +21,12 @@ def list_files(page: Path) -> dict[str, str]:
 def list_inside(page: Path) -> dict[str, str]:
     """Return the text of each file that differs if the package is a feature inside Slopeward, by its path."""
     return {name: text for _, what, name, text in BLOCK.findall(page.read_text(encoding="utf-8")) if what == "inside"}
+
+
+def list_contract_tests(page: Path) -> dict[str, str]:
+    """Return the text of each file that runs the contract tests for the package, by its name."""
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return {name: text for _, what, name, text in found if what == "contract"}
 
 
 def list_tries(page: Path) -> list[str]:

@@ -14,9 +14,11 @@ from monitor import hookspecs
 from tests.contract.contribute_pages import (
     BLOCK,
     FEATURE_PAGE,
+    FOLDER,
     PAGES,
     ROOT,
     install,
+    list_contract_tests,
     list_files,
     list_inside,
     list_steps,
@@ -198,6 +200,26 @@ sys.exit(pytest.main([*options, f"{root}/tests/contract/test_criteria.py"]))
 @pytest.mark.slow
 def test_the_kind_of_criterion_of_the_page_keeps_the_contract(installed, tmp_path):
     run(installed, tmp_path, f"root = {str(ROOT)!r}\n{CRITERIA_TESTS}")
+
+
+CONTRACT_TESTS = """
+import sys
+
+import pytest
+
+options = ["-q", "-n", "0", "-p", "no:cacheprovider", "-p", "conftest", "--rootdir", root]
+sys.exit(pytest.main([*options, "-c", f"{root}/pyproject.toml", name]))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["write-a-forecaster", "write-a-segmenter"])
+def test_the_network_of_a_page_passes_the_contract_tests_of_its_template(page, installed, tmp_path):
+    ((name, text),) = list_contract_tests(FOLDER / f"{page}.md").items()
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    ended = run(installed, tmp_path, f"root = {str(ROOT)!r}\nname = {name!r}\n{CONTRACT_TESTS}")
+    assert re.search(r"^[5-9]\d* passed", ended.stdout, re.MULTILINE)
 
 
 SWING_TEST = """

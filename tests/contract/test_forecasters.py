@@ -1,7 +1,8 @@
 """Contract of forecasting networks: no look-ahead, repeatable training, checkpoints, graphs, gaps.
 
 The tests that take `model`, `graph_model` or `trained` run over `MODELS` of the module that collects them. A package
-with networks of its own imports them together with `pytest_generate_tests` and sets `MODELS` and `PULSE_TRAINING`.
+with networks of its own imports the names of `__all__` and sets `MODELS`, and `PULSE_TRAINING` if its networks need a
+longer training.
 """
 
 import time
@@ -23,8 +24,24 @@ from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings, 
 from forecasting.neural.network import QuantileHead
 from forecasting.neural.training import deterministic, directed_supports, prepare, supports, train_network
 from forecasting.registry import NETWORKS
-from tests.fixtures.networks import pytest_generate_tests  # noqa: F401 - a hook of pytest
+from tests.fixtures.networks import pytest_generate_tests
 
+__all__ = (
+    "PULSE_TRAINING",
+    "changed_after_calibration",
+    "pytest_generate_tests",
+    "test_a_checkpoint_forecasts_what_was_saved",
+    "test_a_station_that_fell_silent_says_nothing_to_its_neighbours",
+    "test_an_untrained_network_is_its_simple_forecast",
+    "test_every_network_learns_what_no_baseline_can_see",
+    "test_no_network_runs_back_where_a_motion_runs_faster_than_any_it_learnt",
+    "test_no_value_after_the_origin_changes_a_forecast",
+    "test_nothing_that_is_fitted_depends_on_anything_after_calibration",
+    "test_odd_series_are_an_error_or_a_forecast_never_nonsense",
+    "test_training_moves_the_forecast_and_lowers_the_loss",
+    "test_two_runs_give_the_same_bytes_on_any_number_of_threads",
+    "trained",
+)
 MODELS = sorted(NETWORKS)
 PULSE_TRAINING = dict.fromkeys(("gru", "pretrained-lstm", "lstm", "graph-gru"), (9, 200))
 """Passes and rows of the record from which a network learns pulses, where 7 passes over 200 rows are too few."""

@@ -1,8 +1,8 @@
 """Contract of imagery networks: any size and bands, every weight trained, tiles as exact as promised.
 
 The tests that take `model`, `exact_model` or `blended_model` run over `MODELS` of the module that collects them. A
-package with networks of its own imports them together with `pytest_generate_tests` and sets `MODELS`, `RATES` and
-`TRAINING_IMAGES`. `make soak` alone halves the loss of the models of its `TRAINED_IN_SOAK`.
+package with networks of its own imports the names of `__all__` and sets `MODELS`, and `RATES` and `TRAINING_IMAGES` if
+they differ. `make soak` alone halves the loss of the models of its `TRAINED_IN_SOAK`.
 """
 
 import pytest
@@ -18,6 +18,22 @@ from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build, find_entr
 from tests.fixtures.networks import mark_soak
 from tests.tables import tabulated
 
+__all__ = (
+    "RATES",
+    "TRAINING_IMAGES",
+    "average_pooling",
+    "deterministic",
+    "pytest_generate_tests",
+    "test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_not_matter",
+    "test_a_network_that_is_not_exact_sees_the_far_end",
+    "test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene",
+    "test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight",
+    "test_at_most_twenty_steps_halve_the_loss",
+    "test_halo_and_stride_fit_the_tiles",
+    "test_no_1x1_convolution_has_the_stride_whose_gradient_corrupts_memory",
+    "test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width",
+    "test_the_halo_is_the_receptive_field",
+)
 MODELS = [*SEGMENTERS, *CLASSIFIERS]
 RATES = {"unet-efficientnet-lite0": 2e-2}
 """Learning rates of networks that need another rate than 0.01 to halve the loss in twenty steps."""

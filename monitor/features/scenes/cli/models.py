@@ -290,7 +290,7 @@ def _format_row(row: NetworkRow) -> str:
         name, value = ("F1", score["f1"]) if "f1" in score else ("recall", score["recall"])
         score_texts.append(f"{score['set']} {name} {_format_number(value)}")
     scores = ", ".join(score_texts) or row.note
-    lines = [f"{row.id:26} {size:>19}  {scores}", f"    {row.paper}"]
+    lines = [f"{row.id:26} {size:>19}  {scores}", f"    {row.paper or 'no paper stated'}"]
     lines += [f"    {card['name']}: learnt from {card['learnt_from']}; {card['licence']}" for card in row.weights or ()]
     reasons = (("for", row.reasons_for), ("against", row.reasons_against))
     return "\n".join(lines + [f"    {side}: {text}" for side, text in reasons if text])
