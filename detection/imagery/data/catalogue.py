@@ -136,8 +136,8 @@ SOURCES: dict[str, LabelledDataSet] = {
     "folder": LabelledDataSet(
         folder_of_tiles.read,
         "files of the user",
-        "not known to Slopeward: the user knows the licence of the files",
-        "not known to Slopeward: the user knows what the files show",
+        "not stated by the user",
+        "files of the user, whose content was not checked",
         pixel_size_m=None,
         options=("bands", "pixel_size_m", "landslide"),
         undated="not every tile has a tag ACQUIRED_AT or a date in its name",

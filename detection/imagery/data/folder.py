@@ -121,7 +121,7 @@ def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...
         mask = labels.astype(np.uint8)
         if landslide != 1:
             if (labels == 1).any():
-                raise DataError(f"{mask_path}: mask value 1, where {landslide} is said to be landslide")
+                raise DataError(f"{mask_path}: mask value 1, although landslides have the value {landslide}")
             mask[labels == landslide] = 1
         if valid.shape == mask.shape:
             mask[~valid] = IGNORED
@@ -203,8 +203,9 @@ def _check_masks(root: Path, masks: list[Path], landslide: int) -> None:
         has_ignored |= IGNORED in labels
     if has_ignored:
         raise DataError(
-            f"{root}: the masks hold 0 and {IGNORED} alone. Is {IGNORED} landslide? Say `landslide = {IGNORED}` in "
-            f"[data] of the recipe, or --landslide {IGNORED}; in masks with 1 for landslide it means not known"
+            f"{root}: the masks contain only 0 and {IGNORED}. If {IGNORED} means landslide, set "
+            f"`landslide = {IGNORED}` in [data] of the recipe, or --landslide {IGNORED}. In other masks "
+            f"{IGNORED} means unknown"
         )
 
 

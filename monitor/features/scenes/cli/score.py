@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from monitor.api.text import Message
 
 EXAMPLE: Final = "Example: slopeward scenes score --weights my.safetensors --data DIR --with simple --json"
-SEEN: Final = ": seen in training, so the score says nothing of ground that is new to the weights"
+SEEN: Final = ": the score does not apply to new ground"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +82,18 @@ def score(given: ScoreArguments) -> None:
     from detection.imagery.training.evaluation import score_weights
 
     if compare not in {None, "simple"}:
-        raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
+        raise typer.BadParameter("expected `simple`", param_hint="--with")
     if weights is None and given.site is None:
-        raise typer.BadParameter("name --weights, or the --site that they serve")
+        raise typer.BadParameter("give --weights, or --site to score the weights of a site")
     if given.site is not None and given.layout is None:
-        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
+        raise typer.BadParameter(
+            "needs --layout and --folder, the patches of the ground of the site", param_hint="--site"
+        )
     if given.site is not None and given.threshold is not None:
-        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
+        raise typer.BadParameter(
+            "cannot be combined with --site: a proof is valid for the threshold of the weights",
+            param_hint="--threshold",
+        )
     named_weights = weights
     to_prove = None if given.site is None else _find_criterion(given.site, given.by)
     if to_prove is not None:
@@ -105,7 +110,8 @@ def score(given: ScoreArguments) -> None:
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
         return
     if proof is not None:
-        print(f"{given.site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
+        verdict = f"are advice: {'; '.join(map(str, proof))}" if proof else "may be a witness"
+        print(f"{given.site}: outlines {verdict} (stored)")
     _print_score(answer)
 
 
@@ -113,13 +119,15 @@ def _read_patch_options(given: ScoreArguments) -> "DataTable":
     """Return the keys of the table `[data]` that options set. Raise BadParameter if they do not suit the layout."""
     is_folder = given.layout == "folder"
     if given.bands is not None and not is_folder:
-        raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
+        raise typer.BadParameter("needs --layout folder; other formats define their bands", param_hint="--bands")
     if given.landslide is not None and not is_folder:
         raise typer.BadParameter(
-            "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
+            "needs --layout folder; other formats define the values of their masks", param_hint="--landslide"
         )
     if given.scale is not None and not is_folder:
-        raise typer.BadParameter("goes with --layout folder; other sets have a known unit", param_hint="--scale")
+        raise typer.BadParameter(
+            "needs --layout folder; other formats define the unit of their values", param_hint="--scale"
+        )
     named: DataTable = {}
     if given.bands is not None:
         named["bands"] = [name.strip() for name in given.bands.split(",")]
@@ -133,10 +141,10 @@ def _read_patch_options(given: ScoreArguments) -> "DataTable":
 def _print_score(answer: dict[str, Any]) -> None:
     seen = answer["trained_on"]
     if seen is None:
-        why = f"{answer['weights']} keeps no list of its pictures"
-        print(f"nobody knows how many of {answer['images']} pictures were trained on: {why}")
+        why = f"there is no list of the training pictures of {answer['weights']}"
+        print(f"how many of {answer['images']} pictures were used in the training is unknown: {why}")
     else:
-        print(f"{seen} of {answer['images']} pictures were trained on" + (SEEN if seen else ""))
+        print(f"{seen} of {answer['images']} pictures were used in the training" + (SEEN if seen else ""))
     low, high = answer["intervals"]["f1"] or (None, None)
     print(
         f"{answer['images']} images, threshold {answer['threshold']}: "
@@ -149,7 +157,8 @@ def _print_score(answer: dict[str, Any]) -> None:
     if simple := answer.get("simple"):
         print(f"  simple maps fitted on {answer['simple_learnt_from']}:")
         for name, difference in simple["beside"].items():
-            print(f"  {name}: F1 {_format_value(simple[name]['f1'])}, weights less it {difference['interval']}")
+            low, high = difference["interval"] or (None, None)
+            print(f"  {name}: F1 {_format_value(simple[name]['f1'])}; F1 of the weights minus this: {low} to {high}")
     print(f"  note: {answer['note']}")
 
 
@@ -169,7 +178,7 @@ def _find_criterion(site: str, by: str | None) -> _CriterionToProve:
     actor, declared_site = authenticate_actor(db, by, site), pick_site(service, site)
     criterion = next((x for x in list_criteria_needing_proof(declared_site) if x.kind.facts == "footprints"), None)
     if criterion is None:
-        raise SlopewardError(f"no criterion of kind scene of {site} counts for the level: there is nothing to prove")
+        raise SlopewardError(f"no criterion of kind scene of {site} counts for the level, so no proof is needed")
     return _CriterionToProve(db, declared_site, criterion, actor)
 
 
@@ -183,7 +192,10 @@ def _choose_weights(db: "Database", declared_site: "Site", named: str | None) ->
         return db.run_read(find_weights, declared_site, datetime.now(UTC))
     own = declared_site.scenes.weights
     if own not in {AUTO, named} and not is_same(own, named):
-        raise SlopewardError(f"{declared_site.id} names {own} in its site file: others prove nothing there")
+        raise SlopewardError(
+            f"the site file of {declared_site.id} names the weights {own}: a score of {named} is no proof for this "
+            "site; leave out --weights"
+        )
     return named
 
 
@@ -195,7 +207,8 @@ def _store_proof(to_prove: _CriterionToProve, answer: dict[str, Any], named_weig
     site_id = to_prove.site.id
     if answer.get("fitted_on"):
         raise SlopewardError(
-            f"{answer['fitted_on']} of {answer['images']} patches are among those that were trained on; nothing is kept"
+            f"{answer['fitted_on']} of {answer['images']} patches were used in the training, so no proof is stored; "
+            "score other patches"
         )
     logistic = answer.get("simple", {}).get("beside", {}).get("logistic", {})
     data = answer["data"]

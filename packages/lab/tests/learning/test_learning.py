@@ -499,7 +499,9 @@ def test_learnt_weights_are_scored_beside_the_simple_maps_wherever_patches_lie(l
     assert "simple maps fitted on the train part of the set" in own
     again = score("--data", str(folder), "--layout", "folder", "--folder", "tiles", "--part", "train")
     count = len(list((folder / "tiles/train").rglob("images/*.tif")))
-    assert again.startswith(f"{count} of {count} pictures were trained on: seen in training, so the score says nothing")
+    assert again.startswith(
+        f"{count} of {count} pictures were used in the training: the score does not apply to new ground"
+    )
     # another folder: pictures side by side, no train part
     for part in ("images", "masks"):
         (tmp_path / "other" / part).mkdir(parents=True)
@@ -522,7 +524,7 @@ def test_learnt_weights_are_scored_beside_the_simple_maps_wherever_patches_lie(l
             names = BANDS if kind == "images" else ()
             write_geotiff(tmp_path / "large" / kind / f"{number}.tif", whole, grid, descriptions=names)
     large = score("--data", str(tmp_path), "--layout", "folder", "--folder", "large")
-    assert large.startswith("1 of 2 pictures were trained on: seen in training")
+    assert large.startswith("1 of 2 pictures were used in the training: the score does not apply")
     for path in sorted((tmp_path / "other/images").iterdir())[1:]:
         path.unlink()
     assert run_command(["scenes", "score", "--weights", weights, "--with", "simple", *words]) == 1

@@ -187,7 +187,7 @@ def test_masks_with_0_and_255_alone_colours_or_shares_are_refused(tmp_path):
         return folder.read(tmp_path, "train", **said).read(0).mask
 
     assert (read(truth[None]) == truth).all()
-    with pytest.raises(DataError, match=r"0 and 255 alone\. Is 255 landslide"):
+    with pytest.raises(DataError, match=r"only 0 and 255\. If 255 means landslide, set"):
         read(truth[None] * np.uint8(255))
     assert (read(truth[None] * np.uint8(255), landslide=255) == truth).all()
     assert (read(np.stack([truth * np.uint8(7)] * 3), landslide=7) == truth).all()  # grey in three bands

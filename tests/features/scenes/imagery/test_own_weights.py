@@ -20,6 +20,7 @@ from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_command
 from monitor.errors import RefusedError
 from monitor.features.scenes import inbox
+from monitor.features.scenes.cli import score
 from monitor.features.scenes.model_acts import retire
 from monitor.features.scenes.queries.weights import load_own_weights
 from monitor.models.queries.proofs import digest_settings
@@ -121,11 +122,14 @@ def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch
         assert f"bench: outlines are advice: {reason}" in said
         assert "0 of its outlines were reviewed, 10 are needed" in said
         # neither other weights, nor another threshold, nor patches that were trained on speak of what serves
-        for option, value, why in (("--weights", "bijie", "others prove nothing"), ("--threshold", "0.9", "name none")):
+        for option, value, why in (
+            ("--weights", "bijie", "is no proof for this site"),
+            ("--threshold", "0.9", "cannot be combined with --site"),
+        ):
             assert run_command([*ask, "--bands", "red,green,blue", option, value]) != 0
             assert why in capsys.readouterr().err
         assert run_command([*ask, "--bands", "red,green,blue", "--part", "train"]) == 1
-        assert "6 of 6 patches are among those that were trained on; nothing is kept" in capsys.readouterr().err
+        assert "6 of 6 patches were used in the training, so no proof is stored" in capsys.readouterr().err
         with database.read() as c:
             (row,) = load_view(c, "model_proofs", site="bench")
             (result,) = c.scalars(select(model_proof.c.result))
@@ -214,3 +218,31 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
         # it names it no more: the retirement of before holds again
         inbox.run(database, config, auto, may(6))
         assert state() == ("retired", [])
+
+
+def test_printed_score_names_unknown_training_pictures_and_the_difference_to_simple_maps(capsys):
+    scores = dict.fromkeys(("precision", "recall", "iou", "miou", "mf1", "oa", "kappa", "ap50"), 0.5)
+    answer = {
+        "weights": "mine",
+        "trained_on": None,
+        "images": 4,
+        "threshold": 0.4,
+        "f1": 0.5,
+        "intervals": {"f1": [0.4, 0.6]},
+        **scores,
+        "undefined": {},
+        "object_recall": {"covered_half": {}},
+        "simple_learnt_from": "the train part of the set",
+        "simple": {"logistic": {"f1": 0.45}, "beside": {"logistic": {"interval": [-0.1, 0.2]}}},
+        "note": "drawn",
+    }
+    score._print_score(answer)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == (
+        "how many of 4 pictures were used in the training is unknown: there is no list of the training pictures of mine"
+    )
+    assert "  logistic: F1 0.4500; F1 of the weights minus this: -0.1 to 0.2" in printed
+    score._print_score(answer | {"trained_on": 2})
+    assert capsys.readouterr().out.startswith(
+        "2 of 4 pictures were used in the training: the score does not apply to new ground"
+    )
