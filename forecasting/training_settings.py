@@ -1,7 +1,18 @@
-"""Settings of a training that a recipe or a search may change, and their bounds. The module imports no library."""
+"""Settings of a training that a recipe, a search or a file may change, and their bounds. The module imports no library.
 
+A file of settings is TOML with the name of a network and a table of settings:
+
+    model = "gru"
+
+    [settings]
+    hidden = 64
+    learning_rate = 0.002
+"""
+
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from forecasting.errors import ForecastingError
@@ -46,3 +57,66 @@ def check_setting(name: str, value: object) -> float:
         kind = "a whole number" if bounds.is_whole else "a number"
         raise ForecastingError(f"{name}: expected {kind} from {bounds.least:g} to {bounds.largest:g}, got {value!r}")
     return value  # type: ignore[return-value]
+
+
+# A larger file is no file of settings.
+FILE_BYTES_MOST: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """The content of a file of settings."""
+
+    model: str  # name of the network
+    settings: Mapping[str, float]  # by the names of `BOUNDS`
+
+
+def read_settings_file(path: Path) -> SettingsFile:
+    """Read and check a file of settings.
+
+    Raises:
+        ForecastingError: The file cannot be read, is not TOML, or has an unknown key or a value out of bounds.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MOST + 1)
+    except OSError as error:
+        raise ForecastingError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(content) > FILE_BYTES_MOST:
+        raise ForecastingError(f"{path}: no file of settings: it is larger than {FILE_BYTES_MOST >> 10} KiB")
+    try:
+        values = tomllib.loads(content.decode("utf-8"))
+    except ValueError as error:
+        raise ForecastingError(f"{path}: not TOML ({error})") from None
+    if unknown := sorted(values.keys() - {"model", "settings"}):
+        raise ForecastingError(f"{path}: unknown key {unknown[0]!r}; expected: model and the table [settings]")
+    model, settings = values.get("model"), values.get("settings")
+    if not isinstance(model, str) or not model:
+        raise ForecastingError(f'{path}: model: expected the name of a network, such as model = "gru"')
+    if not isinstance(settings, dict):
+        raise ForecastingError(f"{path}: settings: expected a table [settings], such as hidden = 64")
+    try:
+        return SettingsFile(model, {name: check_setting(name, value) for name, value in settings.items()})
+    except ForecastingError as error:
+        raise ForecastingError(f"{path}: settings: {error}") from None
+
+
+def format_settings_file(content: SettingsFile, comment: str) -> str:
+    """Return a file of settings as text.
+
+    Args:
+        content: the network and its settings.
+        comment: describes where the settings come from.
+
+    >>> print(format_settings_file(SettingsFile("gru", {"hidden": 64}), "Found by a search."), end="")
+    # Found by a search.
+    model = "gru"
+    <BLANKLINE>
+    [settings]
+    hidden = 64
+    """
+    # TOML allows no control characters in comments.
+    printable = "".join(character for character in " ".join(comment.split()) if character.isprintable())
+    lines = [f"# {printable}", f'model = "{content.model}"', "", "[settings]"]
+    lines += [f"{name} = {value!r}" for name, value in content.settings.items()]
+    return "\n".join([*lines, ""])

@@ -1,7 +1,7 @@
 """Records that a forecast and a training exchange with their caller. A worker process can send and receive them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Any, Final
@@ -121,6 +121,8 @@ class TrainingRequest:
     # whether `start` was trained at this site. If its interval, horizons or drivers differ from the present ones, the
     # training then starts from random weights; otherwise it is refused
     own_start: bool = False
+    # other settings of the training than the usual ones, by the names of `training_settings.BOUNDS`
+    settings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

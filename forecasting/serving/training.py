@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -23,6 +24,7 @@ from forecasting.registry import (
 from forecasting.serving.issue import sort_horizons
 from forecasting.serving.readiness import WINDOW_ROWS
 from forecasting.serving.records import Trained, TrainingRequest
+from forecasting.training_settings import check_setting
 
 Progress = Callable[[int, int, float], None]
 
@@ -47,6 +49,7 @@ def train(
     Raises:
         UnknownModelError: `request.model` is no network.
         NotEnoughDataError: The record is too short.
+        ForecastingError: A setting is unknown or out of bounds.
     """
     from forecasting.explanation.record import explain
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
@@ -65,6 +68,8 @@ def train(
         stride=request.stride,
         window=WINDOW_ROWS,
     )
+    changed = {name: check_setting(name, value) for name, value in request.settings.items()}
+    settings = replace(settings, **changed)  # type: ignore[arg-type]  # whole numbers are ints
     replayed = [
         prepared
         for other in replay
@@ -111,6 +116,7 @@ def train(
             "seconds": round(training.seconds, 3),
             "stopped": training.stopped,
             "begun_from": reason_to_json(started_from) if isinstance(started_from, Reason) else started_from,
+            **({"settings": changed} if changed else {}),
             "replayed": 0 if isinstance(started_from, Reason) or not started_from else len(replayed),
         },
         "explanation": explain(training.forecaster, panel, parts),

@@ -1,6 +1,7 @@
 """What the trainings of networks and detectors have in common: orders, outcomes and checkpoints."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -34,6 +35,7 @@ class TrainingOrder:
     seed: int = SEED
     reason: str = "asked for"
     actor: Actor = SERVICE_ACTOR
+    settings: Mapping[str, float] = field(default_factory=dict)  # of a network, other than the usual ones
 
 
 def make_folder(config: ServiceConfig, site: Site) -> Path:

@@ -57,6 +57,7 @@ ELSEWHERE = {
     "slopeward db grant-readonly": "a role of PostgreSQL: test_reader_attacks",
     "--config configs/forecasting/": "minutes over measured data: test_forecasting_recipes",
     "--peers readings.csv": "minutes over a long record: test_peers",
+    "slopeward forecast search": "minutes of trainings: packages/lab/tests/search",
     "--format egms": "an archive of its provider: test_points",
     "--format gnss": "a file of its provider: test_files_measured",
     "slopeward alerts verify": "a step that waits: test_corrections",
@@ -102,6 +103,7 @@ STATUS = {  # where a page promises another than 0
     "slopeward forecast compare --site north-bench --hindcast": 4,  # the readings are too old for forecasts of the past
     "slopeward forecast train north-bench --model gru": 4,  # three days of readings teach nothing
     "slopeward status": 6,  # no service runs on this database
+    "slopeward forecast train north-bench --settings best.toml": 4,
     "slopeward import monitoring.csv": 1,  # there are other sites, and nobody is at the terminal
     "slopeward import prisms.csv --site cut": 1,  # the file leaves questions open, and nobody is at the terminal
     # the first of two people
@@ -174,6 +176,7 @@ def make_readings() -> None:
     lines = [f"2026-03-{1 + k // 24:02}T{k % 24:02}:00:00Z,E1,crack_opening_mm,12.{k}" for k in range(10, 72)]
     put("readings.csv", "time,station,quantity,value", *lines)
     put("folder/march.csv", "time,station,quantity,value", *lines)
+    put("best.toml", 'model = "gru"', "[settings]", "hidden = 64")
 
 
 def make_tables() -> None:

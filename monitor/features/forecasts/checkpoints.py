@@ -1,6 +1,6 @@
 """Checkpoints of networks: those that issue forecasts, and the training of new ones in a worker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +25,12 @@ def load_checkpoints(c: Connection, site: Site) -> list[ModelRow]:
     return [row for row in reversed(rows) if row.state == "active"]
 
 
+def read_training_settings(checkpoint: ModelRow) -> Mapping[str, float]:
+    """Return the settings with which a checkpoint was trained, other than the usual ones."""
+    settings: Mapping[str, float] = checkpoint.card.get("training", {}).get("settings", {})
+    return settings
+
+
 def retire_older(c: Connection, checkpoints: Sequence[ModelRow], newer: ModelRow, now: datetime) -> None:
     """Retire the checkpoints that a newer one replaces: older ones of the same network and series."""
     for row in checkpoints:
@@ -43,11 +49,12 @@ def train_network(
     *,
     start: Path | None = None,
     replay: Sequence[SiteRecord] = (),
+    settings: Mapping[str, float] | None = None,
     is_low_priority: bool = False,
 ) -> TrainingResult:
     """Train one network on a record in a worker, or return the reason of the refusal.
 
-    The training continues from `start` if there is one.
+    The training continues from `start` if there is one. `settings` replaces usual settings of the training.
     """
     folder = make_folder(config, site)
     reads = list_checkpoint_files(None if start is None else str(start))
@@ -60,6 +67,7 @@ def train_network(
         created_at=format_iso(now),
         start=start,
         own_start=site.forecast.start_from == site.id,
+        settings=settings or {},
     )
     return run_in_worker(
         config.compute,

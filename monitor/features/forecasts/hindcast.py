@@ -5,7 +5,7 @@ the newer part. No forecast reads a row after its moment of issue. Rows are mark
 forecasts of a site are on the day it starts. They are never shown as a forecast.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +17,7 @@ from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site
 from monitor.api.text import Template, Timestamp, epoch_s, format_iso, from_epoch_s
 from monitor.api.worker import list_model_paths, reject_unrequested, run_in_worker
-from monitor.features.forecasts.checkpoints import load_checkpoints, train_network
+from monitor.features.forecasts.checkpoints import load_checkpoints, read_training_settings, train_network
 from monitor.features.forecasts.issue import to_row
 from monitor.features.forecasts.queries import forecasts
 from monitor.features.forecasts.read_site import PanelRead, read_site
@@ -60,7 +60,8 @@ def run_hindcast(
             continue
         half_s = read.record.begin_s + (read.record.end_s - read.record.begin_s) / GROWTH
         current = {model for model, newest_at in newest_by_model.items() if epoch_s(newest_at) > half_s}
-        networks = list(dict.fromkeys(row.kind for row in checkpoints if read.panel.may_use(row, panels)))
+        # Of several checkpoints of a network, the newest is the last one.
+        networks = {row.kind: read_training_settings(row) for row in checkpoints if read.panel.may_use(row, panels)}
         if {COMBINED, *networks} - current:
             lines += _score_past(db, config, site, read, read.record, networks, now, is_low_priority=is_low_priority)
     if not lines and not any(read.samples for read in reads):
@@ -76,7 +77,7 @@ def _score_past(
     site: Site,
     read: PanelRead,
     record: SiteRecord,
-    networks: Sequence[str],
+    networks: Mapping[str, Mapping[str, float]],
     now: datetime,
     *,
     is_low_priority: bool,
@@ -85,9 +86,16 @@ def _score_past(
     horizons_s = read.panel.cadence.horizons_s
     checkpoints: list[Checkpoint] = []
     lines: list[str] = []
-    for kind in networks:
+    for kind, settings in networks.items():
         trained = train_network(
-            config, site, kind, horizons_s, cut_record(record, cut_s), now, is_low_priority=is_low_priority
+            config,
+            site,
+            kind,
+            horizons_s,
+            cut_record(record, cut_s),
+            now,
+            settings=settings,
+            is_low_priority=is_low_priority,
         )
         if trained.refused:
             lines.append(f"{kind}: its past cannot be scored: {trained.refused}")

@@ -33,7 +33,7 @@ from monitor.api.queries.sites import find_version, load_site_source
 from monitor.api.settings import ServiceConfig
 from monitor.api.sites import Site, parse_site
 from monitor.api.text import convert_reason, start_clock
-from monitor.features.forecasts.checkpoints import load_checkpoints, train_network
+from monitor.features.forecasts.checkpoints import load_checkpoints, read_training_settings, train_network
 from monitor.features.forecasts.drivers import Driving
 from monitor.features.forecasts.hindcast import run_hindcast
 from monitor.features.forecasts.read_site import make_record, read_panel
@@ -47,8 +47,10 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     for kind, panel in wanted:
         with db.read() as c:
             reason = _why_train(c, site, kind, panel, panels, now)
+            settings = _find_settings(c, site, kind, panel, panels)
         if reason is not None:
-            result = train_one(db, config, site, TrainingOrder(kind, reason=reason), now, clock=clock, panel=panel)
+            order = TrainingOrder(kind, reason=reason, settings=settings)
+            result = train_one(db, config, site, order, now, clock=clock, panel=panel)
             parts.append(f"{kind}{_describe_panel(panel, panels)}: {result.line}")
             trained = True
     if trained:
@@ -85,13 +87,33 @@ def _why_train(
     c: Connection, site: Site, kind: str, panel: SitePanel, panels: Sequence[SitePanel], now: datetime
 ) -> str | None:
     """Return why a network is to be trained now; None where the newest is young."""
-    mine = [row for row in load_checkpoints(c, site) if row.kind == kind and panel.may_use(row, panels)]
-    if not mine:
+    newest = _find_newest(c, site, kind, panel, panels)
+    if newest is None:
         return "first training"
-    newest = max(row.created_at for row in mine)
-    if now - newest <= MAXIMUM_AGE:
+    age = now - newest.created_at
+    if age <= MAXIMUM_AGE:
         return None
-    return f"the newest before it is {(now - newest).days} days old"
+    return f"the newest before it is {age.days} days old"
+
+
+def _find_newest(
+    c: Connection, site: Site, kind: str, panel: SitePanel, panels: Sequence[SitePanel]
+) -> ModelRow | None:
+    mine = [row for row in load_checkpoints(c, site) if row.kind == kind and panel.may_use(row, panels)]
+    return max(mine, key=lambda row: row.created_at, default=None)
+
+
+def _find_settings(
+    c: Connection, site: Site, kind: str, panel: SitePanel, panels: Sequence[SitePanel]
+) -> Mapping[str, float]:
+    """Return the settings of the newest checkpoint, which the next training of the service uses again.
+
+    A network that continues another one has the settings of that one.
+    """
+    if site.forecast.start_from:
+        return {}
+    newest = _find_newest(c, site, kind, panel, panels)
+    return {} if newest is None else read_training_settings(newest)
 
 
 def train_one(
@@ -140,13 +162,27 @@ def _train_forecaster(
     start, missing = db.run_read(_find_start, site, kind, panel)
     if missing:
         return TrainingOutcome(missing)
+    if start is not None and order.settings:
+        return TrainingOutcome(
+            f"the training continues a network of {site.forecast.start_from}, whose settings are fixed: remove "
+            f"start_from from [forecast] of the site file of {site.id}, or train without --settings"
+        )
     with db.read() as c:
         record = read_panel(c, site, panel, now, TRAINING_ROWS).record
         replay = list(_read_others(c, site, kind, panel.cadence, now))
     if record is None:
         return TrainingOutcome("no readings")
     answer = train_network(
-        config, site, kind, panel.cadence.horizons_s, record, now, order.seed, start=start, replay=replay
+        config,
+        site,
+        kind,
+        panel.cadence.horizons_s,
+        record,
+        now,
+        order.seed,
+        start=start,
+        replay=replay,
+        settings=order.settings,
     )
     if answer.refused:
         return TrainingOutcome(answer.refused)

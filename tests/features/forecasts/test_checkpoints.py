@@ -64,8 +64,8 @@ class Slope:
             c.execute(insert(series), [common | {"station": f"G{i}"} for i in range(3)])
             self.series = list(c.execute(select(series.c.id).order_by(series.c.station)).scalars())
 
-    def register(self, model_hash: str, at: datetime = START, *, kind="gru", stations=()) -> None:
-        card = {"config": {"stations": list(stations)}}
+    def register(self, model_hash: str, at: datetime = START, *, kind="gru", stations=(), settings=None) -> None:
+        card = {"config": {"stations": list(stations)}, "training": {"settings": settings or {}}}
         with self.database.write() as c:
             facts = {"kind": kind, "task": "forecast", "site": "jobs", "path": model_hash, "card": card}
             add_model(c, model_hash, now=at, reason="first training", **facts)
@@ -150,6 +150,18 @@ def test_a_network_is_trained_again_when_the_newest_is_a_week_old(slope: Slope, 
     assert (why(7), why(22)) == ([], ["the newest before it is 22 days old"])
     slope.register(B, START + 22 * DAY)
     assert why(28) == []
+
+
+def test_service_trains_again_with_the_settings_of_the_newest_checkpoint(slope: Slope, monkeypatch) -> None:
+    orders = []
+    monkeypatch.setattr(
+        train, "train_one", lambda *a, **_: orders.append(a[3]) or train.TrainingOutcome("hash", trained=True)
+    )
+    slope.register(A, settings={"hidden": 64})
+    train.run(slope.database, slope.config, slope.site, START + 8 * DAY)
+    slope.register(B, START + 10 * DAY)
+    train.run(slope.database, slope.config, slope.site, START + 20 * DAY)
+    assert [dict(order.settings) for order in orders] == [{"hidden": 64}, {}]
 
 
 @pytest.mark.soak

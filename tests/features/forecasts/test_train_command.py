@@ -10,7 +10,7 @@ from forecasting.data.series import DAY_S, panel_from_samples
 from forecasting.errors import NotEnoughDataError
 from forecasting.serving.records import TrainingRequest
 from forecasting.serving.training import train
-from monitor.api.queries.models import TrainingOutcome
+from monitor.api.queries.models import TrainingOrder, TrainingOutcome
 from monitor.cli.main import run_command
 from monitor.models.records import TrainingResult
 from monitor.sites.parsing import parse_site
@@ -39,10 +39,16 @@ def answer(tmp_path, monkeypatch, capsys, sqlite_url):
         tell(database, save_site, site, "test", "test", START)
         monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, SITE)))
 
-    def run(outcome: TrainingOutcome, *options: str) -> tuple[int, str]:
-        monkeypatch.setattr("monitor.features.forecasts.train.train_one", lambda *_: outcome)
+    def run(outcome: TrainingOutcome, *options: str, orders: list[TrainingOrder] | None = None) -> tuple[int, str]:
+        def train_one(*arguments):
+            if orders is not None:
+                orders.append(arguments[3])
+            return outcome
+
+        monkeypatch.setattr("monitor.features.forecasts.train.train_one", train_one)
         code = run_command(["forecast", "train", "jobs", *options])
-        return code, capsys.readouterr().out
+        captured = capsys.readouterr()
+        return code, captured.out if code in {0, 4} else captured.err
 
     return run
 
@@ -98,3 +104,21 @@ def test_short_record_is_refused_with_the_rows_that_are_counted_and_needed(tmp_p
         "gru cannot be trained: no station has readings in more than 101 rows of 6 h, 200 rows are needed "
         "(50 d without gaps); pretrained-lstm needs 40 rows of 6 h"
     )
+
+
+def test_file_of_settings_chooses_the_network_and_its_settings(answer, tmp_path):
+    file, orders = tmp_path / "best.toml", []
+    file.write_text('model = "lstm"\n[settings]\nhidden = 64\nlearning_rate = 0.002\n')
+    card = {**CARD, "training": {"begun_from": "", "settings": {"hidden": 64, "learning_rate": 0.002}}}
+    outcome = TrainingOutcome("x", True, (replace(TRAINED, card=card),))
+    code, printed = answer(outcome, "--settings", str(file), orders=orders)
+    assert (code, orders[0].kind, orders[0].settings) == (0, "lstm", {"hidden": 64, "learning_rate": 0.002})
+    assert "  settings: hidden 64, learning_rate 0.002" in printed.splitlines()
+    code, error = answer(outcome, "--settings", str(file), "--model", "gru")
+    assert (code, "has settings of lstm, not of gru" in error) == (2, True)
+    file.write_text('model = "pretrained-lstm"\n[settings]\nhidden = 64\n')
+    code, error = answer(outcome, "--settings", str(file))
+    assert (code, "whose settings are fixed" in error) == (2, True)
+    file.write_text('model = "lstm"\n[settings]\nhidden = 0\n')
+    code, error = answer(outcome, "--settings", str(file))
+    assert (code, f"{file}: settings: hidden: expected a whole number" in error) == (1, True)

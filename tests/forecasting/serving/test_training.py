@@ -14,7 +14,7 @@ import pytest
 
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import count_rows, split
-from forecasting.errors import HorizonError, NotEnoughDataError, UnknownModelError
+from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.neural.checkpoint import read
 from forecasting.serving.hindcast import forecast_past
 from forecasting.serving.issue import issue_forecasts
@@ -169,6 +169,15 @@ def test_a_window_with_gaps_withholds_the_network_alone(train_once) -> None:
     ]
     assert {row.station for row in issue.rows if row.shown} == set("ABC")
     assert {row.station for row in issue.rows if row.model == "gru"} == set("AC")
+
+
+def test_settings_of_a_request_replace_the_usual_ones_and_are_in_the_card(tmp_path: Path) -> None:
+    trained = train_quickly(tmp_path, settings={"hidden": 8, "dropout": 0.2})
+    assert (trained.card["config"]["hidden"], trained.card["config"]["dropout"]) == (8, 0.2)
+    assert trained.card["training"]["settings"] == {"hidden": 8, "dropout": 0.2}
+    assert "settings" not in train_quickly(tmp_path).card["training"]
+    with pytest.raises(ForecastingError, match="hidden: expected a whole number"):
+        train_quickly(tmp_path, settings={"hidden": 0.5})
 
 
 def test_a_wrong_request_is_refused_with_its_reason(tmp_path: Path) -> None:

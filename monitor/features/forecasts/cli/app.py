@@ -1,6 +1,7 @@
 """`slopeward forecast`: show, run, train, list, compare and test forecasts."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from monitor.api.sites import Site
 
 MOST_NAMED = 8  # stations of a line
+DEFAULT_NETWORK = "gru"
 app = session.Commands(help="Show, compute, train and test forecasts.", no_args_is_help=True)
 app.command("show", epilog="Example: slopeward forecast show north-bench --horizon 1d")(show)
 
@@ -93,7 +95,12 @@ def list_why_not(db: "Database", site: str, zone: str = "UTC") -> list[tuple[dic
 @app.command(epilog="Example: slopeward forecast train north-bench --model gru --seed 7")
 def train(
     site: session.SiteArgument,
-    model: Annotated[str, typer.Option(help="Network, such as gru or lstm. A wrong name lists all names.")] = "gru",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Network, such as gru or lstm. A wrong name lists all names. Default: that of --settings, or gru."
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -102,16 +109,34 @@ def train(
             help="Seed of the training. The same seed and data give the same checkpoint.",
         ),
     ] = 7,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Settings of the training, as `slopeward forecast search --out FILE` writes them."
+        ),
+    ] = None,
 ) -> None:
-    """Train a network of a site now. Its first forecasts replace those of the older checkpoint."""
-    from forecasting.registry import describe_unknown_model, is_network
+    """Train a network of a site now. Its first forecasts replace those of the older checkpoint.
+
+    The weekly training of the service uses the same settings again. Without --settings, the usual settings are used.
+    """
+    from forecasting.registry import PRETRAINED, describe_unknown_model, is_network
+    from forecasting.training_settings import read_settings_file
     from monitor.api.queries.models import TrainingOrder
     from monitor.features.forecasts.train import train_one
 
+    file = None if settings is None else read_settings_file(settings)
+    if file is not None and model not in {None, file.model}:
+        raise typer.BadParameter(f"{settings} has settings of {file.model}, not of {model}", param_hint="--settings")
+    model = model or (DEFAULT_NETWORK if file is None else file.model)
     if not is_network(model):
         raise typer.BadParameter(describe_unknown_model(model))
+    if file is not None and model in PRETRAINED:
+        raise typer.BadParameter(
+            f"{model} starts with shipped weights, whose settings are fixed", param_hint="--settings"
+        )
     service, db, one = session.open_site(site)
-    order = TrainingOrder(model, seed, actor=name_os_actor())
+    order = TrainingOrder(model, seed, actor=name_os_actor(), settings={} if file is None else file.settings)
     outcome = train_one(db, service, one, order, datetime.now(UTC))
     facts = {
         "site": one.id,
@@ -168,6 +193,8 @@ def _describe_training(site: "Site", model: str, outcome: "TrainingOutcome") -> 
         lines.append(f"  horizons: {', '.join(map(format_span, facts['horizons_s']))}")
         for horizon_s, reason in facts["dropped_horizons"].items():
             lines.append(f"  not {format_span(float(horizon_s))}: {reason}")
+        if changed := result.card["training"].get("settings"):
+            lines.append(f"  settings: {', '.join(f'{name} {value:g}' for name, value in changed.items())}")
         if begun_from := result.card["training"]["begun_from"]:
             lines.append(f"  started {_describe_start(begun_from)}")
         if drivers := result.card.get("explanation", {}).get("drivers"):

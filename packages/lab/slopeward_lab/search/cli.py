@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -11,7 +12,7 @@ from monitor.api.text import format_duration, parse_duration_s
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
-    from slopeward_lab.search.settings import Range, TrialResult, Value
+    from slopeward_lab.search.settings import Range, SearchResult, TrialResult, Value
 
 EXAMPLE: Final = "Example: slopeward forecast search --data SK --model gru --horizons 1d,7d --method bayes --trials 20"
 
@@ -36,13 +37,18 @@ class SearchArguments:
     ] = ""
     quantity: Annotated[str | None, typer.Option(help="Displacement quantity, if the CSV contains several.")] = None
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the search and of every training.")] = 7
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="File for the best settings, for `forecast train --settings`."),
+    ] = None
 
 
 def search(given: SearchArguments) -> None:
     """Search the training settings of a network by grid, at random, or by a Bayesian model of the scores.
 
     Each trial is trained and scored on the rows before the test, which is the newest fifth of the record. Afterwards
-    the usual and the best settings are scored on the test.
+    the usual and the best settings are scored on the test. `slopeward forecast train SITE --settings FILE` trains the
+    network of a site with the settings that --out writes.
     """
     from slopeward_lab.search.settings import METHODS, SPACE, search_settings
 
@@ -66,6 +72,8 @@ def search(given: SearchArguments) -> None:
     _print_trial("best before the test", result.best)
     _print_trial("usual settings on the test", result.usual_on_test)
     _print_trial("best settings on the test", result.best_on_test)
+    if given.out is not None:
+        _write_best(given.out, given, result)
     if options().as_json:
         return
     if result.best.number == 0:
@@ -75,6 +83,24 @@ def search(given: SearchArguments) -> None:
     print_note(
         f"to use the best settings in a backtest, write them into [backtest] of a recipe: settings = {{{table}}}"
     )
+    if given.out is None:
+        print_note("to train a network of a site with them, repeat the search with --out FILE")
+    else:
+        print_note(f"to train the network of a site with them: slopeward forecast train SITE --settings {given.out}")
+
+
+def _write_best(path: Path, given: SearchArguments, result: "SearchResult") -> None:
+    """Write the best settings to a file."""
+    from forecasting.training_settings import SettingsFile, format_settings_file
+    from forecasting.whole_file import replacing
+
+    comment = (
+        f"Best of {len(result.trials)} trainings of `slopeward forecast search` on {Path(given.data).name}, horizons "
+        f"{given.horizons}, seed {given.seed}."
+    )
+    text = format_settings_file(SettingsFile(given.model, result.best.settings), comment)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _read_values(text: str, space: "Mapping[str, Range]") -> "tuple[str, Range]":

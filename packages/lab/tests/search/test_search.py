@@ -8,6 +8,7 @@ import pytest
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import rolling_folds
 from forecasting.errors import UnknownModelError
+from forecasting.training_settings import read_settings_file
 from monitor.cli.main import run_command
 from slopeward_lab.search.settings import Range, search_settings
 
@@ -85,6 +86,22 @@ def test_the_command_prints_the_trials_and_two_scores_on_the_test(tmp_path, caps
     ]
     assert lines[1]["settings"]["hidden"] in {4, 8}
     assert all(0.0 < line["score"] < 1.5 for line in lines)
+
+
+def test_the_best_settings_are_written_to_a_file_that_the_training_reads(tmp_path, capsys):
+    out = tmp_path / "best.toml"
+    command = ["forecast", "search", "--data", write_csv(tmp_path), "--model", "linear-regression", "--horizons", "1d"]
+    command += ["--trials", "2", "--method", "random", "--values", "hidden=4,8", "--out", str(out)]
+    assert run_command(command) == 0
+    printed = capsys.readouterr()
+    best = next(line for line in printed.out.splitlines() if line.startswith("best before the test"))
+    stored = read_settings_file(out)
+    assert stored.model == "linear-regression"
+    assert ", ".join(f"{name} {value:g}" for name, value in stored.settings.items()) in best
+    assert out.read_text().startswith(
+        "# Best of 3 trainings of `slopeward forecast search` on readings.csv, horizons 1d"
+    )
+    assert f"slopeward forecast train SITE --settings {out}" in printed.err or "no trial was better" in printed.err
 
 
 @pytest.mark.parametrize(
