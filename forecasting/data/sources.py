@@ -130,13 +130,18 @@ def read_recipe(path: Path) -> RecordRecipe:
     return RecordRecipe(data, run, str(path))
 
 
+def find_data_root() -> Path:
+    """Return the folder that the environment variable `SLOPEWARD_DATA` names, or the default folder of a checkout."""
+    return Path(os.environ.get("SLOPEWARD_DATA", "../shared/data"))
+
+
 def find_file(name: str | Path) -> Path:
     """Return an existing path: as given, below the data root (`SLOPEWARD_DATA`), or of a benchmark (S, SK, G, K).
 
     Raises:
         RecipeError: There is no such file.
     """
-    root = Path(os.environ.get("SLOPEWARD_DATA", "../shared/data"))
+    root = find_data_root()
     candidates = [Path(name), root / name, root / "timeseries" / name]
     if str(name) in BENCHMARKS:
         candidates = [root / "timeseries" / "benchmarks" / f"{name}.csv"]

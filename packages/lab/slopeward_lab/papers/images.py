@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from detection.imagery.neural.learner import Hooks
+from forecasting.data.sources import find_data_root
 from slopeward_lab.papers.table import MeasurementOptions, PaperTable, TableRow
 from slopeward_lab.recipes.recipe_file import find_recipe, read_recipe
 from slopeward_lab.recipes.run import run_recipe
@@ -30,9 +31,10 @@ def score_network(recipe_name: str, network: str, options: MeasurementOptions) -
     if options.epochs is not None:
         training["epochs"] = options.epochs
     recipe = replace(recipe, seed=options.seeds[0], training=training)
+    data_folder = options.data_folder or find_data_root()
     options.report(f"{network}, recipe {recipe_name}")
     with tempfile.TemporaryDirectory() as folder:
-        card = run_recipe(recipe, Path(folder) / "weights.safetensors", options.data_folder, hooks=Hooks())
+        card = run_recipe(recipe, Path(folder) / "weights.safetensors", data_folder, hooks=Hooks())
     scores = card["metrics"]["test"]
     return {name: scores[name] for name in FIGURES if scores[name] is not None}
 

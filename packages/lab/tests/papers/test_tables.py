@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +78,20 @@ def test_table_of_baijiabao_is_measured_on_the_record(measured, options):
     }
     # docs/explanation/measured-figures.md quotes this figure.
     assert rows["persistence", "1 d ahead"]["mae_mm"] == pytest.approx(1.153, abs=1e-3)
+
+
+def test_tables_of_images_read_the_folder_of_the_option_or_of_the_environment(monkeypatch, tmp_path, options):
+    folders = []
+
+    def run_recipe(recipe, out, data_folder, hooks):
+        folders.append(data_folder)
+        return {"metrics": {"test": {"f1": 0.5, "miou": None}}}
+
+    monkeypatch.setattr(images, "run_recipe", run_recipe)
+    monkeypatch.setenv("SLOPEWARD_DATA", str(tmp_path))
+    for folder in (None, Path("elsewhere")):
+        assert images.score_network("bijie", "scdnn", options._replace(data_folder=folder)) == {"f1": 0.5}
+    assert folders == [tmp_path, Path("elsewhere")]
 
 
 def test_every_table_names_its_source_and_its_differences():
