@@ -1,4 +1,4 @@
-"""The zone that people read times in: what is stored stays UTC and is spelled in local time when somebody reads it."""
+"""The zone in which texts for people show times. Stored instants are UTC and are converted when a text is rendered."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,14 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-UNCHANGED: Final = ""  # no zone: programs and stored evidence read UTC as it is written
+# No zone: programs and stored evidence contain UTC.
+UNCHANGED: Final = ""
 _ZONE: ContextVar[str] = ContextVar("zone", default=UNCHANGED)
 
 
 @lru_cache(maxsize=64)
 def open_zone(name: str) -> tzinfo:
-    """A zone by its name; UTC for one that this machine does not know.
+    """Return a zone by its name; UTC if this machine does not have the zone.
 
     >>> open_zone("Europe/Zurich").key, open_zone("Nowhere/Land")
     ('Europe/Zurich', datetime.timezone.utc)
@@ -28,10 +29,13 @@ def open_zone(name: str) -> tzinfo:
 
 
 def read_zone(name: str) -> str:
-    """A zone as configuration files name it; raises ValueError.
+    """Return the name of a zone of a configuration file, after a check.
 
     >>> read_zone("Europe/Zurich")
     'Europe/Zurich'
+
+    Raises:
+        ValueError: There is no such zone.
     """
     try:
         ZoneInfo(name)
@@ -42,7 +46,7 @@ def read_zone(name: str) -> str:
 
 @contextmanager
 def use_zone(name: str) -> Iterator[None]:
-    """Read times in a zone within this block; an empty name leaves them as they are."""
+    """Show times in a zone within this block; with an empty name they are shown in UTC."""
     token = _ZONE.set(name)
     try:
         yield
@@ -51,7 +55,7 @@ def use_zone(name: str) -> Iterator[None]:
 
 
 def zone_in_use() -> str:
-    """The zone that times are read in; empty where nobody chose one."""
+    """Return the name of the zone in which times are shown; empty if no zone was chosen."""
     return _ZONE.get()
 
 

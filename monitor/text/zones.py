@@ -1,4 +1,4 @@
-"""Local times of a zone as instants: an hour that a clock change leaves out, and one that comes twice, included."""
+"""Convert local times of a zone to instants, also in the hour that a clock change skips or repeats."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -21,33 +21,37 @@ TWICE: Final = Template(
 
 @lru_cache(maxsize=8192)
 def to_instant(day: date, minute: int, zone: str) -> datetime:
-    """The instant of a local time, given as minutes after midnight.
+    """Return the instant of a local time, which is given as minutes after midnight.
 
-    Of an hour that comes twice the first one counts. A time that the clock leaves out is the instant at which it is set
-    forward, so that later local times are never earlier instants.
+    In an hour that the clock repeats, it is the first of the two instants. A time that the clock skips is the instant
+    at which the clock is set forward, so that a later local time never gives an earlier instant.
 
     >>> str(to_instant(date(2026, 3, 1), 480, "Europe/Zurich"))
     '2026-03-01 07:00:00+00:00'
-    >>> str(to_instant(date(2026, 3, 29), 150, "Europe/Zurich"))  # 02:30 is left out
+    >>> str(to_instant(date(2026, 3, 29), 150, "Europe/Zurich"))  # 02:30 is skipped
     '2026-03-29 01:00:00+00:00'
-    >>> str(to_instant(date(2026, 10, 25), 150, "Europe/Zurich"))  # 02:30 comes twice
+    >>> str(to_instant(date(2026, 10, 25), 150, "Europe/Zurich"))  # 02:30 is repeated
     '2026-10-25 00:30:00+00:00'
     """
-    there = ZoneInfo(zone)
+    zone_info = ZoneInfo(zone)
     local = datetime.combine(day, time()) + timedelta(minutes=minute)
-    first, second = (local.replace(tzinfo=there, fold=fold).astimezone(UTC) for fold in (0, 1))
-    if first.astimezone(there).replace(tzinfo=None) == local:
+    first, second = (local.replace(tzinfo=zone_info, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first.astimezone(zone_info).replace(tzinfo=None) == local:
         return first
-    low, high = min(first, second), max(first, second)  # the clock is set forward between them
-    before = low.astimezone(there).utcoffset()
+    # The clock is set forward between the two instants. Find this instant by bisection.
+    low, high = min(first, second), max(first, second)
+    offset_before = low.astimezone(zone_info).utcoffset()
     while high - low > timedelta(seconds=1):
         middle = low + timedelta(seconds=(high - low) // timedelta(seconds=1) // 2)
-        low, high = (middle, high) if middle.astimezone(there).utcoffset() == before else (low, middle)
+        if middle.astimezone(zone_info).utcoffset() == offset_before:
+            low = middle
+        else:
+            high = middle
     return high
 
 
 def local_day(at: datetime, zone: str) -> date:
-    """The date that a clock of the zone shows.
+    """Return the local date in a zone.
 
     >>> str(local_day(datetime(2026, 3, 1, 23, 30, tzinfo=UTC), "Europe/Zurich"))
     '2026-03-02'
@@ -56,22 +60,24 @@ def local_day(at: datetime, zone: str) -> date:
 
 
 def read_minute(text: str) -> int:
-    """Minutes after midnight of `HH:MM`; raises ValueError.
+    """Return the minutes after midnight of a time `HH:MM`.
 
     >>> read_minute("07:30")
     450
+
+    Raises:
+        ValueError: The text is no such time.
     """
-    hour, mark, minute = text.partition(":")
-    known = (
-        len(hour) in {1, 2} and mark and len(minute) == 2 and (hour + minute).isascii() and (hour + minute).isdigit()
-    )
-    if not known or int(hour) > 23 or int(minute) > 59:
+    hour, colon, minute = text.partition(":")
+    has_digits = (hour + minute).isascii() and (hour + minute).isdigit()
+    is_time = len(hour) in {1, 2} and colon and len(minute) == 2 and has_digits
+    if not is_time or int(hour) > 23 or int(minute) > 59:
         raise ValueError(f"{text!r} is no time of the day; expected HH:MM")
     return 60 * int(hour) + int(minute)
 
 
 def format_minute(minute: int) -> str:
-    """`HH:MM` of minutes after midnight.
+    """Format minutes after midnight as `HH:MM`.
 
     >>> format_minute(450)
     '07:30'
@@ -80,7 +86,7 @@ def format_minute(minute: int) -> str:
 
 
 def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
-    """An instant out of `2026-03-06 20:00` in the time of a zone, or with an offset or Z of its own.
+    """Read a time such as `2026-03-06 20:00` in a zone, or with an offset or Z.
 
     >>> str(read_local("2026-03-06T20:00", "Europe/Zurich")), str(read_local("2026-03-06T20:00Z", "Europe/Zurich"))
     ('2026-03-06 19:00:00+00:00', '2026-03-06 20:00:00+00:00')
@@ -88,22 +94,22 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
     ['2026-10-25 00:30:00+00:00', '2026-10-25 01:30:00+00:00']
 
     Args:
-        later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
+        later: Whether the second instant is meant if the clock shows the time twice; None if this is unknown.
 
     Raises:
-        ValueError: it is none; the clock never shows it; or it shows it twice and nobody said which is meant (`TWICE`).
-            Its argument is the message.
+        ValueError: The text is no time, the clock skips the time, or the clock shows it twice and `later` is None
+            (`TWICE`). The argument of the error is the message.
     """
     day, _, minute = text.strip().replace("T", " ").partition(" ")
-    there = ZoneInfo(zone)
+    zone_info = ZoneInfo(zone)
     try:
         if len(minute) > 8:
             return parse_time(text.strip())
         plain = datetime.fromisoformat(f"{day} {minute.rjust(5, '0')}")
         if plain.tzinfo is not None:
             return parse_time(text.strip())
-        first, second = (plain.replace(tzinfo=there, fold=fold).astimezone(UTC) for fold in (0, 1))
-        is_shown = first.astimezone(there).replace(tzinfo=None) == plain
+        first, second = (plain.replace(tzinfo=zone_info, fold=fold).astimezone(UTC) for fold in (0, 1))
+        is_shown = first.astimezone(zone_info).replace(tzinfo=None) == plain
     except (ValueError, OverflowError):
         raise ValueError(_UNREADABLE(text=text[:40])) from None
     if not is_shown:
@@ -114,7 +120,7 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
 
 
 def read_typed_time(text: str, zone: str | None = None, later: bool | None = None) -> datetime:
-    """When something was or will be, as a person says it; a time without an offset is one of the zone.
+    """Read a time that a person typed.
 
     >>> str(read_typed_time("2026-03-06T20:00", "Europe/Zurich"))
     '2026-03-06 19:00:00+00:00'
@@ -123,10 +129,12 @@ def read_typed_time(text: str, zone: str | None = None, later: bool | None = Non
     ValueError: time '9999-12-31T23:00Z' lies before 1800 or after 2200
 
     Args:
-        zone: by name; None = a time without an offset is refused.
+        zone: Name of the zone of a time without an offset. None: such a time is refused.
+        later: See `read_local`.
 
     Raises:
-        ValueError: it is none, or none that counts; its argument is the message.
+        ValueError: The text is no time, or the time is before 1800 or after 2200. The argument of the error is the
+            message.
     """
     at = parse_time(text) if zone is None else read_local(text, zone, later)
     if not EARLIEST <= at < LATEST:

@@ -1,4 +1,4 @@
-"""One series out of a CSV of almost any form, for verbs that look at a curve without a database."""
+"""Read one curve from a CSV of almost any form, for commands that need no database."""
 
 import csv
 import re
@@ -27,32 +27,47 @@ PER_DAY = {"d": 1.0, "h": 24.0, "a": 1 / 365.25, "y": 1 / 365.25}
 RATE = re.compile(r"velocit|speed|geschwind|vitesse|velocidad|(?<![a-z])(?:rate|vel)(?![a-z])")
 INCREMENT = re.compile(r"increment|inkrement|incr(?![a-z])")
 INVERSE = re.compile(r"inverse|(?<![a-z\d])1[ _]?/[ _]?v|(?<![a-z])(?:d|days?|h|hours?)[/_ ](?:mm|cm|m)(?![a-z])")
-COMMA = re.compile(r"[-+]?\d*,\d+")  # a decimal where it parts no cells
+# A number with a decimal comma, in a file whose cells are not separated by commas.
+COMMA = re.compile(r"[-+]?\d*,\d+")
 MARKED = re.compile(r"[-+]?\d+(?:[ ,.'\u2019\u00a0\u202f]\d+)+")
 DAY_S = 86_400.0
-CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
+# The values of a curve have at least this many steps, and at least this share of them has the same sign.
+CURVE_LEAST = 6
 CURVE_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class DisplacementCurve:
-    """Displacement of one series, mm, in order of time."""
+    """Displacement of one series, in order of time.
 
-    times_s: list[float]  # epoch seconds
-    values: list[float]  # displacement in mm
-    column: str  # the column read
-    notes: tuple[str, ...]  # what was left out or assumed, for people
+    Attributes:
+        times_s: Epoch seconds.
+        values: Displacement, mm.
+        column: Name of the column of the values.
+        notes: Texts that state which rows were left out and what was assumed.
+    """
+
+    times_s: list[float]
+    values: list[float]
+    column: str
+    notes: tuple[str, ...]
 
 
 def read_curve(path: Path, column: str, *, station: str | None = None, value: str | None = None) -> DisplacementCurve:
-    """Read one curve; raises PayloadError: the file cannot be read as one curve; the text says what to do.
+    """Read one curve.
 
-    Read are: a time column and a value column under any usual header (comma, semicolon or tab; units as `_mm`, `(cm)`,
-    `/m`), and the neutral long CSV `time,station,quantity,value`. A velocity is added up to a displacement by the
+    The file has a time column and a value column with any usual heading (comma, semicolon or tab; units such as `_mm`,
+    `(cm)`, `/m`), or it is a long CSV `time,station,quantity,value`. A velocity is integrated to a displacement by the
     trapezoid rule.
 
-    `column`: `displacement` or `velocity`: what the values are; `station`: In a long CSV: whose; `value`: Name of the
-    value column, or of the quantity of a long CSV, where several would fit.
+    Args:
+        path: The file.
+        column: `displacement` or `velocity`: what the values are.
+        station: Station of a long CSV, if it has several.
+        value: Name of the value column, or of the quantity of a long CSV, if several are possible.
+
+    Raises:
+        PayloadError: The file cannot be read as one curve. The text states what to do.
     """
     header, rows = _read_table(path)
     lower = [h.strip().lower() for h in header]
@@ -93,7 +108,7 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
 def _order_readings(
     pairs: list[tuple[float, float]], skipped: int, zoneless: bool, scale: float
 ) -> tuple[list[tuple[float, float]], list[str]]:
-    """Readings times `scale`, one for each time and in order; and what was left out or assumed on the way."""
+    """Return the readings times `scale` in order of time, one for each time, and notes on what was left out."""
     notes = [f"{skipped} rows without a number left out"] if skipped else []
     fills = find_fills([number for _, number in pairs])
     words = {format(number, "g"): n for number, n in fills.items()}
@@ -142,7 +157,7 @@ def _choose_station(path: Path, of: int, rows: list[list[str]], station: str | N
 def _choose_quantity(
     path: Path, what: int, rows: list[list[str]], column: str, value: str | None
 ) -> tuple[list[list[str]], str]:
-    """Rows of one quantity of a long CSV, whose column is `what`; and its name."""
+    """Return the rows of one quantity of a long CSV, and the name of the quantity, which is in the column `what`."""
     quantities = sorted({r[what] for r in rows})
     fitting = [q for q in quantities if q == value] if value else [q for q in quantities if q.startswith(column)]
     if value is not None and not fitting:
@@ -153,7 +168,7 @@ def _choose_quantity(
 
 
 def _add_unit(path: Path, name: str, rows: list[list[str]], lower: list[str]) -> str:
-    """The name of a quantity with the unit that its rows say."""
+    """Return the name of a quantity with the unit of its rows."""
     at = lower.index("unit") if "unit" in lower else len(lower)
     units = sorted({row[at].strip() for row in rows if len(row) > at} - {""})
     if len(units) > 1:
@@ -189,7 +204,7 @@ def _refuse_rate(path: Path, name: str, column: str) -> None:
 def _read_pairs(
     path: Path, rows: Sequence[list[str]], at: int, place: int
 ) -> tuple[list[tuple[float, float]], int, bool]:
-    """Times and values; how many rows hold no number; whether a time had no zone."""
+    """Return times and values, how many rows contain no number, and whether a time had no zone."""
     pairs, skipped, zoneless = [], 0, False
     for number, row in enumerate(rows, 2):
         text = row[place].strip() if len(row) > max(at, place) else ""
@@ -214,14 +229,17 @@ def _read_pairs(
 
 
 def _check_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
-    """What the order of the rows says of their times: a curve that rises in the order of the file knows it better."""
+    """Return a note if rows are not in order of time.
+
+    If the values rise or fall steadily in the order of the rows, a time is probably wrong. The note is then a warning.
+    """
     back = [k for k in range(1, len(pairs)) if pairs[k][0] < pairs[k - 1][0]]
     if not back:
         return []
     steps = [b - a for (_, a), (_, b) in pairwise(pairs) if a != b]
     one_way = max(sum(step > 0.0 for step in steps), sum(step < 0.0 for step in steps))
     is_curve = len(steps) >= CURVE_LEAST and one_way >= CURVE_SHARE * len(steps)
-    if not is_curve or 2 * len(back) >= len(pairs):  # the newest first is an order too
+    if not is_curve or 2 * len(back) >= len(pairs):  # newest first is an order too
         return ["rows were not in order of time"]
     text = (
         f"WARNING: {len(back)} times lie before that of the row above, first "
@@ -232,7 +250,7 @@ def _check_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
 
 
 def _moment(text: str) -> datetime:
-    """A date as 2026-3-1 or 2026/3/1, or an instant in ISO 8601; a year has four digits."""
+    """Read a date such as 2026-3-1 or 2026/3/1, or an instant in ISO 8601. A year has four digits."""
     text = normalise_time(text).replace("/", "-")
     if text.count("-") == 2 and len(text) <= 10:
         return datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007 - the zone is for the caller to say
@@ -240,7 +258,7 @@ def _moment(text: str) -> datetime:
 
 
 def _scale(name: str) -> float:
-    """How many mm, or mm/day, a unit of the column is, by its name; 1 where it names none.
+    """Return how many mm, or mm/day, the unit in the name of a column is; 1 if the name contains no unit.
 
     >>> _scale("Disp (cm)"), _scale("velocity_m_per_day"), _scale("speed [mm/h]"), _scale("total")
     (10.0, 1000.0, 24.0, 1.0)
