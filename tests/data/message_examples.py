@@ -192,7 +192,9 @@ def _tell_others(story: Story) -> dict[str, Notification]:
     recipient = slope.site.recipients[0]
     with story.database.read() as c:
         subject, body = digest._write(c, slope.site, recipient, now)
-    examples["Daily digest"] = replace(examples["A drill"], exercise=False, subject=subject, body=body)
+    examples["Daily digest"] = replace(
+        examples["A drill"], alert_id=0, level=0, exercise=False, subject=subject, body=body
+    )
     examples["A test of a channel"] = make_test_message(MAIL, now)
     return examples
 
