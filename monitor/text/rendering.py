@@ -49,7 +49,7 @@ def render(
     """
     chosen = current_language() if language is None else language
     where = zone_in_use() if zone is None else zone
-    pieces = [*_list_pieces(message, chosen)]
+    pieces = [_shape_duration(piece, where) for piece in _list_pieces(message, chosen)]
     times = [k for k, piece in enumerate(pieces) if isinstance(piece, Timestamp)]
     found = [TextPart(piece) if isinstance(piece, str) else TextPart(piece.english(), piece.at) for piece in pieces]
     if where == UNCHANGED:
@@ -64,7 +64,14 @@ def render(
     return found
 
 
-def _list_pieces(value: Any, language: str) -> Iterator[str | Timestamp]:
+def _shape_duration(piece: str | Timestamp | Duration, zone: str) -> str | Timestamp:
+    """Return a duration as text: for people in days, hours and minutes, for programs as it is stored."""
+    if not isinstance(piece, Duration):
+        return piece
+    return piece.english() if zone == UNCHANGED else format_for_reading(piece.seconds)
+
+
+def _list_pieces(value: Any, language: str) -> Iterator[str | Timestamp | Duration]:
     if isinstance(value, Message):
         template = find_template(value.id, language)
         places = PLACE.split(template)
@@ -82,10 +89,10 @@ def _list_pieces(value: Any, language: str) -> Iterator[str | Timestamp]:
             if number:
                 yield value.separator
             yield from _list_pieces(item, language)
-    elif isinstance(value, Timestamp) and value.form != "day":
+    elif (isinstance(value, Timestamp) and value.form != "day") or (
+        isinstance(value, Duration) and value.form == "unit"
+    ):
         yield value
-    elif isinstance(value, Duration) and value.form == "unit":
-        yield format_for_reading(value.seconds)
     elif isinstance(value, Term):
         yield translate_term(value.english(), language)
     elif isinstance(value, NameList):

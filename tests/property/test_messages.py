@@ -26,6 +26,7 @@ from monitor.text.message import (
     Template,
     Term,
     Timestamp,
+    format_for_reading,
     messages_to_plain,
     plain_to_messages,
     read_message,
@@ -86,6 +87,8 @@ def list_shown(value, language):
         return list(value.names)
     if isinstance(value, Term):
         return [translate_term(value.english(), language)]
+    if isinstance(value, Duration) and value.form == "unit":
+        return [format_for_reading(value.seconds)]
     if isinstance(value, Timestamp):
         return [] if value.form != "day" else [value.english()]
     return [value if isinstance(value, str) else value.english() if hasattr(value, "english") else f"{value:g}"]

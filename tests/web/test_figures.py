@@ -168,7 +168,10 @@ def test_forecasts_are_held_to_account(client):
     assert "95 %" in scores
     assert len(client.get("/sites/north-bench/forecasts/scores?of=coverage").text) < len(scores)
     awaited = text.partition("Models that cannot forecast yet")[2].partition("</section>")[0]
-    assert "rules: it is trained once the record suffices, which is tried each day; 238 rows of 1 h are" in awaited
+    assert (
+        "rules: it is trained when the record is long enough, which is tried each day; it has 238 rows of 1 h"
+        in awaited
+    )
     assert client.get("/sites/nowhere/forecasts").status_code == 404
 
 
