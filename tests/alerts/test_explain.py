@@ -150,7 +150,7 @@ def test_inputs_list_readings_and_the_distance_from_each_bound():
     for line in (
         "G1.crack: 2 readings from 2026-03-01T06:00Z to 2026-03-01T06:00Z, 5 to 8, the last received 2026-03-01T06:00Z",
         "; 1 revised; offsets 0, 1; 1 flagged late",
-        "1 reports of observers",
+        "1 report of an observer",
         "no level could fall",
         "v G1: requests orange, keeps up to orange; fast",
         "orange: bound 24 mm/day, margin -1.5 mm/day, 1 reading beyond it, 2 needed",
