@@ -421,7 +421,8 @@ def test_approved_file_is_loaded_by_a_new_core(core, bench, tmp_path):
 
 def test_core_that_restarts_is_not_reported_as_failed():
     started = []
-    child = SimpleNamespace(name="core", status=None, poll=lambda: child.status is None, stop=lambda: None)
+    child = SimpleNamespace(name="core", status=None, stop=lambda: None, has_started=lambda: True)
+    child.poll = lambda: child.status is None
     child.start = lambda: (started.append(1), setattr(child, "status", None))
     restarter = ProcessRestarter(child)
     for _ in range(5):
