@@ -1,3 +1,5 @@
+"""Managed, demonstration and external brokers: durability, start, stop, TLS and refusals."""
+
 import os
 import shutil
 import signal
@@ -48,7 +50,7 @@ def service_access(broker):
 
 
 def subscribe(access, expected):
-    """Open the persistent session `reader`, and return (session present, payloads that came)."""
+    """Open the persistent session `reader`. Return whether it existed, and the received payloads."""
     got, flags = [], []
     client = access.open_client("reader", mqtt5=True)
     client.on_connect = lambda c, u, f, *_: (flags.append(f.session_present), c.subscribe("t", 1))
@@ -89,7 +91,7 @@ def test_the_managed_broker_keeps_3000_messages_over_a_restart(managed, port):
     assert len(got) == 3000
 
 
-def test_the_managed_broker_keeps_what_it_saved_when_it_is_killed(managed, port, monkeypatch):
+def test_killed_managed_broker_keeps_its_saved_messages(managed, port, monkeypatch):
     monkeypatch.setattr("monitor.ingest.broker_process.AUTOSAVE_S", 1)  # shorter than the timeout of `wait_for`
     managed.start()
     subscribe(service_access(managed), 0)
@@ -118,7 +120,7 @@ def test_a_broker_left_behind_by_a_killed_service_is_taken_over(managed, port):
         after.stop()
 
 
-def test_a_second_service_on_the_folder_is_refused_and_leaves_the_broker_alone(tmp_path, monkeypatch):
+def test_second_service_on_a_folder_is_refused_and_the_broker_keeps_running(tmp_path, monkeypatch):
     monkeypatch.setattr("monitor.ingest.broker_process._PREDECESSOR_S", 0.3)
     with hold_folder(tmp_path / "broker"):
         with (
@@ -126,7 +128,7 @@ def test_a_second_service_on_the_folder_is_refused_and_leaves_the_broker_alone(t
             hold_folder(tmp_path / "broker"),
         ):
             pass
-    with hold_folder(tmp_path / "broker"):  # free again when the first has ended
+    with hold_folder(tmp_path / "broker"):  # free again after the first broker ended
         pass
 
 
@@ -141,7 +143,7 @@ def test_a_cancelled_start_leaves_no_broker(managed, port):
     assert managed.is_alive()
 
 
-def test_a_taken_port_and_a_foreign_address_are_refused_with_what_to_do(managed, port, tmp_path):
+def test_used_port_and_foreign_address_are_refused_with_a_remedy(managed, port, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
@@ -154,7 +156,7 @@ def test_a_taken_port_and_a_foreign_address_are_refused_with_what_to_do(managed,
     assert open_broker("external", tmp_path, "127.0.0.1", port) is None
 
 
-def test_the_demo_broker_carries_messages_and_says_that_it_is_not_durable(tmp_path, port):
+def test_demo_broker_delivers_messages_and_warns_that_it_is_not_durable(tmp_path, port):
     pytest.importorskip("amqtt")
     broker = DemoBroker(tmp_path / "demo", port)
     broker.start()
@@ -168,7 +170,7 @@ def test_the_demo_broker_carries_messages_and_says_that_it_is_not_durable(tmp_pa
 
 
 class UnkillableProcess:
-    """A process that waits for a disk which does not answer, so that it does not even end by SIGKILL."""
+    """A process that is blocked by an unresponsive disk, so that even SIGKILL does not end it."""
 
     pid = 7
     has_ended = False
@@ -192,9 +194,7 @@ class UnkillableProcess:
         raise subprocess.TimeoutExpired("mosquitto", timeout_s)
 
 
-def test_a_broker_that_cannot_be_killed_raises_no_error_and_gets_no_second_broker_beside_it(
-    tmp_path, port, monkeypatch
-):
+def test_broker_that_cannot_be_killed_is_not_replaced(tmp_path, port, monkeypatch):
     launched = []
     monkeypatch.setattr(
         "monitor.ingest.broker_process.subprocess.Popen", lambda *_, **__: launched.append(1) or process
@@ -214,7 +214,7 @@ def test_a_broker_that_cannot_be_killed_raises_no_error_and_gets_no_second_broke
     assert launched == [1]
 
 
-# ---- an external broker by URL with TLS and a password; and what is said when it refuses ----
+# ---- external broker by URL with TLS and a password, and its refusals ----
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
 
 
@@ -251,7 +251,9 @@ def test_a_handshake_that_fails_leaves_no_socket_open():
         talker = threading.Thread(target=answer)
         talker.start()
         client = Access("localhost", nobody.getsockname()[1], tls=True).open_client("x", mqtt5=True)
-        with pytest.raises(ssl.SSLError) as caught:  # what is caught keeps what is left open from being collected
+        with pytest.raises(
+            ssl.SSLError
+        ) as caught:  # A caught exception keeps open sockets from being garbage-collected.
             client.connect("127.0.0.1", nobody.getsockname()[1])
         talker.join()
     del client
@@ -300,7 +302,9 @@ def test_messages_come_through_tls_with_a_password(guarded, sqlite_url):
         database.close()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves a failed socket to the GC
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # paho leaves a failed socket to the garbage collector
 @pytest.mark.parametrize(
     ("password", "trusted", "said"), [("wrong", True, "refused"), ("right", False, "CERTIFICATE_VERIFY_FAILED")]
 )

@@ -1,4 +1,4 @@
-"""What instruments send, by the examples that their makers and the standards publish."""
+"""Decode messages of instruments, with the examples that manufacturers and standards publish."""
 
 import base64
 import json
@@ -59,15 +59,15 @@ def refusal(decoded):
     return fault.code
 
 
-def test_values_with_a_unit_apart_and_those_that_keep_their_own(pipeline):
+def test_units_are_read_from_key_or_object_and_converted(pipeline):
     body = {"time": TIME, "values": {"displacement_los": {"value": 0.0124, "unit": "m", "sigma": 0.001}, "tilt": None}}
     decoded = read(pipeline, body)
     assert values(decoded) == {"displacement_los": pytest.approx(12.4)}
     assert decoded.observations[0].sigma == pytest.approx(1.0)
     assert values(read(pipeline, {"time": TIME, "rain_index": 3.0})) == {"rain": 3.0}
     assert refusal(read(pipeline, {"time": TIME, "rain_mm": 3.0})) == "unit_mismatch"
-    own = read(pipeline, {"time": TIME, "pumping": {"value": 7, "unit": "m3/h"}})
-    assert values(own) == {"pumping": 7.0}
+    other_unit = read(pipeline, {"time": TIME, "pumping": {"value": 7, "unit": "m3/h"}})
+    assert values(other_unit) == {"pumping": 7.0}
 
 
 def gnss(**more):
@@ -76,7 +76,7 @@ def gnss(**more):
     return {"time": TIME, "gnss": {k: v for k, v in (block | more).items() if v is not ...}}
 
 
-def test_gnss_becomes_three_components_with_sigma_and_covariance_beside(pipeline):
+def test_gnss_position_becomes_three_components_with_sigma_and_covariance(pipeline):
     decoded = read(pipeline, gnss())
     assert values(decoded) == {"displacement_east": 12.4, "displacement_north": -3.1, "displacement_up": 5.0}
     assert [o.sigma for o in decoded.observations] == [0.9, pytest.approx(math.sqrt(0.9)), 2.0]
@@ -86,19 +86,19 @@ def test_gnss_becomes_three_components_with_sigma_and_covariance_beside(pipeline
     assert (extra["fix"], extra["satellites"], extra["reference"]) == ("fixed", 14, "BASE")
 
 
-def test_the_first_epoch0_holds_and_a_change_is_refused_with_what_to_do(pipeline):
+def test_changed_epoch0_is_rejected_with_the_command_to_accept_it(pipeline):
     assert refusal(read(pipeline, gnss(epoch0=...))) == "no_epoch0"
     assert refusal(read(pipeline, gnss(epoch0="2020-01-01T00:00:00Z", fix=7))) == "not_text"
-    values(read(pipeline, gnss()))  # the refused position above has set nothing
+    values(read(pipeline, gnss()))  # the rejected positions above set no reference
     assert refusal(read(pipeline, gnss(frame="IGS20"))) == "other_frame"
     other = read(pipeline, gnss(epoch0="2026-01-01T00:00:00Z"))
     assert refusal(other) == "other_epoch0"
     assert "instruments reference north G1 new" in other.faults[0].reason
-    pipeline.references.roll_back()  # the transaction that would have stored the first one failed
+    pipeline.references.roll_back()  # as after a failed transaction
     values(read(pipeline, gnss(epoch0="2026-01-01T00:00:00Z")))
 
 
-def test_flags_stand_beside_the_value_and_never_block(pipeline):
+def test_flagged_values_are_decoded(pipeline):
     ahead = (NOW + timedelta(minutes=6)).isoformat()
     near = (NOW + timedelta(minutes=4)).isoformat()
     flags = lambda d: {o.quantity: o.flags for o in d.observations}  # noqa: E731
@@ -162,23 +162,25 @@ def test_flags_stand_beside_the_value_and_never_block(pipeline):
         (gnss(epoch0="2025-11-03T00:00:00"), "no_zone"),
     ],
 )
-def test_what_cannot_be_read_says_why(pipeline, payload, code):
+def test_unreadable_message_has_a_fault_code(pipeline, payload, code):
     assert refusal(read(pipeline, payload)) == code
 
 
-def test_bad_samples_wait_in_a_payload_of_their_own_that_can_be_read_again(pipeline):
+def test_bad_samples_are_rejected_in_a_payload_that_can_be_replayed(pipeline):
     good, bad = {"time": TIME, "tilt_mrad": 1}, {"time": TIME, "tilt_mrad": "x", "displacement_mm": 5}
     body = {"source": "l", "boot_id": 1, "seq": 9, "samples": [good, bad, {**good, "time": "2026-03-01T05:00:00Z"}]}
     decoded = read(pipeline, body)
-    assert [o.value for o in decoded.observations] == [1.0, 5.0, 1.0], "a bad value takes no other along"
+    assert [o.value for o in decoded.observations] == [1.0, 5.0, 1.0], "a bad value removed others"
     (fault,) = decoded.faults
     assert json.loads(fault.payload) == {**body, "samples": [bad]}
     assert "1 of 3 samples" in fault.reason
     assert decoded.mark.seq == 9
-    again = read(pipeline, fault.payload)
-    assert ([o.value for o in again.observations], again.faults[0].code) == ([5.0], "not_number")
-    beside = read(pipeline, {**gnss(), "tilt_mrad": "ERR", "rain_kpa": 1})
-    assert ({o.quantity for o in beside.observations}, len(beside.faults)) == (set(AXES), 1), "nor the position"
+    second = read(pipeline, fault.payload)
+    assert ([o.value for o in second.observations], second.faults[0].code) == ([5.0], "not_number")
+    position = read(pipeline, {**gnss(), "tilt_mrad": "ERR", "rain_kpa": 1})
+    assert ({o.quantity for o in position.observations}, len(position.faults)) == (set(AXES), 1), (
+        "a bad value removed the position"
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,11 +191,11 @@ def test_bad_samples_wait_in_a_payload_of_their_own_that_can_be_read_again(pipel
         ("slopeward/v1/north/G 1/obs", "unknown_topic"),
     ],
 )
-def test_unknown_places_are_refused(pipeline, topic, code):
+def test_unknown_sites_and_topics_are_rejected(pipeline, topic, code):
     assert refusal(read(pipeline, {"time": TIME, "tilt_mrad": 1}, topic)) == code
 
 
-def test_reports_and_events(pipeline):
+def test_reports_and_events_are_decoded(pipeline):
     report = {"time": TIME, "kind": "crack", "text": "3 cm", "by": "Ada", "photo_url": "https://example.org/1.jpg"}
     assert read(pipeline, report, "slopeward/v1/north/report").report.by == "Ada"
     assert refusal(read(pipeline, {**report, "photo_url": "javascript:1"}, "slopeward/v1/north/report")) == "bad_url"
@@ -204,7 +206,7 @@ def test_reports_and_events(pipeline):
     assert refusal(read(pipeline, {**event, "to": "2025-01-01T00:00:00Z"}, "slopeward/v1/north/event")) == "bad_time"
 
 
-def test_what_comes_for_a_decoder_that_is_none_waits():
+def test_message_for_an_unknown_decoder_is_rejected():
     site = make_site(decoders=(Binding("x", "nonsense"), Binding("y", "rubbish")))
     pipeline = Pipeline(None, {"north": site}, lambda: NOW)
     assert "'nonsense' is unknown" in pipeline.unusable["north"]
@@ -212,7 +214,7 @@ def test_what_comes_for_a_decoder_that_is_none_waits():
     assert refusal(read(pipeline, {}, "x")) == "decoder_unusable"
 
 
-def test_topic_filters():
+def test_topics_match_filters_and_are_located():
     assert matches("#", "a/b")
     assert not matches("a/+", "a")
     assert locate("slopeward/v1/north/G1/obs").station == "G1"
@@ -224,18 +226,21 @@ def test_topic_filters():
     [
         ({"solution": ["final"]}, "bad_solution"),
         ({"unit": ["mm"]}, "unit_mismatch"),
-        ({"quantity": "tilt_mrad", "component": "up"}, "bad_component"),  # only a velocity of a map has one
+        (
+            {"quantity": "tilt_mrad", "component": "up"},
+            "bad_component",
+        ),  # only velocities of InSAR maps have a component
         ({"quantity": "velocity_mm_per_day", "component": 0}, "bad_component"),
         ({"quantity": "velocity_mm_per_day", "component": []}, "bad_component"),
     ],
 )
-def test_rows_with_lists_where_texts_belong_have_a_reason(pipeline, more, code):
+def test_rows_with_wrong_types_have_a_fault_code(pipeline, more, code):
     row = {"time": TIME, "station": "G1", "quantity": "rain_mm", "value": 1.0, **more}
     assert refusal(read(pipeline, {"rows": [row]}, "file/north")) == code
 
 
 @pytest.mark.parametrize(("component", "extra"), [("up", '{"component":"up"}'), ("", None), (None, None)])
-def test_a_velocity_of_a_map_names_its_component(pipeline, component, extra):
+def test_velocity_of_a_map_keeps_its_component(pipeline, component, extra):
     row = {"time": TIME, "station": "G1", "quantity": "velocity", "unit": "mm/day", "value": 1.0}
     decoded = read(pipeline, {"rows": [row | {"component": component}]}, "file/north")
     assert [o.extra for o in decoded.observations] == [extra]
@@ -256,8 +261,8 @@ def decode_whole(name, payload, topic="gateway/up/W1", told=(), **more):
     return find_decoder(name, Binding("gateway/#", name, settings=told))(received)
 
 
-def values_of(found):
-    return {f"{o.station}.{o.quantity}": (o.value, o.unit, o.observed_at) for o in found.observations}
+def values_of(decoded):
+    return {f"{o.station}.{o.quantity}": (o.value, o.unit, o.observed_at) for o in decoded.observations}
 
 
 def chirpstack(data, at="2026-03-01T06:59:58.5+00:00"):
@@ -283,20 +288,20 @@ def things_stack(data):
         ("decentlab-zn1", "0211110003409a00860c54", {"crack_opening": 0.9769296646118164, "battery_voltage": 3.156}),
     ],
 )
-def test_published_examples_of_makers(name, data, values):
+def test_published_examples_of_manufacturers_are_decoded(name, data, values):
     for envelope, station in ((chirpstack(data), "T1"), (things_stack(data), "t1")):
-        found = decode(name, envelope)
-        assert {k.removeprefix(f"{station}."): v[0] for k, v in found.items()} == pytest.approx(values)
-        assert {v[2].replace(microsecond=0) for v in found.values()} == {datetime(2026, 3, 1, 6, 59, 58, tzinfo=UTC)}
+        readings = decode(name, envelope)
+        assert {k.removeprefix(f"{station}."): v[0] for k, v in readings.items()} == pytest.approx(values)
+        assert {v[2].replace(microsecond=0) for v in readings.values()} == {datetime(2026, 3, 1, 6, 59, 58, tzinfo=UTC)}
 
 
-def test_what_a_sensor_could_not_measure_is_no_value_and_a_time_is_the_sensors_own():
+def test_failed_measurements_are_left_out_and_stored_times_are_used():
     for failed in ("FFFF", "FDFF"):
         stored = "20CE" + (1_772_000_000).to_bytes(4, "little").hex() + failed
         assert list(decode("milesight", chirpstack("0175640377" + failed + stored))) == ["T1.battery_level"]
     with pytest.raises(PayloadError, match="or a failed measurement"):
         decode("milesight", chirpstack("0377FFFF"))
-    # Without a fix a receiver of GPS counts from 1980-01-06.
+    # Without a fix a GPS receiver counts from 1980-01-06.
     old = {"deviceName": "T1", "rxInfo": [{"time": "1980-01-06T00:10:00Z"}], "data": "AXVk"}
     with pytest.raises(PayloadError) as found:
         decode("milesight", old)
@@ -330,30 +335,30 @@ def test_bytes_of_another_instrument_are_refused(name, data):
         ({"deviceInfo": {"deviceName": "T1"}, "data": "AA=="}, "no_time"),
     ],
 )
-def test_uplinks_without_data_name_or_time(body, code):
-    with pytest.raises(PayloadError) as found:
+def test_uplink_without_data_name_or_time_is_rejected(body, code):
+    with pytest.raises(PayloadError) as error:
         read_uplink(json.dumps(body).encode())
-    assert found.value.code == code
+    assert error.value.code == code
 
 
 LIVE = (("date", "reception"),)
 
 
-def test_senml_by_the_examples_of_its_standard():
-    """RFC 8428, 5.1.1 to 5.1.3, with quantities of slopes: base values, relative times, sums of bases."""
-    found = decode("senml", [{"n": "urn:dev:ow:10e2073a01080063:temperature", "u": "Cel", "v": 23.1}], told=LIVE)
-    assert found == {"10e2073a01080063.temperature": (23.1, "degC", NOW)}
+def test_senml_examples_of_the_standard_are_decoded():
+    """Examples of RFC 8428, 5.1.1 to 5.1.3, with our quantities: base values, relative times, sums with base values."""
+    readings = decode("senml", [{"n": "urn:dev:ow:10e2073a01080063:temperature", "u": "Cel", "v": 23.1}], told=LIVE)
+    assert readings == {"10e2073a01080063.temperature": (23.1, "degC", NOW)}
     base = {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1}
-    found = decode("senml", [base, {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2}, {"n": "note", "vs": "ok"}])
-    assert found["G1.water_level"][:2] == (120.1, "m")
-    assert found["G1.battery_voltage"][2] == datetime.fromtimestamp(1.772e9 - 5, UTC)
+    readings = decode("senml", [base, {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2}, {"n": "note", "vs": "ok"}])
+    assert readings["G1.water_level"][:2] == (120.1, "m")
+    assert readings["G1.battery_voltage"][2] == datetime.fromtimestamp(1.772e9 - 5, UTC)
     rain = [{"bn": "G1/", "n": "rain", "u": "mm", "t": -60, "v": 0.2}]
     assert decode("senml", rain, told=LIVE)["G1.rain"][2] == datetime(2026, 3, 1, 6, 59, tzinfo=UTC)
     warm = [{"bn": "G1:", "bt": 1.772e9, "bv": 20, "bu": "Cel", "n": "temperature", "v": 1}]
     assert decode("senml", warm)["G1.temperature"][0] == 21
 
 
-def test_a_senml_record_without_time_or_known_quantity_does_not_take_the_others_along():
+def test_bad_senml_record_does_not_affect_the_others():
     pack = [{"bn": "G1:", "u": "Cel", "n": "temperature", "v": 1}]
     for told, retained, code in (((), False, "no_time"), (LIVE, True, "retained")):
         with pytest.raises(PayloadError) as found:
@@ -365,7 +370,7 @@ def test_a_senml_record_without_time_or_known_quantity_does_not_take_the_others_
     assert {k: v[0] for k, v in values_of(found).items()} == {"G1.battery_level": 80.0, "G1.rain": 0.2}
     (fault,) = found.faults
     assert (fault.code, "1 of 3 records" in fault.reason) == ("unknown_quantity", True)
-    known = json.loads(fault.payload)  # whole by itself: it can be read again
+    known = json.loads(fault.payload)  # complete, so that it can be replayed
     assert known == [{"bn": "G1:", "bt": 1.772e9, "n": "flux", "u": "W", "v": 1}]
 
 
@@ -382,20 +387,20 @@ def test_a_senml_record_without_time_or_known_quantity_does_not_take_the_others_
         ({"n": "G1:rain"}, "not_list"),
     ],
 )
-def test_senml_that_is_not_understood_is_refused(pack, code):
-    with pytest.raises(PayloadError) as found:
+def test_invalid_senml_is_rejected(pack, code):
+    with pytest.raises(PayloadError) as error:
         decode("senml", pack)
-    assert found.value.code == code
+    assert error.value.code == code
 
 
-def test_a_weather_station_is_read_in_the_units_that_a_person_said():
+def test_weather_station_is_read_in_the_configured_units():
     post = {"dateutc": "2022-05-18 18:17:37", "baromabsin": "28.476", "tempf": "74.5", "yrain_piezo": "1.000"}
     post["lightning"] = ""
     at = datetime(2022, 5, 18, 18, 17, 37, tzinfo=UTC)
-    found = decode("ecowitt", post)
-    assert found["W1.temperature"] == (pytest.approx(23.6111, abs=1e-3), "degC", at)
-    assert found["W1.air_pressure"][0] == pytest.approx(964.3, abs=0.05)
-    assert found["W1.rain"][:2] == (25.4, "mm")
+    readings = decode("ecowitt", post)
+    assert readings["W1.temperature"] == (pytest.approx(23.6111, abs=1e-3), "degC", at)
+    assert readings["W1.air_pressure"][0] == pytest.approx(964.3, abs=0.05)
+    assert readings["W1.rain"][:2] == (25.4, "mm")
     metric = post | {"baromabsin": "837.793", "tempf": "-4.4"}
     assert decode("ecowitt-metric", metric)["W1.temperature"][0] == -4.4
     for name, wrong in (("ecowitt", metric), ("ecowitt-metric", post), ("ecowitt", {**metric, "baromabsin": ""})):
@@ -404,14 +409,14 @@ def test_a_weather_station_is_read_in_the_units_that_a_person_said():
         assert refused.value.code == "unit_mismatch"
 
 
-def test_a_weather_station_without_a_barometer_gives_what_it_has():
+def test_weather_station_without_a_barometer_is_decoded():
     post = {"dateutc": "2022-05-18 18:17:37", "tempf": "74.5", "yrain_piezo": "1.000"}
     for lacking in ({}, {"baromabsin": ""}, {"baromabsin": "--"}):
-        found = decode("ecowitt", post | lacking)
-        assert {k: v[0] for k, v in found.items()} == {"W1.temperature": pytest.approx(23.6111), "W1.rain": 25.4}
+        readings = decode("ecowitt", post | lacking)
+        assert {k: v[0] for k, v in readings.items()} == {"W1.temperature": pytest.approx(23.6111), "W1.rain": 25.4}
     both = {**post, "totalrainin": "4.0"}
     assert decode("ecowitt", both)["W1.rain"][0] == pytest.approx(101.6)
-    piezo = (("rain", "yrain_piezo"),)  # another counter does not stand in for the one that was named
+    piezo = (("rain", "yrain_piezo"),)  # no other counter replaces the named one
     assert decode("ecowitt", both, told=piezo)["W1.rain"][0] == 25.4
     assert "W1.rain" not in decode("ecowitt", {**both, "yrain_piezo": ""}, told=piezo)
     with pytest.raises(ConfigError, match="rain: expected one of totalrainin"):
@@ -420,11 +425,11 @@ def test_a_weather_station_without_a_barometer_gives_what_it_has():
         decode("ecowitt", {"dateutc": "2022-05-18 18:17:37", "uv": "3"})
 
 
-def test_recorded_posts_of_fifteen_stations(measured):
+def test_recorded_posts_of_weather_stations_are_decoded(measured):
     read = 0
     for path in sorted(measured("payloads-ecowitt").glob("*.json")):
         name = "ecowitt-metric" if "metric" in path.name else "ecowitt"
-        with suppress(PayloadError):  # other protocols: no pressure of its own, or "now" for a time
+        with suppress(PayloadError):  # posts of other protocols: no station pressure, or "now" as the time
             assert -40 < decode(name, path.read_bytes())["W1.temperature"][0] < 50, path.name
             read += 1
     assert read == 14

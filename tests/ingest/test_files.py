@@ -1,4 +1,4 @@
-"""`slopeward ingest`, `report` and `events` as commands, on both databases."""
+"""The commands `slopeward ingest`, `report` and `events` on both databases."""
 
 import io
 import json
@@ -30,7 +30,7 @@ PLACE = {"latitude": 46.2, "longitude": 8.9}
 SITE = head("north", timezone="UTC", **PLACE, levels={"names": ["green", "red"]}) + station(
     "G1", series("displacement", "mm", "1d", max_silence="3d"), **PLACE
 )
-LONG = """time,station,quantity,value,sigma,solution
+LONG_TABLE = """time,station,quantity,value,sigma,solution
 2026-03-01T00:00:00Z,G1,displacement_mm,1.0,0.5,rapid
 2026-03-02T00:00:00+01:00,G1,displacement_mm,2.0,,
 2026-03-03T00:00:00Z,R1,rain_mm,,,
@@ -67,12 +67,12 @@ def ask(database, sql):
 
 
 def test_a_long_file_is_stored_once(place, run):
-    Path("a.csv").write_text(LONG)
-    status, (said,), _ = run("ingest", "a.csv", "--json")
-    assert (status, said["stored"], said["missing"], said["rejected"]) == (0, 3, 1, 0)
-    assert (said["from"], said["to"]) == ("2026-03-01T00:00:00.000000Z", "2026-03-04T00:00:00.000000Z")
-    status, (said,), _ = run("ingest", "a.csv", "--json")
-    assert (status, said["stored"], said["duplicates"]) == (0, 0, 3)
+    Path("a.csv").write_text(LONG_TABLE)
+    status, (summary,), _ = run("ingest", "a.csv", "--json")
+    assert (status, summary["stored"], summary["missing"], summary["rejected"]) == (0, 3, 1, 0)
+    assert (summary["from"], summary["to"]) == ("2026-03-01T00:00:00.000000Z", "2026-03-04T00:00:00.000000Z")
+    status, (summary,), _ = run("ingest", "a.csv", "--json")
+    assert (status, summary["stored"], summary["duplicates"]) == (0, 0, 3)
     rows = ask(
         place,
         "select s.station, s.quantity, s.unit, o.observed_at, o.value_raw, o.sigma, o.solution, o.flags "
@@ -85,24 +85,24 @@ def test_a_long_file_is_stored_once(place, run):
     ]
 
 
-def test_who_reads_in_other_values_of_stored_epochs_stands_with_them(place, run):
-    Path("a.csv").write_text(LONG)
-    Path("b.csv").write_text(LONG.replace(",1.0,", ",0.2,"))
+def test_revision_records_who_imported_it(place, run):
+    Path("a.csv").write_text(LONG_TABLE)
+    Path("b.csv").write_text(LONG_TABLE.replace(",1.0,", ",0.2,"))
     assert [run("ingest", name)[0] for name in ("a.csv", "b.csv")] == [0, 0]
-    found = ask(place, "select revision, extra from observation order by revision desc")
-    assert found[0][0] == 1
-    assert json.loads(found[0][1]) == {"brought_by": f"{name_os_actor().name} (b.csv)"}
-    assert set(found[1:]) == {(0, None)}
+    rows = ask(place, "select revision, extra from observation order by revision desc")
+    assert rows[0][0] == 1
+    assert json.loads(rows[0][1]) == {"brought_by": f"{name_os_actor().name} (b.csv)"}
+    assert set(rows[1:]) == {(0, None)}
 
 
-def test_bad_rows_wait_and_are_read_again_when_the_site_file_knows_more(place, run):
-    bad = (
+def test_bad_rows_are_quarantined_and_replayed_after_a_site_file_change(place, run):
+    bad_rows = (
         "2026-03-05T00:00:00,G1,displacement_mm,1,,\n2026-03-06T00:00:00Z,G1,displacement_mm,x,,\n"
         "2026-03-07T00:00:00Z,G1,pumping_index,7,,\n2026-03-08T00:00:00Z,G1,pumping_index,8,,\n"
     )
-    Path("a.csv").write_text(LONG + bad)
-    status, (said,), err = run("ingest", "a.csv", "--json")
-    assert (status, said["reasons"]) == (3, {"no_zone": 1, "not_number": 1, "unknown_quantity": 2})
+    Path("a.csv").write_text(LONG_TABLE + bad_rows)
+    status, (summary,), err = run("ingest", "a.csv", "--json")
+    assert (status, summary["reasons"]) == (3, {"no_zone": 1, "not_number": 1, "unknown_quantity": 2})
     assert "--rejected" in err
     assert ask(place, "select code, times, client from rejected_message order by code") == [
         ("no_zone", 1, "file:a.csv"),
@@ -112,8 +112,8 @@ def test_bad_rows_wait_and_are_read_again_when_the_site_file_knows_more(place, r
     assert run("ingest", "--rejected")[0] == 4
     with Path("configs/sites/north.toml").open("a") as site_file:
         site_file.write('\n[[quantity]]\nname = "pumping"\nunit = "index"\n')
-    status, (said,), _ = run("ingest", "--rejected", "--json")
-    assert (status, said["accepted"], said["stored"], said["waiting"]) == (3, 1, 2, 2)
+    status, (summary,), _ = run("ingest", "--rejected", "--json")
+    assert (status, summary["accepted"], summary["stored"], summary["waiting"]) == (3, 1, 2, 2)
     assert ask(place, "select count(*) from rejected_message where replayed_at is not null") == [(1,)]
     assert run("ingest", "--rejected")[0] == 4
 
@@ -121,34 +121,34 @@ def test_bad_rows_wait_and_are_read_again_when_the_site_file_knows_more(place, r
 def test_a_dry_run_needs_neither_database_nor_site(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", "postgresql://nobody@127.0.0.1:1/none")
-    Path("a.csv").write_text(LONG)
-    status, (said,), _ = run("ingest", "a.csv", "--dry-run", "--json")
-    assert (status, said["valid"], said["stored"]) == (0, 3, 0)
+    Path("a.csv").write_text(LONG_TABLE)
+    status, (summary,), _ = run("ingest", "a.csv", "--dry-run", "--json")
+    assert (status, summary["valid"], summary["stored"]) == (0, 3, 0)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "empty"),
         ("a,b\n1,2\n", "no table of time"),
         (b"\xff\xfe\x00", "no table of time"),
         (None, "no such"),
-        (LONG + '2026-03-05T00:00:00Z,G1,"displacement_mm,1.0,,\n' + LONG, "line 6: unexpected end"),
+        (LONG_TABLE + '2026-03-05T00:00:00Z,G1,"displacement_mm,1.0,,\n' + LONG_TABLE, "line 6: unexpected end"),
     ],
 )
-def test_what_is_no_table_is_one_line_and_status_1(tmp_path, monkeypatch, run, content, said):
+def test_file_without_a_table_gives_one_line_and_status_1(tmp_path, monkeypatch, run, content, message):
     monkeypatch.chdir(tmp_path)
     if content is not None:
         Path("a.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     status, _, err = run("ingest", "a.csv", "--dry-run")
-    assert (status, said in err, len(err.strip().splitlines())) == (1, True, 1)
+    assert (status, message in err, len(err.strip().splitlines())) == (1, True, 1)
 
 
 def test_a_pipe_in_place_of_a_file_is_not_read_as_empty(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     read, write = os.pipe()
     with open(read), open(write, "w") as pipe:
-        pipe.write(LONG)
+        pipe.write(LONG_TABLE)
         pipe.flush()
         status, _, err = run("ingest", f"/dev/fd/{read}", "--dry-run")
     assert (status, "give - as the file" in err) == (1, True)
@@ -159,62 +159,65 @@ def test_wrong_usage_is_status_2(run, capsys):
         assert run("ingest", *words)[0] == 2
 
 
-def test_parquet_a_folder_and_stdin(place, run, monkeypatch):
+def test_parquet_folder_and_stdin_are_imported(place, run, monkeypatch):
     Path("in").mkdir()
     times = pa.array([1772344800000, 1772431200000], pa.timestamp("ms", "UTC"))
     columns = {"time": times, "station": ["G1"] * 2, "quantity": ["displacement_cm"] * 2, "value": [1.0, float("nan")]}
     pq.write_table(pa.table(columns), "in/a.parquet")
-    Path("in/b.csv").write_text(LONG)
-    status, said, _ = run("ingest", "in", "--json")
-    assert (status, [s["stored"] for s in said], said[0]["missing"]) == (0, [1, 3], 1)
+    Path("in/b.csv").write_text(LONG_TABLE)
+    status, summaries, _ = run("ingest", "in", "--json")
+    assert (status, [s["stored"] for s in summaries], summaries[0]["missing"]) == (0, [1, 3], 1)
     assert ask(place, "select value_raw from observation where observed_at like '2026-03-01T06%'") == [(10.0,)]
-    monkeypatch.setattr("sys.stdin", io.StringIO(LONG.replace("2026-03-04", "2026-04-04")))
-    status, (said,), _ = run("ingest", "-", "--json")
-    assert (status, said["stored"]) == (0, 1)
+    monkeypatch.setattr("sys.stdin", io.StringIO(LONG_TABLE.replace("2026-03-04", "2026-04-04")))
+    status, (summaries,), _ = run("ingest", "-", "--json")
+    assert (status, summaries["stored"]) == (0, 1)
 
 
 def test_a_decimal_comma_is_not_read_as_a_sigma(place, run):
-    text = LONG + "2026-03-05T00:00:00Z,G1,displacement_mm,12,4,0,5,,\n2026-03-06T00:00:00Z,G1,displacement_mm,3.0,,,\n"
+    text = (
+        LONG_TABLE
+        + "2026-03-05T00:00:00Z,G1,displacement_mm,12,4,0,5,,\n2026-03-06T00:00:00Z,G1,displacement_mm,3.0,,,\n"
+    )
     Path("a.csv").write_text(text)
-    status, (said,), _ = run("ingest", "a.csv", "--json")
-    assert (status, said["stored"], said["rejected"], said["reasons"]) == (3, 4, 1, {"cell_count": 1})
+    status, (summary,), _ = run("ingest", "a.csv", "--json")
+    assert (status, summary["stored"], summary["rejected"], summary["reasons"]) == (3, 4, 1, {"cell_count": 1})
     assert ask(place, "select count(*) from observation where value_raw in (12, 4)") == [(0,)]
-    assert run("ingest", "--rejected")[0] == 4  # reading again does not make a value of it
+    assert run("ingest", "--rejected")[0] == 4  # the second attempt rejects the row again
 
 
 @pytest.mark.parametrize("layout", [Layout(), Layout(";", encoding="cp1252"), Layout("whitespace")], ids=str)
 @given(values=st.lists(st.integers(-99_999, 99_999), min_size=7, max_size=12), cut=st.integers(0, 12), data=st.data())
-def test_half_a_number_at_the_end_of_a_file_is_no_value(tmp_path_factory, layout, values, cut, data):
+def test_truncated_number_at_the_end_of_a_file_is_not_read(tmp_path_factory, layout, values, cut, data):
     decimals, mark = data.draw(st.integers(1, 4)), ";" if layout.delimiter == ";" else ","
     mark = " " if layout.delimiter == "whitespace" else mark
     texts = [f"{v / 10**decimals:.{decimals}f}" for v in values]
-    text = "".join(f"2026-03-{k:02}{mark}{one}\n" for k, one in enumerate(["mm", *texts]))
+    text = "".join(f"2026-03-{k:02}{mark}{number}\n" for k, number in enumerate(["mm", *texts]))
     path = tmp_path_factory.mktemp("torn") / "a.csv"
     path.write_text(text[: -cut - 1] if data.draw(st.booleans()) else text, encoding=layout.encoding)
     whole = path.read_text(encoding=layout.encoding).split(mark)[-1].strip()
     with open_rows(path, layout) as (names, rows):
         *_, last = rows
     read = str(last[names[-1]] or "") if find_fault(last) is None else ""
-    assert read in {*texts, "", "-"}, "no value that nobody wrote"
-    assert whole not in texts or read == whole, "what is whole is read"
+    assert read in {*texts, "", "-"}, "a truncated number was read as a value"
+    assert whole not in texts or read == whole, "a complete number was not read"
 
 
-def test_a_torn_line_waits_in_the_quarantine_and_the_others_are_read(place, run):
+def test_truncated_line_is_quarantined_and_other_lines_are_stored(place, run):
     rows = [f"2026-04-{day:02}T00:00:00Z,G1,displacement_mm,{day}.25" for day in range(1, 9)]
     Path("a.csv").write_text("\n".join(["time,station,quantity,value", *rows])[:-1])
-    status, (said,), _ = run("ingest", "a.csv", "--json")
-    assert (status, said["stored"], said["reasons"]) == (3, 7, {"torn_line": 1})
+    status, (summary,), _ = run("ingest", "a.csv", "--json")
+    assert (status, summary["stored"], summary["reasons"]) == (3, 7, {"torn_line": 1})
 
 
-def test_one_broken_file_does_not_keep_the_others_out(place, run):
+def test_broken_file_of_a_folder_does_not_block_the_others(place, run):
     Path("in").mkdir()
     Path("in/a.csv").write_bytes(b"\xff\xfe\x00")
-    Path("in/b.csv").write_text(LONG)
-    status, said, err = run("ingest", "in", "--json")
-    assert (status, [s["stored"] for s in said], "in/a.csv: no table" in err) == (3, [3], True)
+    Path("in/b.csv").write_text(LONG_TABLE)
+    status, summaries, err = run("ingest", "in", "--json")
+    assert (status, [s["stored"] for s in summaries], "in/a.csv: no table" in err) == (3, [3], True)
 
 
-WIDE = """
+WIDE_MAPPING = """
 [table]
 delimiter = ";"
 skip_rows = 1
@@ -236,65 +239,73 @@ unit = "degC"
 """
 
 
-def test_a_wide_table_by_mapping(place, run):
-    Path("m.toml").write_text(WIDE)
+def test_wide_table_is_imported_by_a_mapping(place, run):
+    Path("m.toml").write_text(WIDE_MAPPING)
     Path("w.csv").write_text(
         "made by a logger\nDate;p;p_sd;t\n01.07.2026 12:00;1.5;0.1;20\n25.10.2026 02:30;1;;9\n02.07.2026 12:00;;;NaN\n"
     )
-    status, (said,), _ = run("ingest", "w.csv", "--mapping", "m.toml", "--json")
-    assert (status, said["valid"], said["missing"], said["reasons"]) == (3, 2, 2, {"ambiguous_time": 2})
+    status, (summary,), _ = run("ingest", "w.csv", "--mapping", "m.toml", "--json")
+    assert (status, summary["valid"], summary["missing"], summary["reasons"]) == (3, 2, 2, {"ambiguous_time": 2})
     assert ask(place, "select observed_at, value_raw, sigma from observation order by value_raw") == [
         ("2026-07-01T10:00:00.000000Z", 20.0, None),
         ("2026-07-01T10:00:00.000000Z", 150.0, 10.0),
     ]
-    Path("m.toml").write_text(WIDE.replace('"t"', '"absent"'))
+    Path("m.toml").write_text(WIDE_MAPPING.replace('"t"', '"absent"'))
     status, _, err = run("ingest", "w.csv", "--mapping", "m.toml")
     assert (status, "the file has no column 'absent', which the mapping names" in err) == (1, True)
 
 
-RUSHING = SITE + criterion("rate", quantity="displacement", stations=["G*"], red={"over": 20.0, "window": "1d"})
+SITE_WITH_RATE_CRITERION = SITE + criterion(
+    "rate", quantity="displacement", stations=["G*"], red={"over": 20.0, "window": "1d"}
+)
 STATION = station("G9", series("displacement", "mm", max_silence="3d", high=5000.0), **PLACE)
 
 
-def test_a_station_that_is_declared_later_counts_from_then_on_and_not_before(place, run):
-    """Undeclared readings are stored; once the file names the station they are seen, by now, not by the past."""
+def test_readings_count_from_the_declaration_of_their_station(place, run):
+    """Undeclared readings are stored. Evaluations use them once the site file declares the station."""
     site_file = Path("configs/sites/north.toml")
-    site_file.write_text(RUSHING)
+    site_file.write_text(SITE_WITH_RATE_CRITERION)
     end = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
     rows = [f"{(end - timedelta(hours=h)).isoformat()},G9,displacement_mm,{1000.0 - 4.0 * h}" for h in range(120)]
     Path("late.csv").write_text("time,station,quantity,value\n" + "\n".join(rows) + "\n")
     for dry in ((), ("--dry-run",)):
         status, lines, err = run("ingest", "late.csv", *dry)
         assert status == 0, err
-        said = lines[-1]
-        assert said.endswith("flagged: undeclared 120; stations that the site file does not name: G9")
-    _, (facts,), _ = run("ingest", "late.csv", "--json")
-    assert (facts["flags"], facts["unknown_stations"]) == ({"undeclared": 120}, ["G9"])
+        summary = lines[-1]
+        assert summary.endswith("flagged: undeclared 120; stations that the site file does not name: G9")
+    _, (report,), _ = run("ingest", "late.csv", "--json")
+    assert (report["flags"], report["unknown_stations"]) == ({"undeclared": 120}, ["G9"])
     assert run("evaluate", "north", "--json")[1][0]["level_name"] == "green"
     before = datetime.now(UTC).isoformat()
-    site_file.write_text(RUSHING + STATION)
+    site_file.write_text(SITE_WITH_RATE_CRITERION + STATION)
 
-    _, (said,), err = run("ingest", "late.csv")  # the file on disk is not the version in force yet
-    assert ("0 stored, 120 known before" in said, "flagged" in said, "not in force yet" in err) == (True, False, True)
+    _, (summary,), err = run("ingest", "late.csv")  # the changed site file is not in force yet
+    assert ("0 stored, 120 known before" in summary, "flagged" in summary, "not in force yet" in err) == (
+        True,
+        False,
+        True,
+    )
     assert set(ask(place, "select flags from latest_observation")) == {("undeclared",)}
-    seen = run("evaluate", "north", "--json")[1][0]
-    assert [w["raise_level"] for w in seen["evidence"]["words"] if w["station"] == "G9" and w["heard"]] == [1]
+    evaluation = run("evaluate", "north", "--json")[1][0]
+    assert [w["raise_level"] for w in evaluation["evidence"]["words"] if w["station"] == "G9" and w["heard"]] == [1]
     assert ask(place, "select flags from latest_observation") == [("",)]
-    was = run("evaluate", "north", "--at", before, "--json")[1][0]
-    assert [w["raise_level"] for w in was["evidence"]["words"] if w["station"] == "G9" and w["heard"]] in ([], [0])
-    again = ask(place, "select flag, count(*) from observation_flag group by flag")
-    assert again == [("-undeclared", 120)]
+    earlier_evaluation = run("evaluate", "north", "--at", before, "--json")[1][0]
+    assert [
+        w["raise_level"] for w in earlier_evaluation["evidence"]["words"] if w["station"] == "G9" and w["heard"]
+    ] in ([], [0])
+    flag_counts = ask(place, "select flag, count(*) from observation_flag group by flag")
+    assert flag_counts == [("-undeclared", 120)]
     run("evaluate", "north")
-    assert ask(place, "select flag, count(*) from observation_flag group by flag") == again
-    # the past that was read in as history is replayed as the file of today judges it
+    assert ask(place, "select flag, count(*) from observation_flag group by flag") == flag_counts
+    # A backtest with `--known observed` replays the imported history with today's site file.
     day = end.date().isoformat()
     words = ("--site", "north", "--since", before[:10] + "T00:00:00Z", "--known", "observed", "--json")
     status, lines, err = run("backtest", *words)
     assert (status, "red" in json.dumps(lines), day != "") == (0, True, True), err
 
 
-def test_a_range_that_changes_is_judged_anew_but_never_over_a_person(place, run):
-    """Values beyond a new range are flagged, those within a wider one no longer; a person's word on one stands."""
+def test_changed_range_updates_flags_except_those_set_by_an_operator(place, run):
+    """A new range sets and removes the flag `out_of_range`, except where an operator decided about a reading."""
     site_file = Path("configs/sites/north.toml")
     days = "\n".join(f"2026-03-{d:02d}T00:00:00Z,G1,displacement_mm,{d * 100.0}" for d in range(1, 10))
     Path("a.csv").write_text(f"time,station,quantity,value\n{days}\n")
@@ -309,7 +320,7 @@ def test_a_range_that_changes_is_judged_anew_but_never_over_a_person(place, run)
         assert [v for (v,) in ask(place, flagged)] == values
 
 
-def test_reports_and_events_by_hand(place, run):
+def test_reports_and_events_are_added_by_command(place, run):
     words = ("north", "--kind", "crack", "--text", "3 cm", "--by", "Ada")
     when = "2026-03-01T06:00:00Z"
     assert run("report", "add", *words, "--at", when, "--station", "G1")[0] == 0
@@ -331,11 +342,11 @@ def test_reports_and_events_by_hand(place, run):
     acts = ask(place, "select action, actor from audit_entry where action <> 'rows.seal' order by id")
     assert acts == [("report.add", "Ada"), ("event.add", "Ada")]
     assert run("events", "add", *words, "--since", when, "--known-since", "2026-03-02T08:00:00Z")[0] == 0
-    said = "select known_from from site_event where known_from is not null"
-    assert ask(place, said) == [("2026-03-02T08:00:00.000000Z",)]
+    query = "select known_from from site_event where known_from is not null"
+    assert ask(place, query) == [("2026-03-02T08:00:00.000000Z",)]
 
 
-def test_a_workbook_is_read_by_day_numbers_and_by_cells_that_are_dates(tmp_path, monkeypatch, run):
+def test_workbook_may_mix_day_numbers_and_date_cells(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     book = openpyxl.Workbook()
     for row in (["Date", "mm"], [45352.25, 1.5], [datetime(2024, 3, 2, 6), 3.0]):
@@ -345,12 +356,12 @@ def test_a_workbook_is_read_by_day_numbers_and_by_cells_that_are_dates(tmp_path,
         '[time]\ncolumn = "Date"\nformat = "excel"\nzone = "UTC"\n[[column]]\nname = "mm"\nstation = "G1"\n'
         'quantity = "displacement"\nunit = "mm"\n'
     )
-    status, (said,), _ = run("ingest", "a.xlsx", "--mapping", "m.toml", "--dry-run", "--json")
-    assert (status, said["valid"]) == (0, 2)
-    assert (said["from"], said["to"]) == ("2024-03-01T06:00:00.000000Z", "2024-03-02T06:00:00.000000Z")
+    status, (summary,), _ = run("ingest", "a.xlsx", "--mapping", "m.toml", "--dry-run", "--json")
+    assert (status, summary["valid"]) == (0, 2)
+    assert (summary["from"], summary["to"]) == ("2024-03-01T06:00:00.000000Z", "2024-03-02T06:00:00.000000Z")
 
 
-# ---- units that cannot be right: asked before anything of a file is stored, whichever way the mistake shows ----
+# ---- implausible units: the command asks before it stores anything of the file ----
 DAYS = 120
 MAPPING = """
 [time]
@@ -365,7 +376,7 @@ unit = "{unit}"
 
 
 def creep_mm(days: int = DAYS, start: float = 40.0) -> list[float]:
-    """A slope that creeps by 0.4 mm a day under 1.5 mm of noise."""
+    """Return daily displacement that creeps by 0.4 mm/day, with noise of 1.5 mm."""
     dice = random.Random(4)
     return [start + 0.4 * day + dice.gauss(0.0, 1.5) for day in range(days)]
 
@@ -401,8 +412,8 @@ def test_millimetres_declared_as_metres_are_refused_before_anything_is_stored(pl
         assert ask(place, "SELECT count(*) FROM observation") == [(0,)]
         status, _, _ = run("ingest", file, "--site", "north", "--accept-units", "--by", "A. Rossi")
         assert (status, ask(place, "SELECT count(*) FROM observation")) == (0, [(DAYS,)])
-        said = ask(place, "SELECT actor, subject FROM audit_entry WHERE action = 'ingest.accept_units'")
-        assert said == [("A. Rossi", "north")]
+        audit_entries = ask(place, "SELECT actor, subject FROM audit_entry WHERE action = 'ingest.accept_units'")
+        assert audit_entries == [("A. Rossi", "north")]
 
 
 @pytest.mark.parametrize("agrees", [True, False])
@@ -412,12 +423,12 @@ def test_a_person_at_the_keyboard_confirms_a_doubtful_unit(place, run, tmp_path,
     monkeypatch.setattr("typer.confirm", lambda *_, **__: agrees)
     status, _, _ = run("ingest", file, "--site", "north", "--by", "A. Rossi")
     assert (status, ask(place, "SELECT count(*) FROM observation")) == (int(not agrees), [(DAYS * agrees,)])
-    said = ask(place, "SELECT actor, subject FROM audit_entry WHERE action = 'ingest.accept_units'")
-    assert said == [("A. Rossi", "north")] * agrees
+    audit_entries = ask(place, "SELECT actor, subject FROM audit_entry WHERE action = 'ingest.accept_units'")
+    assert audit_entries == [("A. Rossi", "north")] * agrees
 
 
 @pytest.mark.parametrize(
-    ("header", "unit", "said"),
+    ("header", "unit", "header_unit"),
     [
         ("G1/mm", "m", "mm"),
         ("g1_cm", "m", "cm"),
@@ -425,35 +436,35 @@ def test_a_person_at_the_keyboard_confirms_a_doubtful_unit(place, run, tmp_path,
         ("位移（毫米）", "cm", "mm"),
     ],
 )
-def test_a_header_that_names_another_unit_than_the_mapping_is_asked(run, tmp_path, header, unit, said):
+def test_header_with_another_unit_than_the_mapping_is_refused(run, tmp_path, header, unit, header_unit):
     file = write_wide(tmp_path / "wide.csv", header, creep_mm())
     (tmp_path / "m.toml").write_text(MAPPING.format(name=header, unit=unit))
     status, _, err = run("ingest", file, "--mapping", tmp_path / "m.toml", "--site", "north", "--dry-run")
-    assert (status, f"the header '{header}' states {said}, the mapping {unit}" in err) == (1, True)
-    (tmp_path / "m.toml").write_text(MAPPING.format(name=header, unit=said))
-    right = write_wide(tmp_path / "right.csv", header, [v / {"mm": 1, "cm": 10}[said] for v in creep_mm()])
+    assert (status, f"the header '{header}' states {header_unit}, the mapping {unit}" in err) == (1, True)
+    (tmp_path / "m.toml").write_text(MAPPING.format(name=header, unit=header_unit))
+    right = write_wide(tmp_path / "right.csv", header, [v / {"mm": 1, "cm": 10}[header_unit] for v in creep_mm()])
     assert run("ingest", right, "--mapping", tmp_path / "m.toml", "--site", "north", "--dry-run")[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("values", "unit", "said"),
+    ("values", "unit", "message"),
     [
-        # without noise nothing scatters: a slope of 0.2 mm a day becomes one of 200 that never rests
+        # No noise gives the unit away. Read as metres, 0.2 mm/day becomes a steady 200 mm/day.
         ([260.0 - 0.2 * day for day in range(DAYS)], "m", "moves at 200 mm/day or more from the first day to the last"),
         ([v if day < 70 else v / 10 for day, v in enumerate(creep_mm())], "mm", "0.1 times as large from 2026-05-10"),
         ([50 * v for v in creep_mm()], "mm", "those of other stations"),
     ],
     ids=["smooth", "changed", "alone"],
 )
-def test_a_record_whose_unit_cannot_be_right_is_asked(run, tmp_path, values, unit, said):
+def test_record_with_an_implausible_unit_is_refused(run, tmp_path, values, unit, message):
     others = {f"G{n}": [0.05 * v for v in creep_mm()] for n in (1, 2, 3) if unit == "mm"}
     file = write_long(tmp_path / "all.csv", {**others, "G4": values}, unit)
     status, _, err = run("ingest", file, "--site", "north", "--dry-run")
-    assert (status, "G1" in err, "G4.displacement" in err, said in err) == (1, False, True, True)
+    assert (status, "G1" in err, "G4.displacement" in err, message in err) == (1, False, True, True)
 
 
 @pytest.mark.parametrize("first", [0, DAYS - 10], ids=["the same epochs", "the epochs after"])
-def test_a_file_in_another_unit_than_what_is_stored_is_asked(place, run, tmp_path, first):
+def test_file_in_another_unit_than_the_stored_values_is_refused(place, run, tmp_path, first):
     values = creep_mm(2 * DAYS)
     assert run("ingest", write_long(tmp_path / "a.csv", {"G1": values[:DAYS]}, "mm"), "--site", "north")[0] == 0
     stored = ask(place, "SELECT count(*) FROM observation")
@@ -466,7 +477,7 @@ def test_a_file_in_another_unit_than_what_is_stored_is_asked(place, run, tmp_pat
 
 
 @pytest.mark.parametrize("what", ["creep", "collapse", "step", "still", "few", "tide"])
-def test_what_slopes_really_do_is_not_asked(run, tmp_path, what):
+def test_plausible_motion_raises_no_question_about_units(run, tmp_path, what):
     day = range(DAYS)
     values = {"creep": creep_mm(), "still": [0.0] * DAYS, "few": [1.0, 10.0, 100.0, 1000.0]}
     values |= {"collapse": [400.0 / (DAYS + 1 - d) for d in day], "tide": [20.0 * math.sin(d) for d in day]}
@@ -475,7 +486,7 @@ def test_what_slopes_really_do_is_not_asked(run, tmp_path, what):
     assert (status, err, out[0]["valid"]) == (0, "", len(values))
 
 
-def test_readings_through_a_pipe_are_looked_at_as_well(monkeypatch, capsys, tmp_path):
+def test_units_of_readings_from_a_pipe_are_checked(monkeypatch, capsys, tmp_path):
     class Pipe(io.StringIO):
         def seekable(self) -> bool:
             return False
@@ -515,6 +526,6 @@ def test_who_is_for_one_site_vouches_for_the_units_of_no_other(place, run, tmp_p
     file.write_text("\n".join([f"{lines[0]},site", *(f"{line},north" for line in lines[1:])]) + "\n")
     status, _, err = run("ingest", file, "--accept-units", "--by", "ed", "--site", "north")
     assert (status, "is for south only" in err) == (1, True)
-    status, (said,), _ = run("ingest", file, "--accept-units", "--by", "ed", "--site", "south", "--json")
-    assert (said["stored"], said["reasons"]) == (0, {"unknown_site": DAYS})
+    status, (summary,), _ = run("ingest", file, "--accept-units", "--by", "ed", "--site", "south", "--json")
+    assert (summary["stored"], summary["reasons"]) == (0, {"unknown_site": DAYS})
     assert ask(place, "SELECT count(*) FROM observation") == [(0,)]

@@ -1,4 +1,4 @@
-"""The managed broker keeps what it acknowledges while the core is away: at its first start and over restarts."""
+"""The managed broker keeps acknowledged messages while the core is stopped: at its first start and over restarts."""
 
 import json
 import os
@@ -190,7 +190,7 @@ def test_no_acknowledged_reading_is_lost_at_600_per_second_over_restarts(broker,
         sender.join()
 
 
-def test_readings_that_wait_stay_in_order_while_sessions_are_set_up_again(broker, instrument, start_ingest, database):
+def test_queued_readings_stay_in_order_while_sessions_are_recreated(broker, instrument, start_ingest, database):
     broker.start()
     for number in range(300):
         instrument.send(number)

@@ -1,4 +1,4 @@
-"""Masks and quality layers that come with displacement: what they reject is missing, and never dilutes a rate."""
+"""Masks and quality layers of displacement: rejected cells are missing and do not enter a rate."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -113,7 +113,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("kind", KNOWN)
-def test_mask_whose_meaning_is_known_gives_the_points_of_the_file_without_bad_cells(tmp_path, kind):
+def test_mask_of_known_meaning_removes_bad_cells(tmp_path, kind):
     layers, name = KNOWN[kind]
     values = draw_displacement()
     meaning, masked, missing, excluded = read_netcdf(write_netcdf(tmp_path / "a.nc", values, layers))
@@ -133,7 +133,7 @@ def test_mask_whose_meaning_is_known_gives_the_points_of_the_file_without_bad_ce
         {"quality": (np.ones((SIDE, SIDE), "u1"), {"flag_masks": np.array([1, 2], "u1"), "flag_meanings": "a b"})},
     ],
 )
-def test_layer_of_unknown_meaning_is_asked_for(tmp_path, layers):
+def test_layer_of_unknown_meaning_needs_an_option(tmp_path, layers):
     path = write_netcdf(tmp_path / "a.nc", draw_displacement(), layers)
     with pytest.raises(ConfigError, match=rf"{next(iter(layers))}.*--mask NAME.*--mask none"):
         read_netcdf(path)
@@ -158,7 +158,7 @@ def test_mask_option_names_the_good_cells(tmp_path, layer, mask):
     assert masked == clean
 
 
-def test_mask_of_the_ground_says_nothing_about_the_quality_of_displacement(tmp_path):
+def test_land_mask_is_no_quality_mask_of_displacement(tmp_path):
     shadow = np.zeros((SIDE, SIDE), "u1")
     shadow[1, 0] = 1
     layers = {
@@ -301,7 +301,7 @@ def test_mask_of_a_date_belongs_to_the_file_of_that_date(tmp_path):
     assert len(found) == GOOD.size + 2 * GOOD.sum()
 
 
-def test_layer_beside_on_another_grid_is_named(tmp_path):
+def test_mask_file_on_another_grid_is_named(tmp_path):
     path = write_raster(tmp_path / "stack.tif", draw_displacement(), NAMES)
     write_raster(tmp_path / "mask.tif", GOOD.astype("u1")[None], transform=CELLS @ Affine.translation(1, 0))
     with pytest.raises(ConfigError, match=r"mask.tif is a mask.*another grid.*--mask none"):
@@ -321,7 +321,7 @@ def test_mask_beside_a_netcdf_file_is_asked_for_and_then_applied_by_the_worker(t
     values = draw_displacement()
     path = write_netcdf(tmp_path / "stack.nc", values, {})
     write_layer(tmp_path / "mask.nc", GOOD.astype("u1"))
-    # a displacement with such a name is a product of its own
+    # a displacement file with such a name is a separate product
     write_netcdf(tmp_path / "coherence_weighted.nc", values, {"recommended_mask": (GOOD.astype("u1"), {})})
     options = ImportOptions(point_set="s", direction="los-towards", variable="displacement")
     with (
@@ -340,7 +340,7 @@ def test_mask_beside_a_netcdf_file_is_asked_for_and_then_applied_by_the_worker(t
 
 
 @pytest.mark.parametrize("name", ["shp_counts", "phase_similarity", "snr", "layover_shadow", "confidence"])
-def test_layers_of_processors_without_a_meaning_are_asked_for(tmp_path, name):
+def test_processor_layers_of_unknown_meaning_need_an_option(tmp_path, name):
     path = write_netcdf(tmp_path / "a.nc", draw_displacement(), {name: (np.ones((SIDE, SIDE), "f4"), {})})
     with pytest.raises(ConfigError, match=rf"{name}.*--mask NAME"):
         read_netcdf(path)
@@ -385,7 +385,7 @@ def test_mask_beside_a_mintpy_time_series_is_applied(tmp_path, prefix):
     assert len(read_points(open_mintpy_points, path, mask="temporalCoherence>=0.95")[1]) == 0
 
 
-def test_coherence_alone_beside_a_mintpy_time_series_is_asked_for(tmp_path):
+def test_coherence_alone_beside_a_mintpy_time_series_needs_an_option(tmp_path):
     path = write_time_series(tmp_path / "timeseries.h5", draw_displacement())
     write_hdf5(tmp_path / "temporalCoherence.h5", {"temporalCoherence": np.where(GOOD, 0.9, 0.2)})
     with pytest.raises(ConfigError, match="temporalCoherence"):
@@ -427,7 +427,7 @@ def test_mask_of_hdf_eos5_with_other_cells_is_refused(tmp_path):
     assert len(read_points(open_mintpy_points, path, mask="none")[1]) == SIDE * SIDE * DATES
 
 
-def test_displacement_in_a_file_that_is_called_like_a_mask_is_read(tmp_path):
+def test_displacement_file_named_like_a_mask_is_read(tmp_path):
     path = write_netcdf(tmp_path / "coherence_weighted.nc", draw_displacement(), {})
     assert len(read_netcdf(path)[1]) == SIDE * SIDE * DATES
 

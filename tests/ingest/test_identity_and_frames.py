@@ -1,4 +1,4 @@
-"""Readings of another device, another base station, and items of an uplink that nobody declared."""
+"""Readings of a second device, of another base station, and undeclared items of an uplink."""
 
 import base64
 import json

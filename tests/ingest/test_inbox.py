@@ -1,3 +1,5 @@
+"""Queue between broker and writer: order, batch sizes, limits and oversized messages."""
+
 import contextlib
 import hashlib
 import socket
@@ -21,7 +23,7 @@ def message(n, client="live", qos=1, size=10):
     return BrokerMessage(str(n), b"x" * size, NOW, client, n, qos)
 
 
-def test_live_goes_first_in_order_and_backfill_never_stands_still():
+def test_live_messages_come_first_and_backfill_gets_a_share():
     inbox = Inbox()
     for n in range(300):
         inbox.put(message(n, "backfill"))
@@ -29,20 +31,20 @@ def test_live_goes_first_in_order_and_backfill_never_stands_still():
         inbox.put(message(n))
     batch = inbox.take(0.1)
     live = [m.packet_id for m in batch if m.client == "live"]
-    back = [m.packet_id for m in batch if m.client == "backfill"]
+    backfill = [m.packet_id for m in batch if m.client == "backfill"]
     assert (len(batch), batch[0].client, live) == (BATCH_MOST, "live", list(range(len(live))))
-    assert back == list(range(200))
+    assert backfill == list(range(200))
 
 
-def test_batches_are_bounded_in_bytes_and_nothing_is_forgotten_between_them():
+def test_batches_have_a_maximum_size_and_contain_every_message_once():
     inbox = Inbox()
     assert inbox.take(0.01) == []
     for n in range(5000):
         inbox.put(message(n))
-    got = []
+    packet_ids = []
     while batch := inbox.take(0.01):
-        got += [m.packet_id for m in batch]
-    assert got == list(range(5000))
+        packet_ids += [m.packet_id for m in batch]
+    assert packet_ids == list(range(5000))
     inbox = Inbox()
     for n in range(20):
         inbox.put(message(n, size=1 << 20))
@@ -58,13 +60,13 @@ def test_a_batch_is_due_after_its_wait_or_when_it_is_full():
     inbox._waiting_since_s = time.monotonic()
     assert not inbox.is_due()
     inbox._waiting_since_s -= BATCH_WAIT_S - PAUSE_S
-    assert inbox.is_due(), "to take it lasts as long again as the pause"
+    assert inbox.is_due(), "the pause of `take` is part of the wait"
     inbox._waiting_since_s += 3600
     inbox.put(message(BATCH_MESSAGES))
     assert inbox.is_due()
 
 
-def test_live_data_wait_for_one_large_message_of_backfill_at_most():
+def test_batch_contains_at_most_one_large_backfill_message():
     inbox = Inbox()
     for n in range(3):
         inbox.put(message(n, "backfill", size=600_000))
@@ -75,10 +77,10 @@ def test_live_data_wait_for_one_large_message_of_backfill_at_most():
     assert [(m.client, m.packet_id) for m in inbox.take(0.1)] == [("live", 2), ("backfill", 1)]
     for n in range(3, 6):
         inbox.put(message(n, "backfill", size=800_000))
-    assert [m.packet_id for m in inbox.take(0.1)] == [2, 3], "alone it is 1.25 MiB"
+    assert [m.packet_id for m in inbox.take(0.1)] == [2, 3], "the fourth message would exceed the size of a batch"
 
 
-def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped(monkeypatch):
+def test_excess_qos_0_messages_are_dropped_and_counted_and_qos_1_never(monkeypatch):
     monkeypatch.setattr("monitor.ingest.message.QOS0_QUEUE_MESSAGES", 10)
     inbox = Inbox()
     for n in range(30):
@@ -86,28 +88,28 @@ def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped(monkeypatch):
     assert (inbox.dropped_qos0, len(inbox)) == (15 - 5, 20)
 
 
-def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alone():
+def test_messages_received_during_a_write_wait_only_for_the_pause():
     inbox = Inbox()
 
     def take():
-        began_s = time.monotonic()
-        return [m.packet_id for m in inbox.take(0.1)], time.monotonic() - began_s
+        started_s = time.monotonic()
+        return [m.packet_id for m in inbox.take(0.1)], time.monotonic() - started_s
 
     inbox.put(message(1))
-    time.sleep(2 * BATCH_WAIT_S)  # the writer is busy
+    time.sleep(2 * BATCH_WAIT_S)  # the writer is busy meanwhile
     inbox.put(message(2))
-    got, took_s = take()
-    assert got == [1, 2]
-    assert took_s >= PAUSE_S, "the database was left to others"
+    packet_ids, took_s = take()
+    assert packet_ids == [1, 2]
+    assert took_s >= PAUSE_S, "no pause for other writers"
     inbox.put(message(3))
-    got, took_s = take()
-    assert (got, took_s >= BATCH_WAIT_S) == ([3], True), "the first waits for others"
+    packet_ids, took_s = take()
+    assert (packet_ids, took_s >= BATCH_WAIT_S) == ([3], True), "the first message does not wait for further ones"
     for n in range(500):
         inbox.put(message(n))
-    assert take()[1] >= PAUSE_S / 5, "for a moment, however much waits"
+    assert take()[1] >= PAUSE_S / 5, "no pause although many messages are queued"
 
 
-def test_a_message_that_is_too_large_arrives_with_its_beginning_size_and_digest():
+def test_oversized_message_is_reduced_to_its_beginning_size_and_digest():
     received = []
     session = MqttSession(BrokerSession("live", "x", (TOPIC,)), Access(), received.append, lambda _: None, lambda: NOW)
     payload = b"x" * (PAYLOAD_LIMIT + 1)
@@ -130,7 +132,7 @@ def test_a_message_that_is_too_large_arrives_with_its_beginning_size_and_digest(
     ]
 
 
-def test_a_session_stops_reading_while_its_queue_is_full_and_the_other_session_goes_on(monkeypatch):
+def test_full_queue_stops_only_its_own_session(monkeypatch):
     monkeypatch.setattr("monitor.ingest.message.QUEUE_MESSAGES", 3)
     inbox = Inbox()
     for n in range(3):
@@ -142,7 +144,7 @@ def test_a_session_stops_reading_while_its_queue_is_full_and_the_other_session_g
     assert inbox.has_room("live")
 
 
-def test_a_queue_is_full_by_the_size_of_its_messages(monkeypatch):
+def test_queue_is_full_at_its_limit_in_bytes(monkeypatch):
     monkeypatch.setattr("monitor.ingest.message.QUEUE_BYTES", 1000)
     inbox = Inbox()
     inbox.put(message(0, "backfill", size=999))

@@ -92,7 +92,7 @@ def test_mask_of_licsbas_is_applied(tmp_path, kind):
     assert len(read_points(path, mask="coh_avg>=0.5")[1]) == 0
 
 
-def test_noise_indices_without_a_mask_are_asked_for(tmp_path):
+def test_noise_indices_without_a_mask_need_an_option(tmp_path):
     path = write_cum(tmp_path / "cum.h5", draw_displacement(), coh_avg=np.full((ROWS, COLUMNS), 0.4))
     with pytest.raises(ConfigError, match="coh_avg"):
         read_points(path)

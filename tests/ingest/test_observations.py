@@ -1,3 +1,5 @@
+"""Store readings with revisions, solutions and flags, and load them as known at an instant."""
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -28,38 +30,38 @@ def series_id(database, station="G1", quantity="displacement_east"):
     return ask(database, find_series_id, "north", station, quantity)
 
 
-def test_the_same_value_twice_is_one_row_and_another_value_is_a_revision(database):
+def test_repeated_value_is_a_duplicate_and_another_value_a_revision(database):
     first = add(database, reading(1.0), reading(1.0), reading(2.0))
-    again = add(database, reading(1.0), reading(2.0), reading(3.0), reading(3.0, sigma=0.5))
+    second = add(database, reading(1.0), reading(2.0), reading(3.0), reading(3.0, sigma=0.5))
     assert (first.stored, first.duplicates, first.revisions, first.sites) == (2, 1, 1, frozenset({"north"}))
-    assert (again.stored, again.duplicates, again.revisions) == (2, 2, 2)
+    assert (second.stored, second.duplicates, second.revisions) == (2, 2, 2)
     with database.read() as c:
         rows = c.execute(text("select revision, value_raw from observation order by revision")).all()
     assert [tuple(r) for r in rows] == [(0, 1.0), (1, 2.0), (2, 3.0), (3, 3.0)]
 
 
-def test_older_and_newer_epochs_mix_in_one_batch(database):
+def test_batch_may_contain_older_and_newer_epochs(database):
     add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(0, 10, 2)))
     result = add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(12)))
     assert (result.stored, result.duplicates) == (7, 5)
-    got = ask(database, load_readings, series_id(database), None, T0 + 99 * DAY, T0 + 99 * DAY)
-    assert [r.value for r in got] == [float(i) for i in range(12)]
+    readings = ask(database, load_readings, series_id(database), None, T0 + 99 * DAY, T0 + 99 * DAY)
+    assert [r.value for r in readings] == [float(i) for i in range(12)]
 
 
-def test_a_rapid_solution_after_the_final_one_is_kept_and_does_not_speak(database):
+def test_final_solution_takes_precedence_over_a_later_rapid_one(database):
     for order in ((("final", 2.0), ("rapid", 1.0)), (("rapid", 1.0), ("final", 2.0))):
         station = f"S-{order[0][0]}"
         for k, (solution, value) in enumerate(order):
             add(database, reading(value, solution=solution, station=station, received=T0 + k * DAY))
         sid = series_id(database, station)
         with database.read() as c:
-            (only,) = load_readings(c, sid, None, T0, T0 + 9 * DAY)
+            (current,) = load_readings(c, sid, None, T0, T0 + 9 * DAY)
             latest = c.execute(select(series_latest).where(series_latest.c.series_id == sid)).one()
-            (then,) = load_readings(c, sid, None, T0, T0)
-        assert (only.value, latest.value_raw, then.value) == (2.0, 2.0, order[0][1])
+            (earlier,) = load_readings(c, sid, None, T0, T0)
+        assert (current.value, latest.value_raw, earlier.value) == (2.0, 2.0, order[0][1])
 
 
-def test_latest_row_follows_time_not_arrival_and_leaves_the_future_out(database):
+def test_latest_reading_is_the_newest_by_observation_time_without_future_ones(database):
     add(database, reading(5.0, at=T0 + 5 * DAY), reading(3.0, at=T0 + 3 * DAY))
     future = reading(9.0, at=T0 + 999 * DAY, flags=("future",), received=T0 + 6 * DAY)
     add(database, future, reading(4.0, at=T0 + 4 * DAY))
@@ -71,10 +73,10 @@ def test_latest_row_follows_time_not_arrival_and_leaves_the_future_out(database)
     assert (newest.value, newest.observed_at) == (5.0, T0 + 5 * DAY)
 
 
-def test_from_is_exclusive_and_to_inclusive(database):
+def test_period_excludes_its_start_and_includes_its_end(database):
     add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(4)))
-    got = ask(database, load_readings, series_id(database), T0, T0 + 2 * DAY, T0 + 99 * DAY)
-    assert [r.value for r in got] == [1.0, 2.0]
+    readings = ask(database, load_readings, series_id(database), T0, T0 + 2 * DAY, T0 + 99 * DAY)
+    assert [r.value for r in readings] == [1.0, 2.0]
 
 
 def test_a_series_keeps_its_unit(database):
@@ -86,15 +88,15 @@ def test_a_series_keeps_its_unit(database):
         assert c.execute(text("select count(*) from observation")).scalar() == 1
 
 
-def test_memory_of_ids_serves_many_batches(database):
-    known = {}
+def test_cache_of_series_ids_is_shared_between_batches(database):
+    series_ids = {}
     for i in range(3):
         rows = [reading(at=T0 + i * DAY, station=f"G{i}"), reading(at=T0 + i * DAY)]
-        tell(database, add_observations, rows, T0, known)
-    assert len(known) == 4 - 1
+        tell(database, add_observations, rows, T0, series_ids)
+    assert len(series_ids) == 4 - 1
 
 
-def test_of_many_revisions_one_speaks_and_flags_change_as_known(database):
+def test_one_revision_counts_and_flags_apply_from_their_known_time(database):
     add(database, *(reading(float(i), at=T0 + i * DAY, flags=("undeclared", "late")) for i in range(3)))
     add(database, reading(9.0, at=T0 + DAY, solution="corrected"), reading(8.0, at=T0 + DAY, solution="rapid"))
     sid = series_id(database)

@@ -1,4 +1,4 @@
-"""What breaks a transaction is found and set apart; what is passing trouble is not."""
+"""Ingest pipeline: isolate messages that break a transaction, and retry after temporary faults of the database."""
 
 import json
 import random
@@ -58,24 +58,24 @@ def test_one_message_that_the_database_refuses_does_not_stop_the_others(pipeline
     monkeypatch.setattr(module, "add_observations", refuse_seven)
     outcome = pipeline.store([message(n) for n in range(10)])
     assert (outcome.added.stored, outcome.rejected, outcome.unwritten) == (9, 1, ())
-    refused = ("store_refused", "the database refused it: seven is poison")
-    assert ask(database, "select code, reason from rejected_message") == [refused]
+    rejection = ("store_refused", "the database refused it: seven is poison")
+    assert ask(database, "select code, reason from rejected_message") == [rejection]
     assert sorted(v for (v,) in ask(database, "select value_raw from observation")) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
 
 
-def test_news_on_which_no_vote_may_rest_is_set_apart(pipeline):
+def test_sites_whose_news_cannot_change_a_vote_are_reported(pipeline):
     assert pipeline.store([message(1)]).without_votes == {"north"}
     assert not pipeline.store([message(2), message(3, displacement_east_mm=1.0)]).without_votes
 
 
-def test_a_message_that_fits_nowhere_is_not_acknowledged(pipeline, database, monkeypatch):
+def test_message_that_cannot_be_stored_or_quarantined_is_not_acknowledged(pipeline, database, monkeypatch):
     poison = message(7)
     monkeypatch.setattr(module, "add_observations", lambda *_: (_ for _ in ()).throw(ValueError("no")))
     monkeypatch.setattr(module, "add_rejected", lambda *_: (_ for _ in ()).throw(ValueError("no either")))
     assert pipeline.store([poison]).unwritten == (poison,)
 
 
-def test_a_busy_database_writes_nothing_and_the_batch_comes_again(pipeline, database, monkeypatch):
+def test_busy_database_stores_nothing_of_a_batch(pipeline, database, monkeypatch):
     def busy(*_):
         raise StoreBusyError("locked")
 
@@ -89,9 +89,9 @@ def test_a_busy_database_writes_nothing_and_the_batch_comes_again(pipeline, data
     assert (pipeline.store(batch).added.stored, pipeline.store(batch).added.duplicates) == (5, 5)
 
 
-def test_readings_are_there_before_the_quarantine_is_written(pipeline, database, monkeypatch):
-    rubbish = BrokerMessage("slopeward/v1/north/G2/obs", b"{", NOW, "live")
-    outcome = pipeline.store([rubbish, message(1), rubbish], readings_first=True)
+def test_readings_are_stored_before_the_quarantine(pipeline, database, monkeypatch):
+    unreadable = BrokerMessage("slopeward/v1/north/G2/obs", b"{", NOW, "live")
+    outcome = pipeline.store([unreadable, message(1), unreadable], readings_first=True)
     assert (outcome.added.stored, outcome.rejected, len(outcome.waiting)) == (1, 2, 2)
     counts = "select (select count(*) from observation), (select count(*) from rejected_message)"
     assert ask(database, counts) == [(1, 0)]
@@ -103,23 +103,25 @@ def test_readings_are_there_before_the_quarantine_is_written(pipeline, database,
     pipeline.store_rejected(rejections)
     assert rejections == module.PendingRejections([])
     assert ask(database, "select topic, times from rejected_message") == [("slopeward/v1/north/G2/obs", 2)]
-    assert not pipeline.store([rubbish]).waiting, "who does not ask for it has all in one transaction"
+    assert not pipeline.store([unreadable]).waiting, (
+        "without `readings_first` rejected messages are stored in the same transaction"
+    )
 
 
-def test_a_large_payload_is_a_portion_of_its_own(pipeline, monkeypatch):
+def test_large_payloads_are_quarantined_in_separate_portions(pipeline, monkeypatch):
     sizes = []
-    monkeypatch.setattr(module, "add_rejected", lambda _c, some, _q: sizes.append([len(m.payload) for m in some]) or 0)
+    monkeypatch.setattr(
+        module, "add_rejected", lambda _c, rejected, _q: sizes.append([len(m.payload) for m in rejected]) or 0
+    )
     lengths = (5, 6, 1 << 20, 7, 100_000, 150_000, 8)
-    rubbish = [BrokerMessage("slopeward/v1/north/G2/obs", b"x" * n, NOW, "live") for n in lengths]
-    rejections = module.PendingRejections(list(pipeline.store(rubbish, readings_first=True).waiting))
+    unreadable = [BrokerMessage("slopeward/v1/north/G2/obs", b"x" * n, NOW, "live") for n in lengths]
+    rejections = module.PendingRejections(list(pipeline.store(unreadable, readings_first=True).waiting))
     while rejections.waiting:
         pipeline.store_rejected(rejections)
-    assert sizes == [[5, 6, 7, 8], [1 << 20], [100_000, 150_000]], "the small ones first, in one portion"
+    assert sizes == [[5, 6, 7, 8], [1 << 20], [100_000, 150_000]], "the small payloads come first, in one portion"
 
 
-def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is_not_acknowledged(
-    pipeline, database, monkeypatch
-):
+def test_message_that_cannot_be_quarantined_does_not_affect_the_others(pipeline, database, monkeypatch):
     busy = [StoreBusyError("locked")]
 
     def refuse(connection, messages, quota=None):
@@ -133,38 +135,38 @@ def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is
     poison = BrokerMessage("slopeward/v1/north/G2/obs", b"poison", NOW, "live")
     others = [BrokerMessage("slopeward/v1/north/G3/obs", b"{" * n, NOW, "live") for n in (1, 2)]
     outcome = pipeline.store([message(1), others[0], poison, others[1]], readings_first=True)
-    rejections = module.PendingRejections([*outcome.waiting[:2], *outcome.waiting[1:]])  # two parts of one message
+    rejections = module.PendingRejections([*outcome.waiting[:2], *outcome.waiting[1:]])  # two rejections of one message
     with pytest.raises(StoreBusyError):
         pipeline.store_rejected(rejections)
-    assert rejections.waiting == [outcome.waiting[2]], "what is settled does not come again"
+    assert rejections.waiting == [outcome.waiting[2]], "a stored rejection was kept in the list"
     pipeline.store_rejected(rejections)
     assert rejections == module.PendingRejections([], 0, [poison])
     assert ask(database, "select times from rejected_message") == [(1,), (1,)]
 
 
 @ON_BOTH
-def test_rubbish_that_the_broker_had_kept_counts_as_sent_when_it_comes_live(pipeline, database):
+def test_retained_rejection_becomes_live_when_the_message_arrives_live(pipeline, database):
     topic, later = "slopeward/v1/north/G2/obs", NOW + timedelta(minutes=5)
-    kept = BrokerMessage(topic, b"{", NOW, "live", retained=True)
-    live = BrokerMessage(topic, b"{", later, "live")
-    pipeline.store([kept])
-    pipeline.store([kept, live])
-    pipeline.store([kept])
+    retained_message = BrokerMessage(topic, b"{", NOW, "live", retained=True)
+    live_message = BrokerMessage(topic, b"{", later, "live")
+    pipeline.store([retained_message])
+    pipeline.store([retained_message, live_message])
+    pipeline.store([retained_message])
     with database.read() as c:
         (row,) = load_rejected(c)
     assert (row.retained, row.received_at, row.times) == (False, later, 4)
 
 
 @pytest.mark.parametrize("quota", [Quota(), Quota(0, 0)], ids=["kept", "counted only"])
-def test_more_refused_messages_are_no_more_statements(database, quota):
-    """Each statement is a moment in which readings wait: new ones, known ones and those beyond the quota."""
+def test_number_of_statements_does_not_grow_with_rejected_messages(database, quota):
+    """Readings wait during each statement. This holds for new and known messages and for those above the quota."""
 
     def count_statements(messages):
-        seen = []
+        statements = []
         with database.write() as c:
-            event.listen(c, "before_cursor_execute", lambda *given: seen.append(given[2]))
+            event.listen(c, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
             add_rejected(c, messages, quota)
-        return len(seen)
+        return len(statements)
 
     def refuse(numbers):
         return [RejectedMessage(NOW, f"slopeward/v1/north/G{k}/obs", b"%d" % k, "no", "no", "live") for k in numbers]
@@ -174,15 +176,17 @@ def test_more_refused_messages_are_no_more_statements(database, quota):
 
 
 @ON_BOTH
-def test_of_what_is_too_large_only_the_beginning_is_kept_and_never_read_again(pipeline, database):
-    whole = message(1).payload
-    for size in (PAYLOAD_LIMIT, PAYLOAD_LIMIT + 1):  # the beginning alone would be a reading
-        text = BrokerMessage("slopeward/v1/nowhere/G1/obs", whole + b" " * (size - len(whole)), NOW, "live")
+def test_oversized_payload_is_stored_in_part_and_not_replayed(pipeline, database):
+    reading_payload = message(1).payload
+    for size in (PAYLOAD_LIMIT, PAYLOAD_LIMIT + 1):  # the beginning of the payload is a valid reading
+        text = BrokerMessage(
+            "slopeward/v1/nowhere/G1/obs", reading_payload + b" " * (size - len(reading_payload)), NOW, "live"
+        )
         assert pipeline.store([text]).rejected == 1
     rows = ask(database, "select payload_bytes, length(payload) from rejected_message order by id")
     assert rows == [(PAYLOAD_LIMIT, PAYLOAD_LIMIT), (PAYLOAD_LIMIT + 1, BEGINNING_BYTES)]
-    mended = Pipeline(database, {"nowhere": replace(SITE, id="nowhere")}, lambda: NOW + timedelta(days=1))
-    result = replay_rejected(mended, lambda: NOW + timedelta(days=1))
+    extended_pipeline = Pipeline(database, {"nowhere": replace(SITE, id="nowhere")}, lambda: NOW + timedelta(days=1))
+    result = replay_rejected(extended_pipeline, lambda: NOW + timedelta(days=1))
     assert (result.accepted, result.waiting) == (1, 1)
 
 
@@ -201,7 +205,7 @@ def gnss(epoch0, n=0):
     return BrokerMessage("slopeward/v1/north/G1/obs", json.dumps({"time": at, "gnss": block}).encode(), NOW, "live")
 
 
-def test_the_reference_of_a_station_outlives_the_process(pipeline, database):
+def test_reference_of_a_station_survives_a_restart(pipeline, database):
     pipeline.store([gnss("2025-01-01T00:00:00Z")])
     later = Pipeline(database, {"north": SITE}, lambda: NOW)
     outcome = later.store([gnss("2025-06-01T00:00:00Z", 1), gnss("2025-01-01T00:00:00+00:00", 2)])
@@ -210,7 +214,7 @@ def test_the_reference_of_a_station_outlives_the_process(pipeline, database):
 
 
 @ON_BOTH
-def test_shuffled_and_doubled_messages_leave_no_gap_and_no_double(pipeline, database):
+def test_shuffled_and_repeated_messages_leave_no_gap_and_no_duplicate(pipeline, database):
     order = [3, 1, 2, 0, 2, 5, 4, 3, 9, 8, 7, 6]
     for start in range(0, len(order), 4):
         pipeline.store([message(n, source="l", boot_id=1, seq=n) for n in order[start : start + 4]])
@@ -219,42 +223,42 @@ def test_shuffled_and_doubled_messages_leave_no_gap_and_no_double(pipeline, data
     assert ask(database, "select last_seq from sequence_state") == [(9,)]
 
 
-def test_data_of_a_sparkplug_node_are_read_after_its_birth_when_the_quarantine_is_read_again(database):
+def test_replay_reads_sparkplug_data_after_the_birth_of_the_node(database):
     node = "spBv1.0/tedge/{}/sim-cnc01"
     undeclared = Pipeline(database, {}, lambda: NOW)
-    birth = published.NBIRTH[:-1] + b"\x0d"  # the number before that of the data
+    birth = published.NBIRTH[:-1] + b"\x0d"  # sequence number 13; that of the data is 14
     messages = [(node.format("NBIRTH"), birth), (node.format("NDATA"), published.NDATA)]
     assert undeclared.store([BrokerMessage(topic, payload, NOW, "live") for topic, payload in messages]).rejected == 2
     pipeline = Pipeline(database, {"north": published.SITE}, lambda: NOW + timedelta(days=1))
-    again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
-    assert (again.accepted, again.stored, again.waiting) == (2, 6, 0)
+    replay = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
+    assert (replay.accepted, replay.stored, replay.waiting) == (2, 6, 0)
 
 
-def test_what_the_broker_had_kept_is_not_fresh_when_the_quarantine_is_read_again(database):
+def test_replay_does_not_date_retained_messages_by_reception(database):
     pipeline = Pipeline(database, {"north": published.SITE}, lambda: NOW)
-    kept = BrokerMessage("homie/super-car/engine/temperature", b"21.5", NOW, "live", retained=True)
-    assert pipeline.store([kept]).rejected == 1
-    again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
-    assert (again.stored, again.reasons) == (0, {"retained": 1})
-    before = Pipeline(database, {}, lambda: NOW)  # of a site that nobody declared yet
-    kept = BrokerMessage("homie/super-car/engine/speed", b"7", NOW, "live", retained=True)
-    assert before.store([kept]).rejected == 1
-    again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
-    assert (again.stored, again.accepted) == (0, 0)
+    retained_message = BrokerMessage("homie/super-car/engine/temperature", b"21.5", NOW, "live", retained=True)
+    assert pipeline.store([retained_message]).rejected == 1
+    replay = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
+    assert (replay.stored, replay.reasons) == (0, {"retained": 1})
+    undeclared = Pipeline(database, {}, lambda: NOW)  # the site is not declared yet
+    retained_message = BrokerMessage("homie/super-car/engine/speed", b"7", NOW, "live", retained=True)
+    assert undeclared.store([retained_message]).rejected == 1
+    replay = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
+    assert (replay.stored, replay.accepted) == (0, 0)
 
 
-# ---- counts of messages -------------------------------------------------------------------------------------------
+# ---- sequence numbers --------------------------------------------------------------------------------------------
 def note_counts(database, *batches):
     for batch in batches:
         times = [NOW + timedelta(seconds=k) for k in range(len(batch))]
         marks = [SequenceMark("north", "G1", "logger", 7, seq, at) for seq, at in zip(batch, times, strict=True)]
         tell(database, note_sequences, marks, NOW)
     with database.read() as c:
-        told = c.execute(text("select from_seq, to_seq from sequence_gap where filled_at is null order by from_seq"))
-        return {seq for first, last in told for seq in range(first, last + 1)}
+        gaps = c.execute(text("select from_seq, to_seq from sequence_gap where filled_at is null order by from_seq"))
+        return {seq for first, last in gaps for seq in range(first, last + 1)}
 
 
-@pytest.mark.parametrize("full", [2**16, 2**32])
+@pytest.mark.parametrize("modulus", [2**16, 2**32])
 @pytest.mark.parametrize(
     ("sent", "missing"),
     [
@@ -265,18 +269,18 @@ def note_counts(database, *batches):
         (((-3,), (4,), (-2, -1, 0, 1, 2, 3), (5,)), ()),
     ],
 )
-def test_a_full_count_goes_on_at_nothing(database, full, sent, missing):
-    batches = [[seq % full for seq in batch] for batch in sent]
-    assert note_counts(database, *batches) == {seq % full for seq in missing}
+def test_sequence_number_wraps_to_zero(database, modulus, sent, missing):
+    batches = [[seq % modulus for seq in batch] for batch in sent]
+    assert note_counts(database, *batches) == {seq % modulus for seq in missing}
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_what_is_missing_is_what_did_not_come(database, seed):
-    chance = random.Random(seed)
-    full = chance.choice([2**16, 2**32])
-    numbers = range(chance.randint(-60, -2), chance.randint(2, 60))
-    came = [numbers[0], *[n for n in numbers[1:-1] if chance.random() < 0.7], numbers[-1]]
-    cuts = sorted(chance.sample(range(1, len(came)), min(3, len(came) - 1)))
-    batches = [came[a:b] for a, b in zip([0, *cuts], [*cuts, len(came)], strict=True)]
-    missing = {n % full for n in {*numbers} - {*came}}
-    assert note_counts(database, *[[n % full for n in batch] for batch in batches]) == missing
+def test_gaps_are_the_numbers_that_were_not_received(database, seed):
+    rng = random.Random(seed)
+    modulus = rng.choice([2**16, 2**32])
+    numbers = range(rng.randint(-60, -2), rng.randint(2, 60))
+    received = [numbers[0], *[n for n in numbers[1:-1] if rng.random() < 0.7], numbers[-1]]
+    cuts = sorted(rng.sample(range(1, len(received)), min(3, len(received) - 1)))
+    batches = [received[a:b] for a, b in zip([0, *cuts], [*cuts, len(received)], strict=True)]
+    missing = {n % modulus for n in {*numbers} - {*received}}
+    assert note_counts(database, *[[n % modulus for n in batch] for batch in batches]) == missing

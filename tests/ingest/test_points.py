@@ -1,4 +1,4 @@
-"""Files of InSAR points: into the database in small pieces, as evidence with its true age, and nothing guessed."""
+"""Import InSAR points: store them in chunks, derive rates with their true age, and guess no unit or sign."""
 
 import csv
 import io
@@ -51,7 +51,7 @@ NEWEST = DATES[-1]
 
 
 def write_long(path, rate=0.5, dates=DATES, points=6, more=()):
-    """Points around G1 that move evenly; returns the file."""
+    """Write points around G1 that move at a constant rate in mm/day, and return the file."""
     lines = [COLUMNS]
     for i in range(points):
         for at in dates:
@@ -81,25 +81,25 @@ def rejected(database):
 
 
 @ON_BOTH
-def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_then_on(bench, tmp_path):
-    news = ChangeDetector()
-    ask(bench, news.find_changed)
+def test_repeated_file_changes_nothing_and_changed_values_are_revisions(bench, tmp_path):
+    changes = ChangeDetector()
+    ask(bench, changes.find_changed)
     path = write_long(tmp_path / "a.csv")
     arrived = NEWEST + 3 * DAY
     result = take(bench, path, arrived)
     assert (result.points, result.rows, result.stored, result.rejected) == (6, 48, 48, 0)
-    assert ask(bench, news.find_changed) == {"bench"}, "the service looks at the site soon after"
-    again = take(bench, path, arrived + DAY)
-    assert (again.stored, again.duplicates, again.revisions) == (0, 48, 0)
+    assert ask(bench, changes.find_changed) == {"bench"}, "the import was not detected as a change"
+    second_import = take(bench, path, arrived + DAY)
+    assert (second_import.stored, second_import.duplicates, second_import.revisions) == (0, 48, 0)
     with bench.read() as c:
-        assert news.find_changed(c) == frozenset()
-        then = load_point_facts(c, SITE, arrived)
+        assert changes.find_changed(c) == frozenset()
+        earlier_facts = load_point_facts(c, SITE, arrived)
     take(bench, write_long(tmp_path / "b.csv", rate=0.0), arrived + 2 * DAY)
     with bench.read() as c:
-        assert load_point_facts(c, SITE, arrived) == then, "the past is not rewritten"
+        assert load_point_facts(c, SITE, arrived) == earlier_facts, "facts of an earlier instant changed"
         (now,) = load_point_facts(c, SITE, arrived + 2 * DAY)
         rows = views.load_view(c, "insar_points", order_by=("pid",))
-    assert abs(then[0].rate_mm_per_day - 0.5) < 0.01
+    assert abs(earlier_facts[0].rate_mm_per_day - 0.5) < 0.01
     assert abs(now.rate_mm_per_day) < 0.01
     assert (now.zone, now.newest_s, now.received_s) == ("desc", NEWEST.timestamp(), (arrived + 2 * DAY).timestamp())
     assert ([r["n"] for r in rows], {r["revision"] for r in rows}) == ([8] * 6, {1})
@@ -108,35 +108,37 @@ def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_the
 def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path):
     arrived = NEWEST + 10 * DAY
     take(bench, write_long(tmp_path / "a.csv"), arrived)
-    assert evaluate_site(bench, SITE, arrived - DAY, "tick").level == 0, "not known yet"
+    assert evaluate_site(bench, SITE, arrived - DAY, "tick").level == 0, "the rate was used before it was received"
     result = evaluate_site(bench, SITE, arrived, "tick")
     assert result.level == 1
     vote = result.decision.evidence["votes"]["radar|insar:G1"]
     assert vote["counted"]
-    assert vote["valid_until_s"] == (NEWEST + 24 * DAY).timestamp(), "from when it was taken, not from when it came"
+    assert vote["valid_until_s"] == (NEWEST + 24 * DAY).timestamp(), (
+        "validity starts at the acquisition, not at the import"
+    )
     word = next(w for w in result.decision.evidence["words"] if w["station"] == "insar:G1")
     assert "received 10d later" in word["reason"]
     assert "direction of desc" in word["reason"]
     late = evaluate_site(bench, SITE, NEWEST + 25 * DAY, "tick")
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"]
-    view = ask(bench, load_inputs, SITE, arrived, draining=False)[0]
-    assert DecisionInputs.read(view.to_json()) == view
+    inputs = ask(bench, load_inputs, SITE, arrived, draining=False)[0]
+    assert DecisionInputs.read(inputs.to_json()) == inputs
 
 
-def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):
+def test_point_sets_are_not_mixed_and_the_fastest_one_counts(bench, tmp_path):
     arrived = NEWEST + 3 * DAY
     take(bench, write_long(tmp_path / "a.csv", rate=0.0), arrived, ImportOptions(None, "asc", "los-towards", "mm"))
     assert evaluate_site(bench, SITE, arrived, "tick").level == 0
     take(bench, write_long(tmp_path / "b.csv", rate=-0.5), arrived + DAY, ImportOptions(None, "desc", "los-away", "mm"))
-    found = {f.zone: round(f.rate_mm_per_day, 1) for f in ask(bench, load_point_facts, SITE, arrived + DAY)}
-    assert (found, evaluate_site(bench, SITE, arrived + DAY, "tick").level) == ({"asc": 0.0, "desc": -0.5}, 1)
+    rates = {f.zone: round(f.rate_mm_per_day, 1) for f in ask(bench, load_point_facts, SITE, arrived + DAY)}
+    assert (rates, evaluate_site(bench, SITE, arrived + DAY, "tick").level) == ({"asc": 0.0, "desc": -0.5}, 1)
 
 
 @ON_BOTH
-def test_bad_rows_wait_with_their_reason_and_good_ones_are_stored(bench, tmp_path):
+def test_bad_rows_are_quarantined_with_a_reason_and_good_ones_stored(bench, tmp_path):
     at = NEWEST.isoformat()
     more = [",q6,46,8,1,", "2099-01-01T00:00:00Z,q4,46,8,1,", "2026-01-01T00:00:00,q5,46,8,1,"]
-    more += [f"{at},q,46.0,8.0,{value}," for value in (1.0, 1.0, 2.0)]  # the same, and a contradiction
+    more += [f"{at},q,46.0,8.0,{value}," for value in (1.0, 1.0, 2.0)]  # a duplicate and a contradiction
     odd = (
         "q1,96.0,8.0,1.0, q2,46.0,8.0,inf, q3,46,8,1,5,0.1 ,46,8,1, q7,46,8,1,-1 q8,46,8,NaN, q9,46,8,9e9, p0,46.1,8,7,"
     )
@@ -148,10 +150,10 @@ def test_bad_rows_wait_with_their_reason_and_good_ones_are_stored(bench, tmp_pat
     assert (set(rejected(bench)), count(bench)) == (set(result.reasons), 10)
 
 
-def test_a_number_within_its_record_is_a_measurement(bench, tmp_path):
+def test_large_value_consistent_with_its_record_is_stored(bench, tmp_path):
     more = [f"{at.isoformat()},q,46.0,8.0,{v}," for at, v in zip(DATES, (800, 850, 900, 950, 999, 999.9), strict=False)]
-    told = take(bench, write_long(tmp_path / "a.csv", more=more), NEWEST)
-    assert (told.stored, told.missing) == (6 * len(DATES) + 6, 0)
+    result = take(bench, write_long(tmp_path / "a.csv", more=more), NEWEST)
+    assert (result.stored, result.missing) == (6 * len(DATES) + 6, 0)
 
 
 def test_a_point_that_jumped_away_or_contradicts_an_earlier_part_of_its_file_is_refused(bench, tmp_path, monkeypatch):
@@ -162,18 +164,18 @@ def test_a_point_that_jumped_away_or_contradicts_an_earlier_part_of_its_file_is_
     assert (result.stored, result.reasons) == (8, {"contradiction": 1, "point_moved": 1})
 
 
-def test_a_file_that_breaks_off_is_told_and_what_came_before_counts(bench, tmp_path, monkeypatch):
+def test_broken_file_is_reported_and_its_complete_chunks_count(bench, tmp_path, monkeypatch):
     monkeypatch.setattr("monitor.ingest.files.points.CHUNK", 5)
     path = write_long(tmp_path / "a.csv", more=['"no end', "a,b"])
     with pytest.raises(ConfigError, match="line 50"):
         take(bench, path, NEWEST + DAY)
     assert count(bench) >= 40
-    news = ask(bench, load_news_instants, "bench", NEWEST, NEWEST + 2 * DAY)
-    assert news == [NEWEST + DAY], "the past is replayed there"
+    instants = ask(bench, load_news_instants, "bench", NEWEST, NEWEST + 2 * DAY)
+    assert instants == [NEWEST + DAY], "a replay needs this instant"
     assert evaluate_site(bench, SITE, NEWEST + DAY, "tick").level == 1
 
 
-def test_another_unit_or_direction_is_another_set(bench, tmp_path):
+def test_another_unit_or_direction_needs_another_set(bench, tmp_path):
     path = write_long(tmp_path / "a.csv")
     take(bench, path, NEWEST + DAY)
     for declared in (ImportOptions(None, "desc", "los-away", "mm"), ImportOptions(None, "desc", "los-towards", "cm")):
@@ -183,7 +185,7 @@ def test_another_unit_or_direction_is_another_set(bench, tmp_path):
 
 # ---- EGMS --------------------------------------------------------------------------------------------------------
 def slice_egms(source, target, most=60, keep=lambda row: True):
-    """The header and some points of a product, zipped as it comes."""
+    """Copy the header and some points of a product into a zip file of the same layout, and return them."""
     with zipfile.ZipFile(source) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".csv"))
         with archive.open(name) as octets:
@@ -203,7 +205,7 @@ def take_egms(database, path, now, site=SITE, direction=None):
     return read_points(file, open_egms(path, ImportOptions(direction=direction), now))
 
 
-def test_a_measured_product_becomes_a_rate_whose_age_is_true(database, measured, tmp_path):
+def test_egms_product_becomes_a_rate_with_its_true_age(database, measured, tmp_path):
     source = measured("egms/EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip")
     path = tmp_path / source.name
     header, rows = slice_egms(source, path, 40)
@@ -219,18 +221,18 @@ def test_a_measured_product_becomes_a_rate_whose_age_is_true(database, measured,
     with database.read() as c:
         (fact,) = load_point_facts(c, site, arrived)
         assert load_point_facts(c, site, arrived - DAY) == ()
-        (kept,) = views.load_view(c, "insar_points", pid=first["pid"])
+        (point,) = views.load_view(c, "insar_points", pid=first["pid"])
     newest = datetime.strptime(dates[-1], "%Y%m%d").replace(tzinfo=UTC)
     assert (fact.zone, fact.newest_s, fact.received_s) == (path.stem, newest.timestamp(), arrived.timestamp())
-    # the product's own mean velocity of the points around, mm per year, over the same years
-    own = [float(dict(zip(header, r, strict=True))["mean_velocity"]) for r in rows]
-    assert min(own) - 0.5 < fact.rate_mm_per_day * 365.25 < max(own) + 0.5
-    assert (kept["direction"], kept["value_mm"], kept["n"]) == ("los-towards", float(rows[0][-1]), len(dates))
+    # Mean velocity of the same points in mm/year, as the product states it for the same years.
+    stated_rates = [float(dict(zip(header, r, strict=True))["mean_velocity"]) for r in rows]
+    assert min(stated_rates) - 0.5 < fact.rate_mm_per_day * 365.25 < max(stated_rates) + 0.5
+    assert (point["direction"], point["value_mm"], point["n"]) == ("los-towards", float(rows[0][-1]), len(dates))
     word = evaluate_site(database, site, arrived, "tick").decision.evidence["words"][0]
     assert f"received {(arrived - newest).days}d later" in word["reason"]
 
 
-def test_level_3_knows_its_direction_by_its_name_and_its_place_by_the_grid(bench, measured, tmp_path):
+def test_egms_level_3_takes_direction_from_file_name_and_place_from_grid(bench, measured, tmp_path):
     source = measured("egms/EGMS_L3_E45N17_100km_U_2020_2024_1.zip")
     path = tmp_path / source.name
     slice_egms(source, path, 5)
@@ -249,7 +251,7 @@ HEAD = "pid,latitude,longitude,height_ortho"
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("a.csv", "", "no EGMS product"),
         ("a.csv", "time,value\n1,2\n", "no EGMS product"),
@@ -261,15 +263,15 @@ HEAD = "pid,latitude,longitude,height_ortho"
         ("a.zip", "no zip", "cannot be read"),
     ],
 )
-def test_what_is_no_product_is_told_in_one_line(tmp_path, name, content, told):
+def test_file_that_is_no_egms_product_is_refused_in_one_line(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_text(content)
-    with pytest.raises(ConfigError, match=told) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         take_egms(None, path, T0)
     assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_zip_is_told_in_one_line(bench, tmp_path):
+def test_damaged_zip_is_refused_in_one_line(bench, tmp_path):
     path = tmp_path / "EGMS_L2b_1.zip"
     rows = "".join(f"p{i},46,8,1,{i % 7}.5\n" for i in range(5000))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -283,7 +285,7 @@ def test_a_damaged_zip_is_told_in_one_line(bench, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_product_with_holes_keeps_what_is_good(bench, tmp_path):
+def test_product_with_bad_values_stores_the_good_ones(bench, tmp_path):
     path = tmp_path / "EGMS_L2b_1.csv"
     path.write_text(
         f"{HEAD},20250101,20250107\na,46,8,1,1.0,2.0\nb,46,8,1,,NaN\nc,46,8,1,x,inf\nd,46,8,1,1\ne,north,8,1,1,2\n"
@@ -311,7 +313,7 @@ def run(tmp_path, monkeypatch, database_url, capsys):
     return call
 
 
-def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_path, database_url):
+def test_command_requires_set_direction_and_unit(run, tmp_path, database_url):
     path = write_long(tmp_path / "a.csv", more=[f"{NEWEST.isoformat()},q,46,8,x,"])
     words = ("ingest", path, "--site", "bench", "--format", "insar-points")
     declared = ("--set", "desc", "--direction", "los-towards", "--unit", "mm")
@@ -322,16 +324,16 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
     assert run(*words, "--dry-run", "--json", *declared)[0] == 3
     status, out, err = run(*words, "--json", *declared)
     assert status == 3, err
-    told = json.loads(out)
-    assert (told["points"], told["stored"], told["rejected"], told["revisions"]) == (6, 48, 1, 0)
+    summary = json.loads(out)
+    assert (summary["points"], summary["stored"], summary["rejected"], summary["revisions"]) == (6, 48, 1, 0)
     assert "correct the file" in err
     status, out, _ = run("ingest", "--rejected", "--json")
-    assert status == 4, "a row of points waits for a mended file"
+    assert status == 4, "a row of points is replayed although only a corrected file can help"
     assert json.loads(out)["reasons"] == {"not_number": 1}
     status, _, err = run("ingest", path, "--site", "bench", "--unit", "mm")
     assert (status, "give --set, --direction and --unit for the meaning of their values" in err) == (1, True)
     status, out, err = run("ingest", path, "--site", "bench", "--json", *declared)
-    assert (json.loads(out)["stored"], json.loads(out)["duplicates"]) == (0, 48), "known without --format"
+    assert (json.loads(out)["stored"], json.loads(out)["duplicates"]) == (0, 48), "the format was not recognised"
     egms = tmp_path / "EGMS_L2b_1.csv"
     egms.write_text(f"{HEAD},20250101\na,46,8,1,1.0\n")
     assert run("ingest", egms, "--site", "bench", "--format", "egms", "--unit", "cm")[0] == 2
@@ -341,9 +343,9 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
     database.close()
 
 
-# ---- the reference from which displacements count ----------------------------------------------------------------
+# ---- reference date of displacements ----------------------------------------------------------------
 def deliver(database, values, reference_at, *, point=None, now=NEWEST + 30 * DAY):
-    """One delivery of values of p1 by date, counted from a date."""
+    """Import one delivery: values of p1 by date, relative to a reference date."""
     declared = ValueMeaning("moving", "los-towards", "mm", None, reference_at, point)
     place = Point("p1", 46.0, 8.0)
     pieces = iter([PointLine(place, tuple(PointValue("p1", at, value) for at, value in values.items()))])
@@ -359,21 +361,21 @@ def stored(database):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_reference_that_moves_on_is_no_movement(bench, seed):
-    """Whatever dates the deliveries count from: what is stored counts from the first of them."""
+def test_changed_reference_date_adds_no_movement(bench, seed):
+    """Stored values are relative to the reference of the first delivery, whatever references the later ones have."""
     rng = random.Random(seed)
     truth = [round(rng.uniform(-500, 500), 2) for _ in DATES]
     moves = sorted(rng.sample(range(1, 7), 2))
     for k in range(1, 8):
-        reference = max([0, *(one for one in moves if one < k)])
+        reference = max([0, *(move for move in moves if move < k)])
         deliver(bench, {DATES[k]: truth[k] - truth[reference]}, DATES[reference])
     assert stored(bench) == {DATES[k]: pytest.approx(truth[k] - truth[0], abs=1e-6) for k in range(1, 8)}
     late = deliver(bench, {DATES[7]: truth[7] - truth[moves[1]]}, DATES[moves[1]])
-    assert (late.duplicates, late.revisions) == (1, 0)  # the same again
+    assert (late.duplicates, late.revisions) == (1, 0)  # an unchanged value
 
 
 @ON_BOTH
-def test_what_cannot_be_tied_waits_and_another_point_is_refused(bench):
+def test_untied_delivery_is_quarantined_and_another_reference_point_refused(bench):
     deliver(bench, {DATES[1]: 1.0}, DATES[0], point="46.2, 8.9")
     result = deliver(bench, {DATES[5]: 1.0}, DATES[3])
     assert (result.stored, result.reasons) == (0, {"untied": 1})
@@ -382,7 +384,7 @@ def test_what_cannot_be_tied_waits_and_another_point_is_refused(bench):
         deliver(bench, {DATES[6]: 1.0}, DATES[0], point="46.3, 8.9")
 
 
-# ---- tables with a column a date ---------------------------------------------------------------------------------
+# ---- tables with one column per date -------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("head", "row"),
     [
@@ -397,7 +399,7 @@ def test_what_cannot_be_tied_waits_and_another_point_is_refused(bench):
         ("id,lat,lon,2025-01-01T05:33:12,2025-01-13T05:33:12,2025-01-25T05:33:12", "A1,46.0,8.0,0.0,-1.5,"),
     ],
 )
-def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_path, head, row):
+def test_wide_tables_of_other_programs_are_recognised_and_need_unit_and_sign(tmp_path, head, row):
     path = tmp_path / "a.csv"
     path.write_text(f"{head}\n{row}\n")
     assert choose_reader(path, ("--set", "--direction", "--unit")) == "insar-wide"
@@ -418,7 +420,7 @@ def test_tables_of_other_programs_are_known_and_their_unit_and_sign_asked(tmp_pa
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_no_column_of_a_date_is_taken_for_another_date_or_passed_over(tmp_path, seed):
+def test_date_columns_are_read_exactly_or_refused(tmp_path, seed):
     rng, path = random.Random(seed), tmp_path / "a.csv"
     days = sorted(datetime(2015, 1, 1, tzinfo=UTC) + timedelta(days=k) for k in rng.sample(range(3600), 6))
     row = "A1,46.0,8.0," + ",".join(str(k) for k in range(6)) + "\n"
@@ -439,7 +441,7 @@ def test_no_column_of_a_date_is_taken_for_another_date_or_passed_over(tmp_path, 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("factor", "is_asked"), [(1.0, False), (0.8, False), (1e-3, True), (0.1, True), (-1.0, True)])
-def test_a_table_whose_own_velocity_contradicts_unit_or_sign_is_asked_about(tmp_path, seed, factor, is_asked):
+def test_unit_or_sign_that_contradicts_the_velocity_column_is_refused(tmp_path, seed, factor, is_asked):
     draw, path = random.Random(seed), tmp_path / "a.csv"
     days = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=12 * k) for k in range(20)]
     lines = ["CODE,LAT,LON,VEL," + ",".join(f"D{day:%Y%m%d}" for day in days)]
@@ -457,9 +459,9 @@ def test_a_table_whose_own_velocity_contradicts_unit_or_sign_is_asked_about(tmp_
 
 
 @pytest.mark.parametrize("form", ["wide", "long"])
-def test_points_with_latitude_and_longitude_exchanged_are_asked_about(tmp_path, form):
+def test_exchanged_latitude_and_longitude_are_refused(tmp_path, form):
     draw, path = random.Random(form), tmp_path / "a.csv"
-    said = replace(DESC, places=(StationPlace("G1", 46.2, 8.9),))
+    options = replace(DESC, places=(StationPlace("G1", 46.2, 8.9),))
     opens = open_wide_points if form == "wide" else open_points
     head = "id,{},{},20240101,20240113,20240125" if form == "wide" else "point,{},{},time,value"
     cells = ",1,2,3" if form == "wide" else ",2024-01-01T00:00:00Z,1.0"
@@ -467,17 +469,17 @@ def test_points_with_latitude_and_longitude_exchanged_are_asked_about(tmp_path, 
     for names in (("latitude", "longitude"), ("longitude", "latitude")):
         path.write_text(head.format(*names) + "\n" + "".join(rows))
         if names[0] == "latitude":
-            with opens(path, said, NEWEST) as (_, pieces):
+            with opens(path, options, NEWEST) as (_, pieces):
                 assert len(list(pieces)) == 5
             continue
-        with pytest.raises(ConfigError, match="latitude and longitude exchanged"), opens(path, said, NEWEST):
+        with pytest.raises(ConfigError, match="latitude and longitude exchanged"), opens(path, options, NEWEST):
             pass
-        with opens(path, DESC, NEWEST) as (_, pieces):  # no station has a place
+        with opens(path, DESC, NEWEST) as (_, pieces):  # without places of stations the order cannot be checked
             assert len(list(pieces)) == 5
 
 
 @pytest.mark.parametrize(("unit", "stored"), [("mm", 1), ("", 1), ("m", 0), ("cm", 0)])
-def test_a_unit_in_the_rows_is_not_overruled(bench, tmp_path, unit, stored):
+def test_unit_column_that_contradicts_the_option_is_refused(bench, tmp_path, unit, stored):
     path = tmp_path / "a.csv"
     path.write_text(f"time,point,latitude,longitude,value,unit\n{NEWEST.isoformat()},q,46.0,8.0,1.0,{unit}\n")
     result = take(bench, path, NEWEST + DAY)
@@ -486,18 +488,18 @@ def test_a_unit_in_the_rows_is_not_overruled(bench, tmp_path, unit, stored):
 
 @pytest.mark.parametrize("sign", [",", ";", "\t"])
 @pytest.mark.parametrize("comma", [False, True])
-def test_a_table_is_parted_as_its_names_are_and_points_of_zeros_alone_hold_no_value(tmp_path, sign, comma):
+def test_delimiter_is_that_of_the_header_and_all_zero_points_are_missing(tmp_path, sign, comma):
     rng, rows = random.Random(5), []
     values = {f"P{k}": [rng.uniform(-9, 9) * (k % 3 > 0) for _ in range(6)] for k in range(12)}
-    values["P1"][0] = 0.0  # of the reference date alone
-    for name, told in values.items():
-        cells = [name, "46.0001", "8.0002", *(f"{v:.3f}" for v in told)]
+    values["P1"][0] = 0.0  # a zero only at the reference date
+    for name, point_values in values.items():
+        cells = [name, "46.0001", "8.0002", *(f"{v:.3f}" for v in point_values)]
         rows.append(sign.join(cell.replace(".", ",") if comma and sign == ";" else cell for cell in cells))
     path = tmp_path / "a.csv"
     head = sign.join(["CODE", "LAT", "LON", *(f"D2025010{k}" for k in range(1, 7))])
     path.write_text("\n".join([head, *rows]) + "\n")
     assert choose_reader(path, ("--set", "--direction", "--unit")) == "insar-wide"
     with open_wide_points(path, DESC, NEWEST) as (_, pieces):
-        found = {piece.point.pid: ([v.value for v in piece.values], piece.missing, piece.bad) for piece in pieces}
-    wanted = {name: (pytest.approx(told, abs=5e-4), 0, ()) for name, told in values.items()}
-    assert found == wanted | {name: ([], 6, ()) for name, told in values.items() if not any(told)}
+        points = {piece.point.pid: ([v.value for v in piece.values], piece.missing, piece.bad) for piece in pieces}
+    expected = {name: (pytest.approx(point_values, abs=5e-4), 0, ()) for name, point_values in values.items()}
+    assert points == expected | {name: ([], 6, ()) for name, point_values in values.items() if not any(point_values)}

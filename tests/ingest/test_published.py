@@ -1,4 +1,4 @@
-"""What devices send, as their makers and the standards publish it; where each payload stands is said beside it."""
+"""Decode payloads that manufacturers and standards publish. `tests/data/payloads` names the source of each payload."""
 
 import json
 import math
@@ -53,30 +53,30 @@ def utc(*parts):
     return datetime(*parts, tzinfo=UTC)
 
 
-def test_every_published_payload_is_read(pipeline):
+def test_every_published_payload_is_decoded(pipeline):
     assert pipeline.unusable == {}
-    for one in PUBLISHED:
-        decoded = pipeline.decode(message(one))
-        if one.decoder == "sparkplug" and "DATA" in one.topic:
-            continue  # after a birth, below
-        assert decoded.observations or decoded.links or decoded.report or decoded.event, one.topic
-        assert decoded.faults == (), one.topic
+    for example in PUBLISHED:
+        decoded = pipeline.decode(message(example))
+        if example.decoder == "sparkplug" and "DATA" in example.topic:
+            continue  # needs a birth first; tested below
+        assert decoded.observations or decoded.links or decoded.report or decoded.event, example.topic
+        assert decoded.faults == (), example.topic
 
 
-def test_tables_of_campbell_loggers(pipeline):
+def test_tables_of_campbell_loggers_are_decoded(pipeline):
     decoded = read(pipeline, "cs/v2/data/x", p.CAMPBELL_HELP)
     assert values(decoded) == {"CR1000X_400.battery_voltage": 13.67, "CR1000X_400.temperature": 24.31}
     assert {o.observed_at for o in decoded.observations} == {utc(2019, 2, 28, 19)}
     cr6 = json.loads(p.CAMPBELL_CR6)
     rows = {"2022-05-24T08:53:00Z": [11.9, "NAN"], "2022-05-24T08:54:00": [11.9, 26.9], "2022-05-24T08:55:00Z": [1]}
     cr6["properties"]["observations"] = rows
-    decoded = read(pipeline, "cs/v2/data/x", cr6)  # one value is none, one row has no zone, one is short
+    decoded = read(pipeline, "cs/v2/data/x", cr6)  # a missing value, a row without a zone and a short row
     assert [(o.quantity, o.value) for o in decoded.observations] == [("battery_voltage", 11.9)]
     (fault,) = decoded.faults
     assert (fault.code, "2 of 3 rows" in fault.reason) == ("no_zone", True)
     assert len(json.loads(fault.payload)["properties"]["observations"]) == 2
     cr6["properties"]["observations"] = {"2022-05-24T08:53:00Z": [11.9, "warm"]}
-    decoded = read(pipeline, "cs/v2/data/x", cr6)  # one bad cell does not take the other along
+    decoded = read(pipeline, "cs/v2/data/x", cr6)  # a bad cell does not affect the other one
     assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([11.9], "not_number")
     cr6["properties"]["observationNames"] = ["Depth", "displacement_mm"]
     cr6["properties"]["observations"] = {"2022-05-24T08:53:00Z": [1, 2]}
@@ -85,7 +85,7 @@ def test_tables_of_campbell_loggers(pipeline):
     assert refusal(read(pipeline, "cs/v2/data/x", cr6)) == "unknown_quantity"
 
 
-def test_the_state_of_a_campbell_logger_is_that_of_its_stations(pipeline):
+def test_state_of_a_campbell_logger_applies_to_its_stations(pipeline):
     topic = "cs/v2/state/QU8Q-9JTY-HVP8/"
     gone = read(pipeline, topic, p.CAMPBELL_STATE)
     assert [(k.station, k.online, k.text) for k in gone.links] == [
@@ -97,26 +97,28 @@ def test_the_state_of_a_campbell_logger_is_that_of_its_stations(pipeline):
     other = {"clientId": "T1", "state": "offline"}
     assert "T1" not in [k.station for k in read(pipeline, topic, other).links]
     named = read(pipeline, "cs/v2/named/x", other).links
-    assert [k.station for k in named] == ["CR6_18341"], "not whom it names itself"
+    assert [k.station for k in named] == ["CR6_18341"], "the station of the site file was not used"
     assert refusal(read(pipeline, topic, {"state": ["offline"]})) == "bad_payload"
 
 
-def test_what_lorawan_devices_say_of_their_battery(pipeline):
+def test_battery_level_of_lorawan_devices_is_decoded(pipeline):
     at = {"time": p.CHIRPSTACK["time"], "deviceInfo": p.CHIRPSTACK["deviceInfo"]}
     status = {**at, "margin": 10, "batteryLevelUnavailable": False, "batteryLevel": 73.2}
     assert values(read(pipeline, "mile/up", status)) == {"T1.battery_level": 73.2}
     assert refusal(read(pipeline, "mile/up", {**status, "batteryLevelUnavailable": True})) == "empty"
     outside = {**status, "externalPowerSource": True, "batteryLevel": 0}
-    assert refusal(read(pipeline, "mile/up", outside)) == "empty", "it runs from the mains, and is not flat"
-    told = {"last_battery_percentage": {"f_cnt": 8, "value": 53.5}}
-    uplink = {"received_at": at["time"], "frm_payload": "A3sKAA==", **told}
+    assert refusal(read(pipeline, "mile/up", outside)) == "empty", (
+        "a device on mains power was reported as a flat battery"
+    )
+    battery = {"last_battery_percentage": {"f_cnt": 8, "value": 53.5}}
+    uplink = {"received_at": at["time"], "frm_payload": "A3sKAA==", **battery}
     stack = {"end_device_ids": {"device_id": "T1"}, "uplink_message": uplink}
     assert values(read(pipeline, "mile/up", stack)) == {"T1.pore_pressure": 10.0, "T1.battery_level": 53.5}
-    uplink["frm_payload"] = "AXVkA3sKAA=="  # the payload says it itself
+    uplink["frm_payload"] = "AXVkA3sKAA=="  # the payload contains the battery level
     assert values(read(pipeline, "mile/up", stack))["T1.battery_level"] == 100.0
 
 
-def test_observations_of_sensorthings(pipeline):
+def test_observations_of_sensorthings_are_decoded(pipeline):
     decoded = read(pipeline, "v1.1/Datastreams(1)/Observations", p.OBSERVATION)
     assert decoded.observations[0].observed_at == utc(2014, 12, 31, 3, 59, 59)
     span = "2017-02-07T18:00:00Z/2017-02-07T18:02:00Z"
@@ -125,14 +127,16 @@ def test_observations_of_sensorthings(pipeline):
     assert refusal(decoded) == "unknown_topic"
     decoded = read(pipeline, "v1.1/any/Observations", created)
     assert values(decoded) == {"WUM.temperature": 21.6}
-    assert decoded.observations[0].observed_at == utc(2017, 2, 7, 18, 2)  # the end
-    nobody = read(pipeline, "v1.1/any/Observations", {k: v for k, v in created.items() if k != "Datastream"})
-    assert "bind topics such as v1.1/+/Observations" in nobody.faults[0].reason
+    assert decoded.observations[0].observed_at == utc(2017, 2, 7, 18, 2)  # the end of the interval
+    without_datastream = read(
+        pipeline, "v1.1/any/Observations", {k: v for k, v in created.items() if k != "Datastream"}
+    )
+    assert "bind topics such as v1.1/+/Observations" in without_datastream.faults[0].reason
     for quality, count in (("bad", 0), ({"DQ_Status": {"code": "suspect"}}, 0), ("good", 1), ([{"error": "0.1"}], 1)):
         assert len(read(pipeline, "v1.1/any/Observations", {**created, "resultQuality": quality}).observations) == count
     for unit in ({"symbol": "°F", "name": "degree Fahrenheit"}, {"symbol": "", "name": "Fahrenheit"}):
-        told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
-        assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
+        body = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
+        assert refusal(read(pipeline, "v1.1/any/Observations", body)) == "unit_mismatch"
     assert refusal(read(pipeline, "v1.1/Datastreams(7)/Observations", p.OBSERVATION)) == "unknown_quantity"
     bad = {"result": "x"}, {"phenomenonTime": "2018", "result": 1}
     page = {**p.OBSERVATIONS, "value": [*p.OBSERVATIONS["value"], *bad]}
@@ -143,7 +147,7 @@ def test_observations_of_sensorthings(pipeline):
     assert read_next_link({}) is None
 
 
-def test_a_record_of_groundwater_that_a_sensorthings_server_was_filled_with(measured):
+def test_measured_groundwater_record_of_sensorthings_is_decoded(measured):
     lines = (measured("sensorthings-groundwater") / "observations1.json").read_text().splitlines()
     page = {"value": [json.loads(line) for line in lines if line.strip()]}
     site = with_decoder(pattern="v1.1/+/Observations", name="sensorthings", series=(("1", "GMW.groundwater_level_m"),))
@@ -152,25 +156,25 @@ def test_a_record_of_groundwater_that_a_sensorthings_server_was_filled_with(meas
     assert (decoded.observations[0].value, decoded.observations[0].observed_at) == (10.906, utc(2018, 8, 6, 12))
 
 
-def test_a_birth_names_what_data_bring_by_alias(pipeline):
-    born = read(pipeline, NODE.format("NBIRTH"), p.NBIRTH)
-    told = {"sim-cnc01.displacement": 0.0, "sim-cnc01.temperature": 20.9692, "sim-cnc01.pore_pressure": 14031.5393}
-    assert values(born) == told
-    assert [(link.station, link.online) for link in born.links] == [("sim-cnc01", True)]
-    lost = read(pipeline, NODE.format("NDATA"), p.NDATA)  # its count is 14: messages between were lost
-    assert refusal(lost) == "no_birth"
-    assert "Node Control/Rebirth" in lost.faults[0].reason
-    assert lost.request == ("spBv1.0/tedge/NCMD/sim-cnc01", encode_rebirth(NOW))
+def test_sparkplug_birth_resolves_aliases_of_data_messages(pipeline):
+    birth = read(pipeline, NODE.format("NBIRTH"), p.NBIRTH)
+    expected = {"sim-cnc01.displacement": 0.0, "sim-cnc01.temperature": 20.9692, "sim-cnc01.pore_pressure": 14031.5393}
+    assert values(birth) == expected
+    assert [(link.station, link.online) for link in birth.links] == [("sim-cnc01", True)]
+    gap = read(pipeline, NODE.format("NDATA"), p.NDATA)  # sequence number 14: messages between were lost
+    assert refusal(gap) == "no_birth"
+    assert "Node Control/Rebirth" in gap.faults[0].reason
+    assert gap.request == ("spBv1.0/tedge/NCMD/sim-cnc01", encode_rebirth(NOW))
     pipeline.vocabulary.births.roll_back()
-    read(pipeline, NODE.format("NBIRTH"), p.NBIRTH[:-1] + b"\x0d")  # the same birth at a count of 13
-    found = read(pipeline, NODE.format("NDATA"), p.NDATA)
-    assert [o.value for o in found.observations] == pytest.approx([424.703, 22.26272, 15109.2937])
-    assert {o.observed_at for o in found.observations} == {utc(2026, 3, 5, 15, 44, 10, 873000)}
-    assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA)) == "no_birth"  # the same count again
+    read(pipeline, NODE.format("NBIRTH"), p.NBIRTH[:-1] + b"\x0d")  # the same birth with sequence number 13
+    decoded = read(pipeline, NODE.format("NDATA"), p.NDATA)
+    assert [o.value for o in decoded.observations] == pytest.approx([424.703, 22.26272, 15109.2937])
+    assert {o.observed_at for o in decoded.observations} == {utc(2026, 3, 5, 15, 44, 10, 873000)}
+    assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA)) == "no_birth"  # repeated sequence number
     assert read_payload(p.NDATA).seq == 14
 
 
-def test_what_is_known_of_a_birth_ends_with_the_connection_and_with_a_batch_that_is_not_stored(pipeline):
+def test_sparkplug_birth_is_forgotten_after_a_reconnect_or_a_rollback(pipeline):
     birth = p.NBIRTH[:-1] + b"\x0d"
     memory = pipeline.vocabulary.births
     read(pipeline, NODE.format("NBIRTH"), birth)
@@ -179,23 +183,23 @@ def test_what_is_known_of_a_birth_ends_with_the_connection_and_with_a_batch_that
     read(pipeline, NODE.format("NBIRTH"), birth)
     memory.commit()
     assert read(pipeline, NODE.format("NDATA"), p.NDATA).observations
-    memory.roll_back()  # the batch comes again: the count stands where it stood
+    memory.roll_back()  # the batch is retried with the earlier sequence number
     assert read(pipeline, NODE.format("NDATA"), p.NDATA).observations
     memory.roll_back()
     assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA, connection_number=2)) == "no_birth"
 
 
-def test_births_without_end_fill_no_memory(monkeypatch):
+def test_number_of_stored_sparkplug_aliases_is_limited(monkeypatch):
     monkeypatch.setattr(births, "ALIASES_MOST", 10)
-    known = births.Births()
+    store = births.Births()
     for number in range(20):
-        known.store(f"n{number}", births.Node(1, None, 0))
-        known.add_device(f"n{number}", "", {k: births.Metric("x", 10) for k in range(4)}, frozenset())
-    held = [number for number in range(20) if known.find(f"n{number}", 1) is not None]
-    assert held == [18, 19]
+        store.store(f"n{number}", births.Node(1, None, 0))
+        store.add_device(f"n{number}", "", {k: births.Metric("x", 10) for k in range(4)}, frozenset())
+    stored_numbers = [number for number in range(20) if store.find(f"n{number}", 1) is not None]
+    assert stored_numbers == [18, 19]
 
 
-def test_deaths_are_told_and_old_ones_are_not_believed(pipeline):
+def test_sparkplug_death_takes_a_node_offline_unless_it_is_stale(pipeline):
     died = read(pipeline, NODE.format("NDEATH"), p.NDEATH)
     assert [(link.station, link.online) for link in died.links] == [("sim-cnc01", False)]
     read(pipeline, NODE.format("NBIRTH"), p.NBIRTH)  # bdSeq 1
@@ -276,16 +280,16 @@ def test_damaged_or_excessive_sparkplug_payload_is_refused(payload, code):
     assert refused.value.code == code
 
 
-def test_the_command_for_a_rebirth_is_the_published_one():
+def test_rebirth_command_equals_the_published_one():
     assert encode_rebirth(utc(2026, 9, 17, 9, 46, 40)) != p.REBIRTH
     at = read_payload(p.REBIRTH).at_ms / 1000
     assert encode_rebirth(datetime.fromtimestamp(at, UTC)) == p.REBIRTH
 
 
-def test_homie_says_values_and_whether_it_is_there(pipeline):
+def test_homie_values_and_states_are_decoded(pipeline):
     decoded = read(pipeline, "homie/super-car/engine/temperature", b"21.5", first_at=NOW - timedelta(days=3))
     assert values(decoded) == {"super-car.temperature": 21.5}
-    assert decoded.observations[0].observed_at == NOW - timedelta(days=3)  # when it came, not when it was read again
+    assert decoded.observations[0].observed_at == NOW - timedelta(days=3)  # time of reception, not of the replay
     assert refusal(read(pipeline, "homie/super-car/engine/temperature", b"21.5", retained=True)) == "retained"
     assert refusal(read(pipeline, "homie/super-car/engine/speed", b"21.5")) == "unknown_quantity"
     refused = dict.fromkeys((b"true", b"\xff", b"1" * 99, b"1_0"), "not_number") | {b"nan": "empty", b"inf": "empty"}
@@ -295,11 +299,11 @@ def test_homie_says_values_and_whether_it_is_there(pipeline):
     states = {word: read(pipeline, STATE, word.encode()).links[0].online for word in words}
     assert states == {"ready": True, "sleeping": True, "lost": False, "disconnected": False}
     assert refusal(read(pipeline, STATE, b"happy")) == "bad_payload"
-    one = with_decoder(pattern="shed/scale", name="plain", station="S1", series=(("x", "reservoir_level_m"),))
-    assert values(read(one, "shed/scale", b"3.5")) == {"S1.reservoir_level": 3.5}
+    plain_site = with_decoder(pattern="shed/scale", name="plain", station="S1", series=(("x", "reservoir_level_m"),))
+    assert values(read(plain_site, "shed/scale", b"3.5")) == {"S1.reservoir_level": 3.5}
 
 
-def test_any_json_by_expressions(pipeline):
+def test_json_is_decoded_by_expressions(pipeline):
     decoded = read(pipeline, "gateway/json", p.WATER)
     assert values(decoded) == {"357518080166580.temperature": 13.86, "357518080166580.battery_voltage": 4.15}
     assert decoded.observations[0].observed_at == utc(2019, 10, 29, 15, 46, 42)
@@ -320,12 +324,14 @@ def test_any_json_by_expressions(pipeline):
     assert refusal(read(listed, "poll/WUM", b'"' + b"x" * 300_000 + b'"')) == "too_large"
 
 
-def test_an_item_that_says_another_unit_than_the_site_file_is_refused():
+def test_json_item_with_another_unit_than_the_site_file_is_rejected():
     told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"), ("unit", "u"))
     site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "tilt_x_deg"),), settings=told)
     item = {"t": 1772344800000, "n": "tx", "v": 1.0}
     units = {"mrad": "unit_mismatch", "rad": "unit_mismatch", "°": "", "deg": "", "degrees": "", "odd": ""}
-    units |= dict.fromkeys(("meters", "Millimetres", "FEET", "Neugrad"), "unit_mismatch")  # once they said nothing
+    units |= dict.fromkeys(
+        ("meters", "Millimetres", "FEET", "Neugrad"), "unit_mismatch"
+    )  # these spellings were once ignored
     for unit, code in units.items():
         decoded = read(site, "poll/WUM", {"r": [{**item, "u": unit}]})
         assert [f.code for f in decoded.faults] == [code] * bool(code), unit
@@ -333,8 +339,8 @@ def test_an_item_that_says_another_unit_than_the_site_file_is_refused():
     assert values(read(site, "poll/WUM", named)) == {"WUM.temperature": 10.0}
 
 
-def test_json_that_calls_its_value_bad_is_refused_and_the_items_beside_it_are_read():
-    """The last value of a sensor that is gone, as gateways of OPC mark it, once was stored as a reading."""
+def test_json_item_of_bad_quality_is_rejected_and_other_items_are_read():
+    """OPC gateways repeat the last value of a failed sensor with a bad quality, which was once stored as a reading."""
     told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"))
     site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "crack_opening_mm"),), settings=told)
     item = {"t": 1772344800000, "n": "tx", "v": 1.0}
@@ -360,7 +366,7 @@ def test_json_that_calls_its_value_bad_is_refused_and_the_items_beside_it_are_re
     assert refusal(read(site, "poll/WUM", {"simulated": True, "r": [item]})) == "simulated"
 
 
-def test_solutions_of_rtklib_are_in_gps_time_and_count_from_the_origin(pipeline):
+def test_rtklib_solutions_in_gps_time_become_displacement_from_the_origin(pipeline):
     decoded = read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)
     assert decoded.faults == ()
     first = decoded.observations[:3]
@@ -374,11 +380,13 @@ def test_solutions_of_rtklib_are_in_gps_time_and_count_from_the_origin(pipeline)
     bare = with_decoder(pattern="gnss/{station}/pos", name="rtklib", settings=(("time", "gpst"), ("positions", "llh")))
     assert len(read(bare, POS, p.RTKLIB_LINES).observations) == 6
     week = "1540 285000.000 32.560273272 -116.953525346 118.6783 5 10"
-    found = read(bare, POS, week).observations[0]
-    assert (found.observed_at, found.flags) == (utc(2009, 7, 15, 7, 9, 45), ("no_fix",))
-    head = "%  JST latitude(deg) longitude(deg)  height(m)   Q  ns\n"  # the time of Japan, which the header alone says
-    found = read(bare, POS, head + "2009/07/15 16:09:45.000 32.560273272 -116.953525346 118.6783 1 10").observations[0]
-    assert found.observed_at == utc(2009, 7, 15, 7, 9, 45)
+    observation = read(bare, POS, week).observations[0]
+    assert (observation.observed_at, observation.flags) == (utc(2009, 7, 15, 7, 9, 45), ("no_fix",))
+    head = "%  JST latitude(deg) longitude(deg)  height(m)   Q  ns\n"  # Japan Standard Time, named only in the header
+    observation = read(
+        bare, POS, head + "2009/07/15 16:09:45.000 32.560273272 -116.953525346 118.6783 1 10"
+    ).observations[0]
+    assert observation.observed_at == utc(2009, 7, 15, 7, 9, 45)
     assert refusal(read(bare, "gnss/G1/pos", p.RTKLIB_LINES)) == "no_origin"
     assert refusal(read(bare, POS, "% GPST x-ecef(m)\n1 2 3 4 5 6 7")) == "bad_payload"
     base = "% (e/n/u-baseline=WGS84)\n% UTC e-baseline(m) n-baseline(m) u-baseline(m) Q ns\n"
@@ -389,7 +397,7 @@ def test_solutions_of_rtklib_are_in_gps_time_and_count_from_the_origin(pipeline)
     assert refusal(read(pipeline, POS, mixed.faults[0].payload)) == "cell_count"
 
 
-def test_a_baseline_counts_from_a_baseline():
+def test_rtklib_baseline_becomes_displacement_from_the_origin_baseline():
     place = "{latitude = 32.5602732, longitude = -116.9535253, height_m = 118.68,"
     text = p.SITE_FILE.replace(place, "{east_m = 1.0, north_m = 2.0, up_m = 3.0,")
     pipeline = Pipeline(None, {"north": parse_site(text, "north.toml")}, lambda: NOW)
@@ -403,7 +411,7 @@ def test_a_baseline_counts_from_a_baseline():
     assert (extra["fix"], extra["frame"]) == ("float", "baseline 1.0000 2.0000 3.0000")
 
 
-def test_nmea_has_a_position_a_quality_and_a_date_from_another_sentence(pipeline):
+def test_nmea_position_takes_its_date_from_another_sentence(pipeline):
     decoded = read(pipeline, NMEA, f"{p.NOVATEL_GGA}\r\n{p.NOVATEL_RMC}\r\n")
     assert {o.observed_at for o in decoded.observations} == {utc(2022, 5, 13, 20, 25, 30)}
     assert json.loads(decoded.observations[0].extra)["fix"] == "float"
@@ -415,14 +423,16 @@ def test_nmea_has_a_position_a_quality_and_a_date_from_another_sentence(pipeline
     assert refusal(read(pipeline, NMEA, f"{p.NOVATEL_RMC}\n{p.NOVATEL_GGA.replace('5109', '5108')}")) == "bad_payload"
     assert refusal(read(pipeline, "gnss/G1/nmea", f"{p.NOVATEL_RMC}\n{p.NOVATEL_GGA}")) == "no_origin"
     ship = read(pipeline, "gnss/SHIP/nmea", p.SHIP)
-    assert {o.flags for o in ship.observations} == {("no_fix",)}  # differential code: good to decimetres at best
+    assert {o.flags for o in ship.observations} == {
+        ("no_fix",)
+    }  # differential code solution, decimetre accuracy at best
     assert [o.sigma for o in ship.observations] == pytest.approx([360.0, 260.0, 680.0])  # GST
     near = with_decoder(pattern="gnss/{station}/nmea", name="nmea", settings=(("date", "reception"),))
     late = read(near, NMEA, p.NOVATEL_GGA, first_at=utc(2026, 2, 1, 0, 5))
     assert late.observations[0].observed_at == utc(2026, 1, 31, 20, 25, 30)
 
 
-def test_a_second_origin_is_asked_of_a_person_and_the_radio_stands_beside_readings(pipeline):
+def test_second_origin_is_rejected_and_signal_strength_is_stored(pipeline):
     read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)
     station = SITE.station("OMRE")
     other = replace(station, origin=replace(station.origin, place=(32.56, -116.95, 118.0)))
@@ -437,7 +447,7 @@ def test_a_second_origin_is_asked_of_a_person_and_the_radio_stands_beside_readin
 
 
 @tabulated(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         ('name = "milesight"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads zone"),
         ('name = "senml"\nseries = {a = "tilt_deg"}', "does not read the key 'series'; it reads date"),
@@ -451,15 +461,15 @@ def test_a_second_origin_is_asked_of_a_person_and_the_radio_stands_beside_readin
         ('name = "nmea"\ndate = "today"', "expected reception"),
     ],
 )
-def test_keys_that_a_decoder_does_not_read_are_named(lines, said):
+def test_unknown_keys_of_a_decoder_are_named(lines, message):
     site = parse_site(p.SITE_FILE.partition("[[decoder]]")[0] + f'[[decoder]]\ntopic = "x"\n{lines}', "n.toml")
-    with pytest.raises(ConfigError) as found:
+    with pytest.raises(ConfigError) as error:
         find_decoder(site.decoders[0].name, site.decoders[0])
-    assert said in str(found.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('topic = "gateway/json"', 'topic = "gateway/json"\ntimes = 1', "times"),
         ("homie/{station}/engine", "homie/x{station}/engine", "as a whole level"),
@@ -468,13 +478,13 @@ def test_keys_that_a_decoder_does_not_read_are_named(lines, said):
         ("2009-07-01T00:00:00Z", "2009-07-01T00:00:00", "zone"),
     ],
 )
-def test_a_site_file_says_what_is_wrong_with_a_decoder_or_an_origin(old, new, said):
-    with pytest.raises(ConfigError, match=said):
+def test_wrong_decoder_or_origin_of_a_site_file_is_refused(old, new, message):
+    with pytest.raises(ConfigError, match=message):
         parse_site(p.SITE_FILE.replace(old, new), "north.toml")
 
 
-def test_displacement_from_an_origin_is_that_of_the_ellipsoid():
-    """A second of arc towards north and east is as long as the radii of curvature say (Torge, Geodesy, 4.1)."""
+def test_displacement_from_an_origin_is_computed_on_the_ellipsoid():
+    """Compare a second of arc to the north and east with the radii of curvature (Torge, Geodesy, 4.1)."""
     a, e2, latitude, second = 6_378_137e3, 0.00669437999014, math.radians(46.0), math.radians(1 / 3600)
     across = a / math.sqrt(1 - e2 * math.sin(latitude) ** 2)
     along = across**3 * (1 - e2) / a**2
@@ -527,7 +537,7 @@ TENV = "LHAS 95MAY19 1995.3785 49856  801 5  -0.000000   0.000000   0.000000  0.
         (TENV3.replace("502.03768", "n/a") + TENV3.splitlines()[1], (52.2190208542, 104.3161810505, 502.03768)),
     ],
 )
-def test_the_place_of_a_station_is_that_of_its_file(text, place, tmp_path):
+def test_place_of_a_station_is_read_from_its_file(text, place, tmp_path):
     (tmp_path / "a.txt").write_text(text)
-    found = find_place(tmp_path / "a.txt")
-    assert found == (None if place is None else pytest.approx(place, abs=1e-9))
+    found_place = find_place(tmp_path / "a.txt")
+    assert found_place == (None if place is None else pytest.approx(place, abs=1e-9))

@@ -1,4 +1,4 @@
-"""Rain that is not what its site file says: sums of intervals, counters, and counters that begin anew."""
+"""Detect rain whose kind contradicts the site file: interval sums, counters, and counters that are reset."""
 
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -13,7 +13,7 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def draw_sums(rng, days=3):
-    """Sums of ten minutes: showers of some hours, tips of 0.2 mm."""
+    """Return ten-minute sums in mm: showers of some hours, in tips of 0.2 mm."""
     sums = [0.0] * (144 * days)
     for _ in range(4 * days):
         first, strength = rng.randrange(len(sums)), rng.uniform(0.4, 2.0)
@@ -22,44 +22,54 @@ def draw_sums(rng, days=3):
     return sums
 
 
-def add_up(sums, anew, height):
-    """What a counter shows of them; it begins anew after so many readings, 0: never."""
+def accumulate(sums, reset_every, height):
+    """Yield the readings of a counter in mm that is reset to `height` every `anew` readings, or never for 0."""
     shown = height
     for k, amount in enumerate(sums):
-        shown = round((height if anew and k % anew == 0 else shown) + amount, 1)
+        shown = round((height if reset_every and k % reset_every == 0 else shown) + amount, 1)
         yield shown
 
 
 @tabulated("seed", range(20))
 @tabulated(
-    ("kind", "stamp", "found"),
+    ("kind", "stamp", "expected"),
     [
         ("sums", "interval_end", []),
         ("sums", "counter", [True]),
         ("counter", "counter", []),
         ("counter", "interval_end", [True]),
         ("of the day", "counter", []),
-        ("of the day", "interval_end", None),  # asked about; beyond doubt where more than ever fell in a day
+        ("of the day", "interval_end", None),  # one question; certain only if the sum exceeds any possible daily rain
         ("of the hour", "event", []),
     ],
 )
-def test_rain_is_held_against_what_its_site_file_says(seed, kind, stamp, found):
+def test_rain_that_contradicts_the_declared_stamp_raises_a_question(seed, kind, stamp, expected):
     sums = draw_sums(Random(seed))
-    anew, height = {"of the day": (144, 0.0), "of the hour": (6, 0.0)}.get(kind, (0, 310.4))
-    shown = sums if kind == "sums" else list(add_up(sums, anew, height))
+    reset_every, height = {"of the day": (144, 0.0), "of the hour": (6, 0.0)}.get(kind, (0, 310.4))
+    readings = sums if kind == "sums" else list(accumulate(sums, reset_every, height))
     site = parse_site(head("slope") + station("R1", series("rain", "mm", "10m", stamp=stamp)), "x.toml")
     check = ScaleCheck()
-    at = [START + timedelta(minutes=10 * k) for k in range(len(shown))]
-    check.add([Observation("slope", "R1", "rain", "mm", one, one, v) for one, v in zip(at, shown, strict=True)])
-    asked = [is_sure for _, is_sure in check.find_stamp_doubts({"slope": site})]
-    assert len(asked) == 1 if found is None else asked == found
+    times = [START + timedelta(minutes=10 * k) for k in range(len(readings))]
+    check.add(
+        [
+            Observation("slope", "R1", "rain", "mm", instant, instant, v)
+            for instant, v in zip(times, readings, strict=True)
+        ]
+    )
+    doubts = [is_sure for _, is_sure in check.find_stamp_doubts({"slope": site})]
+    assert len(doubts) == 1 if expected is None else doubts == expected
 
 
 @tabulated("seed", range(20))
-def test_a_counter_of_the_hour_is_never_beyond_doubt_taken_for_sums(seed):
-    shown = list(add_up(draw_sums(Random(seed)), 6, 0.0))
+def test_hourly_counter_is_never_certainly_taken_for_sums(seed):
+    readings = list(accumulate(draw_sums(Random(seed)), 6, 0.0))
     site = parse_site(head("slope") + station("R1", series("rain", "mm", "10m", stamp="counter")), "x.toml")
     check = ScaleCheck()
-    at = [START + timedelta(minutes=10 * k) for k in range(len(shown))]
-    check.add([Observation("slope", "R1", "rain", "mm", one, one, v) for one, v in zip(at, shown, strict=True)])
+    times = [START + timedelta(minutes=10 * k) for k in range(len(readings))]
+    check.add(
+        [
+            Observation("slope", "R1", "rain", "mm", instant, instant, v)
+            for instant, v in zip(times, readings, strict=True)
+        ]
+    )
     assert not any(is_sure for _, is_sure in check.find_stamp_doubts({"slope": site}))

@@ -54,7 +54,7 @@ def test_tips_of_one_minute_are_added_up(database, tmp_path):
     assert sum(gauge.list_rain()) == pytest.approx(0.2 * len(STORM))
 
 
-def test_chunks_of_a_file_do_not_part_tips_of_one_minute(database, tmp_path, monkeypatch):
+def test_tips_of_one_minute_are_added_up_across_chunks(database, tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "CHUNK_ROWS", 7)
     gauge = Gauge(database, "event")
     gauge.read_file(tmp_path / "tips.csv", STORM)
@@ -70,20 +70,20 @@ def test_tips_of_one_second_in_one_message_are_added_up(database):
     assert gauge.list_rain() == [0.6] * 10
 
 
-def test_tips_of_one_minute_are_doubted_where_sums_are_declared(database, tmp_path):
+def test_tips_of_one_minute_are_refused_if_sums_are_declared(database, tmp_path):
     gauge = Gauge(database, "interval_end")
     with pytest.raises(UnitDoubtError, match='does not declare stamp = "event"'):
         gauge.read_file(tmp_path / "tips.csv", STORM)
 
 
 @pytest.mark.parametrize("stamp", ["interval_end", "counter"])
-def test_rows_that_stand_twice_count_once(database, tmp_path, stamp):
+def test_repeated_rows_count_once(database, tmp_path, stamp):
     gauge = Gauge(database, stamp)
     gauge.read_file(tmp_path / "sums.csv", [10 * k for k in range(20) for _ in range(2)])
     assert gauge.list_rain() == [0.2] * 20
 
 
-def test_copies_of_every_tip_are_doubted(database, tmp_path):
+def test_file_with_every_tip_repeated_is_refused(database, tmp_path):
     gauge = Gauge(database, "event")
     with pytest.raises(UnitDoubtError, match="is 2 times in the file"):
         gauge.read_file(tmp_path / "tips.csv", [3 * k for k in range(20) for _ in range(2)])

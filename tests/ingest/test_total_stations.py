@@ -122,7 +122,7 @@ def test_origin_of_one_axis_converts_this_axis_only(database):
     assert [code for code, _ in list_rejected(database)] == ["no_origin"]
 
 
-def test_another_origin_is_a_question_and_no_jump(database):
+def test_changed_origin_is_a_question_and_no_jump(database):
     send(Pipeline(database, {"cut": make_site()}, lambda: NOW), {"position_east_m": 1100.1})
     moved = make_site(ORIGIN.replace("1100.0", "1000.0"))
     send(Pipeline(database, {"cut": moved}, lambda: NOW), {"position_east_m": 1100.2})
@@ -144,7 +144,7 @@ def test_fill_value_never_becomes_motion(database):
     assert [code for code, _ in list_rejected(database)] == ["fill"]
 
 
-def test_coordinate_that_looks_like_a_fill_value_is_motion_near_the_origin(database):
+def test_coordinate_equal_to_a_fill_value_is_motion_near_the_origin(database):
     pipeline = Pipeline(database, {"cut": make_site(ORIGIN.replace("1100.0", "1000.0"))}, lambda: NOW)
     send(pipeline, {"position_east_m": 999.999})
     assert list_stored(database) == [("displacement_east", -1.0)]
@@ -325,7 +325,7 @@ def test_table_without_origins_names_the_option(tmp_path):
         read_table(table, mapping, make_site(""))
 
 
-def test_new_prism_without_origin_does_not_keep_the_others_out(tmp_path, database):
+def test_new_prism_without_origin_does_not_block_the_others(tmp_path, database):
     rows = [f"{name};2026-03-02 0{hour}:00;1100.0205;2019.99" for hour in (7, 8, 9) for name in ("PR03", "PR09")]
     table, mapping = write_table(tmp_path, rows)
     site = make_site()

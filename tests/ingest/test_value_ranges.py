@@ -79,7 +79,7 @@ def test_accepted_values_out_of_range_are_stored_and_flagged(tmp_path, database,
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30))
-def test_series_is_doubted_exactly_if_more_than_half_is_out_of_range(outs):
+def test_series_is_refused_exactly_if_more_than_half_is_out_of_range(outs):
     check = RangeCheck()
     check.add(
         Observation("cut", "P1", "pore_pressure", "kPa", NOW, NOW, 1.0, flags=("out_of_range",) if is_out else ())
