@@ -1,4 +1,4 @@
-"""The other side of each kind of channel, on loopback, for tests/contract/test_channel_contract.py."""
+"""Receivers of each kind of channel on loopback, for tests/contract/test_channel_contract.py."""
 
 import asyncio
 import json

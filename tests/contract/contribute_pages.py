@@ -40,8 +40,8 @@ def list_steps(page: Path) -> list[str]:
 
 
 def _find_tries(page: Path) -> list[tuple[str, str]]:
-    found = BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [(language, text) for language, what, _, text in found if what == "try"]
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [(language, text) for language, what, _, text in blocks if what == "try"]
 
 
 def _run_commands(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What people read of an alert, printed as JSON: run on a copy of the packages in which a file was edited."""
+"""Print all texts about an alert as JSON. A test runs this module on a copy of the packages with an edited file."""
 
 import json
 import sys
@@ -21,41 +21,45 @@ from tests.web.served import serving
 
 MAIL = "email:duty@example.org"
 RATE = SITE_TEXT[SITE_TEXT.index("[[criterion]]") : SITE_TEXT.index("author =")]
-OPENED = """[[criterion]]
+CRACK_CRITERION = """[[criterion]]
 kind = "level"
 series = "G1.crack_opening"
 red = {over = 5.0}
 """
 TEXT = (
-    SITE_TEXT.replace(RATE, OPENED)
+    SITE_TEXT.replace(RATE, CRACK_CRITERION)
     .replace("top_needs = 2", "top_needs = 1")
     .replace('["log", "log:second"]', f'["{MAIL}"]')
 )
 
 
-def read_all(url):
-    """By way and language, what people read of an alert for a crack that stands open."""
+def collect_texts(url):
+    """Return the texts about an alert for an open crack, by output and language."""
     database = Database(url)
     slope = WatchedSlope(database, TEXT)
     slope.live(4, looks=1)
     assert slope.live(6, {"G1": 200.0}).level == 3
     with database.write() as c:
         write_heartbeat(c, "core", {"state": "running", "version": "x", "degraded": []}, slope.now)
-        (alert,) = [one for one in load_alerts(c, "bench", open_only=True) if one.ledger == AlertCategory.HAZARD]
-        (sent,) = claim_due(c, slope.now, "test", 60.0, 9, MAIL)
+        (alert,) = [
+            candidate
+            for candidate in load_alerts(c, "bench", open_only=True)
+            if candidate.ledger == AlertCategory.HAZARD
+        ]
+        (notification,) = claim_due(c, slope.now, "test", 60.0, 9, MAIL)
         caps = {f"cap {x}": compose_cap(c, parse_service("", "x"), alert.id, languages=(x,)) for x in ("en", "it")}
-    found = {"file": sys.modules["monitor.decision.criteria.kinds.level"].__file__, **caps}
+    outputs = {"file": sys.modules["monitor.decision.criteria.kinds.level"].__file__, **caps}
     with serving(database, slope.now + timedelta(minutes=1)) as client:
-        found["api"] = client.get("/api/v1/alerts").text
+        outputs["api"] = client.get("/api/v1/alerts").text
         for language in ("en", "it"):
             with use_language(language), use_zone("UTC"):
-                said = translate(sent)
-                found[f"mail {language}"] = compose_mail(said, "a@example.org", "b@example.org").get_content()
-                found[f"sms {language}"] = format_sms(said)
-            found[f"page {language}"] = client.get(f"/alerts/{alert.id}", params={"lang": language}).text
+                translated = translate(notification)
+                outputs[f"mail {language}"] = compose_mail(translated, "a@example.org", "b@example.org").get_content()
+                outputs[f"sms {language}"] = format_sms(translated)
+            outputs[f"page {language}"] = client.get(f"/alerts/{alert.id}", params={"lang": language}).text
     database.close()
-    return found
+    return outputs
 
 
 if __name__ == "__main__":
-    print(json.dumps(read_all(sys.argv[1])))
+    print(json.dumps(collect_texts(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""What features and plugins may import from the kernel: each name exists, is described, and is part of a version."""
+"""Names that features and plugins may import from the kernel: each exists, is documented, and is part of a version."""
 
 import ast
 import importlib
@@ -13,7 +13,7 @@ MODULES = sorted((ROOT / "monitor/api").rglob("*.py"))
 COMMENT = re.compile(r"#\s*\S")
 
 
-def test_the_names_are_those_of_the_version():
+def test_names_equal_those_of_the_recorded_version():
     """If a name was removed or changed its meaning, raise `VERSION`, and run `python -m tests.contract.write_api`."""
     version, *names = RECORDED.read_text(encoding="utf-8").splitlines()
     assert version == f"version {api.VERSION}"

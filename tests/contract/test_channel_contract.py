@@ -1,4 +1,4 @@
-"""What every channel keeps, tested with a real server on the other side.
+"""Contract of notification channels, tested with a real server as the receiver.
 
 A message is delivered once and under one key. A refusal is final only if the other side refuses the message itself. No
 answer fails in time. Errors and logs contain no secret. An answer of any size and a text of any length and script are

@@ -110,12 +110,12 @@ def test_a_command_that_needs_a_site_takes_it_as_its_first_argument():
     assert not {name for name, parameter, arguments in sites if parameter in arguments and parameter != arguments[0]}
 
 
-def test_a_command_that_can_do_without_a_site_takes_the_option():
+def test_command_with_an_optional_site_takes_it_as_an_option():
     arguments = {name: p for name, p, _ in list_site_parameters() if p.param_type_name == "argument"}
     assert not {name for name, parameter in arguments.items() if not parameter.required}
 
 
-def test_a_list_is_of_all_sites_or_of_the_site_of_its_option():
+def test_list_command_covers_all_sites_or_the_site_of_its_option():
     sites = {name: parameter for name, parameter, _ in list_site_parameters() if name.split()[-1] == "list"}
     assert len(sites) > 8
     assert {name_parameter(parameter) for parameter in sites.values()} == {"--site"}
@@ -147,7 +147,7 @@ def test_every_command_of_slopeward_has_a_subject():
 
 
 def make_tree():
-    """Return commands by their words, as nested dicts; `...` is a key where a word that is no command may follow."""
+    """Return the commands as nested dicts by word. The key `...` marks where a word that is no command may follow."""
     import typer
 
     def grow(command):
@@ -179,17 +179,17 @@ OTHERS = {
 
 
 def find_wrong(text, tree):
-    """Commands in a text that do not exist; words after the name of the program that name no verb are prose."""
+    """Return commands in a text that do not exist. Words after `slopeward` that are no command are ordinary text."""
     verbs = {word for path in list_commands() for word in path.split()}
-    for quoted, said in SPELLED.findall(text):
-        words, place = said.split(), tree
+    for quoted, spelling in SPELLED.findall(text):
+        words, place = spelling.split(), tree
         if not quoted and words[0] not in verbs:
             continue
         for word in words:
             if not place or (word not in place and ... in place):
                 break
             if word not in place:
-                yield f"slopeward{said}"
+                yield f"slopeward{spelling}"
                 break
             place = place[word]
 
@@ -205,7 +205,7 @@ def find_wrong(text, tree):
         ("the user of slopeward reads", 0),
     ],
 )
-def test_the_walk_of_spellings_sees_what_is_wrong(text, wrong):
+def test_wrong_commands_in_a_text_are_found(text, wrong):
     assert len(list(find_wrong(text, make_tree()))) == wrong
 
 
@@ -223,7 +223,7 @@ def test_every_command_that_a_page_a_message_or_a_comment_names_exists():
 
 
 def list_command_lines():
-    """The commands of `slopeward` in the blocks of the documents, as a shell would part them."""
+    """Yield the commands of `slopeward` in code blocks of the documents, split as a shell splits them."""
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for kind, block in re.findall(r"^ *```(.*)\n((?:.*\n)*?) *```", path.read_text(), re.MULTILINE):
             for line in block.replace("\\\n", " ").splitlines() if kind in ("", "sh", "console") else ():
@@ -234,14 +234,14 @@ def list_command_lines():
 
 
 def list_documented_commands():
-    """Page, verb and words of each command; a user or a folder called `slopeward` is none."""
+    """Yield page, command and words of each command line, without users and folders called `slopeward`."""
     for page, parts in list_command_lines():
         while "slopeward" in parts:
             parts = parts[parts.index("slopeward") + 1 :]
-            end = next((i for i, one in enumerate(parts) if set(one) <= set("|&;<>")), len(parts))
+            end = next((i for i, part in enumerate(parts) if set(part) <= set("|&;<>")), len(parts))
             words, verb = parts[: end - (parts[end - 1 : end + 1] == ["3", "<"])], " ".join(parts[:2])
             verb = verb if verb in list_commands() else next(iter(parts), "")
-            if verb in list_commands():  # that no verb is misspelt, the test above holds
+            if verb in list_commands():  # The test above finds misspelt commands.
                 yield page, verb, words
 
 
@@ -252,7 +252,7 @@ def parse_command(command, name, words):
         parse_command(below, name, rest)
 
 
-def test_every_command_line_of_a_document_is_understood_with_its_options_and_arguments():
+def test_every_command_line_of_a_document_is_valid():
     pytest.importorskip("slopeward_earth")  # documents name commands of every package
     import typer
     from typer._click.exceptions import ClickException
@@ -262,7 +262,7 @@ def test_every_command_line_of_a_document_is_understood_with_its_options_and_arg
         try:
             parse_command(typer.main.get_command(load_app(verb)), verb, words[len(verb.split()) :])
         except typer.Exit:
-            pass  # --help
+            pass  # raised by --help
         except ClickException as error:
             wrong.append(f"{page}: {' '.join(words)}: {error.format_message()}")
         seen += 1
@@ -281,7 +281,7 @@ def list_examples():
                 yield name, list(parts)
 
 
-def test_every_example_of_a_command_is_understood_with_its_options_and_arguments():
+def test_every_example_of_a_command_is_valid():
     import typer
     from typer._click.exceptions import ClickException
 
@@ -302,14 +302,14 @@ def test_every_example_of_a_command_is_understood_with_its_options_and_arguments
     assert count > 160
 
 
-def test_a_program_can_read_every_command():
-    for_people = {"run"}  # a service with a log
-    silent = {
+def test_every_command_except_run_has_the_option_json():
+    for_people = {"run"}  # a service that writes a log
+    without_json = {
         name
         for name, command in load_all_commands().items()
         if all("--json" not in option.opts for option in command.params)
     }
-    assert silent == for_people
+    assert without_json == for_people
 
 
 @tabulated("name", list_commands())
@@ -330,19 +330,21 @@ def test_every_number_of_the_command_line_is_bounded():
     numbers = {f"{path} {p.name}": (p.min, p.max) for path, p in list_numbers(int)}
     assert len(numbers) > 50
     assert not {name: ends for name, ends in numbers.items() if None in ends}
-    assert max(top for _, top in numbers.values()) < 2**63  # what a column of the database holds
+    assert max(top for _, top in numbers.values()) < 2**63  # the largest value of a database column
 
 
-def test_every_decimal_of_the_command_line_refuses_what_is_no_measure(capsys):
-    """Not a number, endless and huge ones: one line and status 2, before anything is opened."""
+def test_every_decimal_option_refuses_nan_infinite_and_huge_numbers(capsys):
+    """NaN, infinite and huge numbers give one line and status 2 before any file is opened."""
     decimals = list_numbers(float)
     assert decimals
     assert not {f"{path} {p.name}" for path, p in decimals if None in (p.min, p.max)}
     for path, p in decimals:
         for value in ("nan", "inf", "1e308", "-1e308"):
-            said = [f"{p.opts[0]}={value}"] if p.opts[0].startswith("--") else ["--", "x", "x", value]  # the third
-            assert run_command([*path.split(), *said]) == 2, (path, said)
-            assert "Input should be" in capsys.readouterr().err, (path, said)
+            arguments = (
+                [f"{p.opts[0]}={value}"] if p.opts[0].startswith("--") else ["--", "x", "x", value]
+            )  # the third argument
+            assert run_command([*path.split(), *arguments]) == 2, (path, arguments)
+            assert "Input should be" in capsys.readouterr().err, (path, arguments)
 
 
 @pytest.mark.parametrize(
@@ -352,12 +354,12 @@ def test_every_decimal_of_the_command_line_refuses_what_is_no_measure(capsys):
         "demo --seed=-1",
     ],
 )
-def test_a_number_out_of_its_bounds_is_wrong_use(words, capsys):
+def test_number_out_of_its_bounds_is_wrong_usage(words, capsys):
     assert run_command(words.split()) == 2
     assert "Input should be" in capsys.readouterr().err
 
 
-def test_words_of_other_programs_lead_to_commands():
+def test_command_names_of_other_programs_are_answered_with_ours():
     names = {*list_commands(), *load_all_commands()}
     assert names.issuperset(OTHER_WORDS.values())
     assert names.isdisjoint(OTHER_WORDS)

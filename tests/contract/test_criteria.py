@@ -1,4 +1,4 @@
-"""Every kind of criterion keeps the contract of the seam; a new one is tried as soon as the table lists it."""
+"""Contract of criteria. The tests run over the table of kinds, so they include every new kind."""
 
 import importlib
 import json
@@ -62,12 +62,12 @@ def read(kind, more=""):
     return parse_site(f'{HEAD}[[criterion]]\nkind = "{kind}"\nid = "it"{CRITERIA[kind].example}{more}', "site.toml")
 
 
-def criterion_of(site):
+def find_criterion(site):
     return next(c for c in site.criteria if c.id == "it")
 
 
-def rest(site):
-    """Two days of readings that stay where they are, hour by hour, with a little noise; no rain."""
+def make_resting_inputs(site):
+    """Return two days of hourly readings without motion, with a little noise and no rain."""
     hours = [NOW + timedelta(hours=h) for h in range(-48, 1)]
 
     def readings(quantity):
@@ -86,7 +86,7 @@ def test_every_module_of_a_kind_is_registered():
 
 
 @tabulated("kind", CRITERIA)
-def test_its_traits_name_what_exists(kind):
+def test_traits_name_existing_facts_plans_and_parameters(kind):
     entry, site = CRITERIA[kind], read(kind)
     traits = entry.kind
     check_entry(entry)
@@ -96,12 +96,12 @@ def test_its_traits_name_what_exists(kind):
 
 
 def _all_params(kind, site):
-    return {name for name, _ in criterion_of(site).params} | set(CRITERIA[kind].table.written_keys())
+    return {name for name, _ in find_criterion(site).params} | set(CRITERIA[kind].table.written_keys())
 
 
 @tabulated("kind", CRITERIA)
-def test_its_example_is_read_and_a_wrong_key_is_refused_with_the_nearest(kind):
-    criterion = criterion_of(read(kind))
+def test_example_is_read_and_a_wrong_key_is_refused_with_the_nearest_name(kind):
+    criterion = find_criterion(read(kind))
     assert criterion.kind is CRITERIA[kind].kind
     assert criterion.role == criterion.kind.role
     assert criterion.thresholds
@@ -118,20 +118,20 @@ def _without_bounds(example):
 
 
 @tabulated("kind", CRITERIA)
-def test_it_answers_for_its_witnesses_only_and_says_nothing_without_data(kind):
+def test_rule_assesses_only_its_witnesses_and_raises_nothing_without_data(kind):
     site = read(kind)
-    criterion = criterion_of(site)
-    heard = {v.name for v in list_voting_witnesses(site, criterion)}
-    assert heard
-    assert heard <= set(find_groups(site)), "every witness belongs to a group that is independent of others"
-    for view in (DecisionInputs(), rest(site)):
-        words = CRITERIA[kind].rule(criterion, DecisionContext(PreparedSite(site), view, Memory(), NOW.timestamp()))
-        assert {w.criterion for w in words} <= {"it"}
-        assert {w.station for w in words} <= heard
-        assert all(w.raise_level == 0 for w in words), "nothing moves, and nothing is raised"
-        assert all(is_same_text(_store_and_read(w.reason), w.reason) and w.reason.strip() for w in words)
-        assert words == CRITERIA[kind].rule(
-            criterion, DecisionContext(PreparedSite(site), view, Memory(), NOW.timestamp())
+    criterion = find_criterion(site)
+    witnesses = {v.name for v in list_voting_witnesses(site, criterion)}
+    assert witnesses
+    assert witnesses <= set(find_groups(site)), "a witness belongs to no independent group"
+    for inputs in (DecisionInputs(), make_resting_inputs(site)):
+        votes = CRITERIA[kind].rule(criterion, DecisionContext(PreparedSite(site), inputs, Memory(), NOW.timestamp()))
+        assert {w.criterion for w in votes} <= {"it"}
+        assert {w.station for w in votes} <= witnesses
+        assert all(w.raise_level == 0 for w in votes), "a level is raised without motion"
+        assert all(is_same_text(_store_and_read(w.reason), w.reason) and w.reason.strip() for w in votes)
+        assert votes == CRITERIA[kind].rule(
+            criterion, DecisionContext(PreparedSite(site), inputs, Memory(), NOW.timestamp())
         )
     blind = CRITERIA[kind].rule(
         criterion, DecisionContext(PreparedSite(site), DecisionInputs(), Memory(), NOW.timestamp())
@@ -179,7 +179,7 @@ def cut(site, readings):
 
 def judge(entry, site, readings):
     context = DecisionContext(PreparedSite(site), DecisionInputs(readings), Memory(), NOW.timestamp())
-    return entry.rule(criterion_of(site), context)
+    return entry.rule(find_criterion(site), context)
 
 
 def compare(assessment):
@@ -203,7 +203,7 @@ def find_history_fault(entry, site):
 
 
 @tabulated("kind", CRITERIA)
-def test_the_declared_history_is_all_that_it_reads(kind):
+def test_kind_reads_no_more_than_its_declared_history(kind):
     assert not find_history_fault(CRITERIA[kind], read(kind))
 
 
@@ -255,7 +255,7 @@ def make_move(site, hours, sign):
 def count_raised(kind, dwell):
     """Return after how many of several motions, rising and falling, a criterion raises a level."""
     site = read(kind, dwell)
-    criterion = criterion_of(site)
+    criterion = find_criterion(site)
     raised = 0
     for sign in (1.0, -1.0):
         for hours in (12, 20, 30, 40):
@@ -282,30 +282,32 @@ def test_a_kind_without_the_key_dwell_refuses_it(kind):
 
 
 @tabulated("kind", CRITERIA)
-def test_a_decision_takes_it_in_and_repeats_it(kind):
+def test_decision_with_the_criterion_is_repeatable(kind):
     site = read(kind)
-    first, again = (decide(PreparedSite(site), Memory(), rest(site), NOW) for _ in range(2))
-    assert first == again
+    first, second = (decide(PreparedSite(site), Memory(), make_resting_inputs(site), NOW) for _ in range(2))
+    assert first == second
     assert first.memory.level == 0
 
 
 @tabulated("kind", CRITERIA)
-def test_bounds_that_are_lowered_never_leave_the_declared_side(kind):
+def test_lowered_bounds_are_stricter_than_the_declared_ones(kind):
     site = read(kind)
-    before, after = criterion_of(site), criterion_of(lower_bounds(site, 0.5))
+    before, after = find_criterion(site), find_criterion(lower_bounds(site, 0.5))
     assert (before.thresholds, before.params) == (after.thresholds, after.params) or before.kind.scaled
     if before.kind.scaled:
-        assert after != before, "a share of its bounds means something: it is lowered"
+        assert after != before, "bounds that can be scaled were not lowered"
         for declared, lowered in zip(before.thresholds, after.thresholds, strict=True):
             assert lowered.over is None or lowered.over <= declared.over
             assert lowered.under is None or lowered.under >= declared.under
 
 
 @tabulated("kind", CRITERIA)
-def test_a_witness_for_a_high_level_is_not_taken_away_by_one_person(kind):
+def test_removing_a_witness_of_a_high_level_counts_as_loosening(kind):
     site = read(kind)
     high = replace(
-        criterion_of(site), role="witness", thresholds=tuple(replace(t, level=3) for t in criterion_of(site).thresholds)
+        find_criterion(site),
+        role="witness",
+        thresholds=tuple(replace(t, level=3) for t in find_criterion(site).thresholds),
     )
     others = tuple(c for c in site.criteria if c.id != "it")
     site = replace(site, criteria=(high, *others))
@@ -314,7 +316,7 @@ def test_a_witness_for_a_high_level_is_not_taken_away_by_one_person(kind):
 
 
 @tabulated("kind", CRITERIA)
-def test_the_page_describes_it(kind):
-    (said,) = [rule for rule in describe_rules(read(kind)) if rule["id"] == "it"]
-    assert said["kind"] == kind
-    assert all(said["bounds"])
+def test_criterion_is_described_for_the_page(kind):
+    (description,) = [rule for rule in describe_rules(read(kind)) if rule["id"] == "it"]
+    assert description["kind"] == kind
+    assert all(description["bounds"])

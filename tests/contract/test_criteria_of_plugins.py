@@ -1,4 +1,4 @@
-"""A third-party plugin adds a kind of criterion, and its faults keep no level from being raised."""
+"""Criteria of third-party plugins. Faults of a plugin do not prevent other criteria from raising a level."""
 
 import json
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ REASON = Template("criterion.rockfall_noise", "{events} rockfalls heard")
 
 @dataclass(frozen=True)
 class NoiseFact:
-    """How many rockfalls were heard at a station."""
+    """Number of rockfalls recorded at a station."""
 
     station: str
     at_s: float
@@ -54,7 +54,7 @@ class NoiseFact:
 
 
 class EventsBound(Section):
-    """How many rockfalls."""
+    """Bound for the number of rockfalls."""
 
     events: float = Field(gt=0.0, serialization_alias="over", description="rockfalls")
 

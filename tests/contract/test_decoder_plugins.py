@@ -1,4 +1,4 @@
-"""Whatever a decoder of a third-party plugin does, a message becomes readings or a rejected message with a reason."""
+"""Decoders of third-party plugins: every message becomes readings or a rejection, whatever the decoder does."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""Whatever comes, it becomes observations or a fault with a reason; nothing raises and nothing is dropped."""
+"""Every payload becomes observations or faults with a reason. No decoder raises or drops a message."""
 
 import gc
 import json
@@ -25,7 +25,7 @@ from tests.tables import tabulated
 
 INGEST = str(Path(monitor.ingest.__file__).parent)
 TOPICS = {one.decoder: one.topic for one in reversed(PUBLISHED)}
-NO_STATION = {"event", "report"}  # they bring no readings
+NO_STATION = {"event", "report"}  # these decoders return no readings
 KEYS = st.sampled_from(
     """
     time time_unit samples gnss values sigma seq source boot_id solution meta rows displacement_mm rain_mm tilt
@@ -47,7 +47,7 @@ BODIES = st.recursive(
 
 
 def check(topic, payload):
-    """Whatever it is, it becomes rows or waits in the quarantine with a reason."""
+    """Decode a payload, check observations and faults, and return the kind of the result."""
     decoded = Pipeline(None, {"north": SITE}, lambda: NOW).decode(BrokerMessage(topic, payload, NOW, "live"))
     assert decoded.observations or decoded.faults or decoded.report or decoded.event or decoded.links
     for item in decoded.observations:
@@ -69,18 +69,22 @@ def test_every_decoder_is_fuzzed():
 
 
 @pytest.mark.parametrize("kind", sorted(TOPICS))
-def test_published_payloads_that_are_damaged(kind):
-    """A share of the 10,000 of each decoder that `make soak` reads (tests/bench/service/bench_hostile.py)."""
+def test_damaged_published_payloads_are_decoded_or_rejected(kind):
+    """A sample of the 10,000 payloads per decoder that `make soak` reads (tests/bench/service/bench_hostile.py)."""
     rng = random.Random(kind)
-    mine = [one for one in PUBLISHED if one.decoder == kind]
-    seen = {check(one.topic, damage(rng, one.payload)) for one in mine for _ in range(max(1, 80 // len(mine)))}
-    assert len(seen) > 2  # the damage differs
+    examples = [example for example in PUBLISHED if example.decoder == kind]
+    results = {
+        check(example.topic, damage(rng, example.payload))
+        for example in examples
+        for _ in range(max(1, 80 // len(examples)))
+    }
+    assert len(results) > 2  # the damage leads to different results
 
 
-def rename_all(site, heard):
-    """The same site, in which each station that it declares, or that is heard, has another id and says which it had."""
-    strangers = sorted(heard - {s.id for s in site.stations})
-    stations = [*site.stations, *(replace(site.stations[0], id=name, series=()) for name in strangers)]
+def rename_all(site, received_ids):
+    """Return the site with new ids for all declared and received stations, and their former ids in `was`."""
+    undeclared = sorted(received_ids - {s.id for s in site.stations})
+    stations = [*site.stations, *(replace(site.stations[0], id=name, series=()) for name in undeclared)]
     moved = (
         replace(s, id=f"{s.id}-2", was=(s.id,), series=tuple(replace(x, station=f"{s.id}-2") for x in s.series))
         for s in stations
@@ -89,15 +93,15 @@ def rename_all(site, heard):
 
 
 @tabulated("kind", sorted(TOPICS))
-def test_what_comes_under_a_former_id_is_of_the_station_of_today(kind):
-    """A decoder that is new in the table is walked without being asked: its published payloads are."""
+def test_messages_with_a_former_station_id_belong_to_the_renamed_station(kind):
+    """The test runs over the published payloads, so it includes every new decoder."""
     count = 0
-    for one in (one for one in PUBLISHED if one.decoder == kind):
-        message = BrokerMessage(one.topic, one.payload, NOW, "live")
+    for example in (example for example in PUBLISHED if example.decoder == kind):
+        message = BrokerMessage(example.topic, example.payload, NOW, "live")
         plain = Pipeline(None, {"north": SITE}, lambda: NOW).decode(message)
-        said = [item.station for item in (*plain.observations, *plain.links)]
-        said += [plain.report.station] if plain.report is not None and plain.report.station else []
-        site = rename_all(SITE, set(said))
+        stations = [item.station for item in (*plain.observations, *plain.links)]
+        stations += [plain.report.station] if plain.report is not None and plain.report.station else []
+        site = rename_all(SITE, set(stations))
         moved = Pipeline(None, {"north": site}, lambda: NOW).decode(message)
         assert [x.station for x in (*moved.observations, *moved.links)] == [
             f"{x.station}-2" for x in (*plain.observations, *plain.links)
@@ -106,16 +110,18 @@ def test_what_comes_under_a_former_id_is_of_the_station_of_today(kind):
             replace(x, station="") for x in plain.observations
         ]
         assert [(f.code, f.payload) for f in moved.faults] == [(f.code, f.payload) for f in plain.faults]
-        count += len(said)
+        count += len(stations)
     assert count or kind in NO_STATION, f"no published payload of {kind} names a station"
 
 
-def test_what_cannot_be_read_is_let_go_at_once():
-    """An error that is kept beside the frames it came through holds its batch until the collector passes."""
+def test_errors_keep_no_payload_in_memory():
+    """An error in a reference cycle with its frames would keep the batch in memory until a garbage collection."""
     pipeline, rows = Pipeline(None, {"north": SITE}, lambda: NOW), []
     for kind in sorted(TOPICS):
-        rng, mine = random.Random(kind), [one for one in PUBLISHED if one.decoder == kind]
-        rows += [(one.topic, damage(rng, one.payload)) for one in mine for _ in range(max(1, 40 // len(mine)))]
+        rng, examples = random.Random(kind), [item for item in PUBLISHED if item.decoder == kind]
+        rows += [
+            (item.topic, damage(rng, item.payload)) for item in examples for _ in range(max(1, 40 // len(examples)))
+        ]
     gc.collect()
     gc.disable()
     try:
@@ -123,11 +129,11 @@ def test_what_cannot_be_read_is_let_go_at_once():
             pipeline.decode(BrokerMessage(topic, raw, NOW, "live", connection_number=1))
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
-        left = Counter(  # a thread that an earlier test left behind has its own frames
-            (type(one).__name__, getattr(getattr(one, "f_code", None), "co_qualname", ""))
-            for one in gc.garbage
-            if type(one).__name__ == "PayloadError"
-            or (isinstance(one, FrameType) and one.f_code.co_filename.startswith(INGEST))
+        left = Counter(  # frames of threads of earlier tests are ignored
+            (type(item).__name__, getattr(getattr(item, "f_code", None), "co_qualname", ""))
+            for item in gc.garbage
+            if type(item).__name__ == "PayloadError"
+            or (isinstance(item, FrameType) and item.f_code.co_filename.startswith(INGEST))
         )
     finally:
         gc.set_debug(0)
@@ -139,14 +145,14 @@ def test_what_cannot_be_read_is_let_go_at_once():
 @pytest.mark.parametrize("kind", sorted(TOPICS))
 @given(payload=st.binary(max_size=200))
 @settings(max_examples=20, deadline=None)
-def test_random_bytes(kind, payload):
+def test_random_bytes_are_decoded_or_rejected(kind, payload):
     event(check(TOPICS[kind], payload))
 
 
 @pytest.mark.parametrize("kind", sorted(TOPICS))
 @given(body=BODIES)
 @settings(max_examples=20, deadline=None)
-def test_random_json(kind, body):
+def test_random_json_is_decoded_or_rejected(kind, body):
     event(check(TOPICS[kind], json.dumps(body).encode()))
 
 
@@ -164,5 +170,5 @@ SAMPLE = {
 
 @given(st.fixed_dictionaries({"time": DATES}, optional=SAMPLE))
 @settings(max_examples=120, deadline=None)
-def test_nearly_right_samples(body):
+def test_nearly_valid_samples_are_decoded_or_rejected(body):
     event(check(TOPICS["native"], json.dumps(body).encode()))

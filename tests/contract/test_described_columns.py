@@ -1,4 +1,4 @@
-"""The tables describe in their `info` what storage needs to know of them."""
+"""The `info` of columns contains the references and properties that storage needs."""
 
 from sqlalchemy import BigInteger
 
@@ -23,21 +23,21 @@ def test_every_id_of_a_series_refers_to_it() -> None:
     assert all(column.info.get("refers_to") == "series.id" for column in ids)
 
 
-def test_every_station_is_found_when_it_is_renamed() -> None:
-    # The alarms of another system have its names of stations.
+def test_every_station_column_is_marked_for_renaming() -> None:
+    # Alarms of other systems contain the station names of those systems.
     stations = [column for column in COLUMNS if column.name == "station" and column.table.name != "other_alarm"]
     assert len(stations) > 3
     assert all(column.info.get("names") == "station" for column in stations)
 
 
-def test_only_instants_are_moved_with_the_clock() -> None:
+def test_only_instants_are_marked_as_own_clock() -> None:
     own = [column for column in COLUMNS if "own_clock" in column.info]
     assert len(own) > 5
     assert all(isinstance(column.type, Instant) for column in own)
     assert all(isinstance(column.type, Json) for column in COLUMNS if "own_clock_keys" in column.info)
 
 
-def test_references_have_the_type_of_what_they_refer_to() -> None:
+def test_references_are_big_integers() -> None:
     for column in COLUMNS:
         if "refers_to" in column.info:
             assert isinstance(column.type, BigInteger), column

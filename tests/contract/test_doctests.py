@@ -1,4 +1,4 @@
-"""The examples in docstrings run and are true."""
+"""The examples in docstrings run and return the documented values."""
 
 import doctest
 from importlib import import_module

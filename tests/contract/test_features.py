@@ -163,7 +163,7 @@ def leave_out_lines(names):
 def run_python(folder, code):
     """Run code over the packages of a folder, in a copy of this process that forgets the service.
 
-    What it imports from elsewhere is here already: a new interpreter would spend two of three seconds on that.
+    Other libraries are already imported, which saves two of the three seconds that a new interpreter needs.
     """
     out, err = (folder / f"{name}.txt" for name in ("out", "err"))
 
@@ -234,7 +234,7 @@ def test_what_plugins_register_can_be_loaded():
 
 
 def test_names_that_plugins_register_are_unique():
-    """Otherwise one of two would be left out without a word."""
+    """Otherwise one of two equal names would be left out silently."""
     hooks = plugins.hooks()
     for registered in (hooks.register_jobs(), hooks.register_checks()):
         names = [getattr(one, "id", None) or one.name for ones in registered for one in ones]
@@ -261,7 +261,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_documented():
 @pytest.mark.slow
 @pytest.mark.parametrize("copy", [0, *(pytest.param(copy, marks=pytest.mark.soak) for copy in range(1, COPIES))])
 def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):
-    """Each is missing from three copies, and of any two, either is missing where the other is there."""
+    """Each feature is missing from three copies. Of any two features, a copy exists with only one of them."""
     without = [name for name, missing in zip(NAMES, combinations(range(COPIES), 3), strict=False) if copy in missing]
     lay_out(tmp_path, *without)
     gone = "import sys\nassert not {one.split('.')[2] for one in sys.modules if 'monitor.features.' in one} & "
@@ -437,7 +437,7 @@ def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp
     lay_out(tmp_path)
     folder = tmp_path / "monitor/features" / NAMES[0]
     folder.unlink()
-    if is_emptied:  # git leaves folders that contain ignored files
+    if is_emptied:  # git keeps folders that contain ignored files
         (folder / "__pycache__").mkdir(parents=True)
     line = (
         f"the feature {NAMES[0]} is missing: monitor/features/{NAMES[0]}/plugin.py does not exist; delete the line "

@@ -50,7 +50,7 @@ QUICK = Settings(epochs=2, stride=4)
 
 
 def made_up(rows=420, stations=4, seed=0, gaps=0.05):
-    """Stations that move alike in two pairs, with noise, gaps and places."""
+    """Return stations that move alike in two pairs, with noise, gaps and places."""
     rng = np.random.default_rng(seed)
     common = np.cumsum(rng.gamma(0.5, 1.0, (rows, 2)), axis=0)
     values = np.repeat(common, stations // 2, axis=1) + rng.normal(0, 0.4, (rows, stations))
@@ -66,7 +66,7 @@ ORIGINS = np.arange(300, 360, 5)
 
 @cache
 def training_of(model):
-    """One training of each network: every test that asks what was learnt asks the same one."""
+    """Train a network once; every test of trained weights uses this training."""
     return train_network(model, PANEL, PARTS, HORIZONS, QUICK)
 
 
@@ -133,27 +133,31 @@ def test_nothing_that_is_fitted_depends_on_anything_after_calibration(model, cha
 def test_weights_do_not_depend_on_anything_after_calibration(changed_after_calibration):
     parts, changed = changed_after_calibration
     quick = replace(QUICK, epochs=1, stride=8)
-    one, two = (train_network("gru", panel, parts, HORIZONS, quick).forecaster for panel in (PANEL, changed))
-    assert to_bytes(one, "d") == to_bytes(two, "d")
+    original, from_changed = (
+        train_network("gru", panel, parts, HORIZONS, quick).forecaster for panel in (PANEL, changed)
+    )
+    assert to_bytes(original, "d") == to_bytes(from_changed, "d")
 
 
 def test_two_runs_give_the_same_bytes_on_any_number_of_threads(model_to_train):
     def train(seed=QUICK.seed):
-        settings = replace(QUICK, seed=seed, stride=16, batch=4)  # two epochs of four steps: enough to part
+        settings = replace(
+            QUICK, seed=seed, stride=16, batch=4
+        )  # two epochs of four steps suffice for different weights
         return model_hash(to_bytes(train_network(model_to_train, PANEL, PARTS, HORIZONS, settings).forecaster, "d"))
 
-    once = train()
-    before = torch.get_num_threads()
+    first_hash = train()
+    threads = torch.get_num_threads()
     state = torch.get_rng_state()
     try:
         torch.set_num_threads(2)
-        again = train()
+        second_hash = train()
         assert torch.get_num_threads() == 2
     finally:
-        torch.set_num_threads(before)
-    assert torch.equal(torch.get_rng_state(), state), "the caller's random state is left alone"
-    assert again == once
-    assert train(seed=8) != once
+        torch.set_num_threads(threads)
+    assert torch.equal(torch.get_rng_state(), state), "training changed the random state of its caller"
+    assert second_hash == first_hash
+    assert train(seed=8) != first_hash
 
 
 @pytest.mark.one_case_in(4)
@@ -180,25 +184,25 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         read(tmp_path / "absent.safetensors")
 
 
-def test_a_silent_station_does_not_stop_its_neighbours():
+def test_silent_station_does_not_prevent_forecasts_of_its_neighbours():
     forecaster = training_of("graph-gru").forecaster
     values = PANEL.values.copy()
     values[200:, 1] = np.nan
-    made = forecaster.quantiles(values, np.array([399]))
-    assert np.isnan(made[0, 1]).all()
-    assert np.isfinite(made[0, [0, 2, 3]]).all()
+    forecast = forecaster.quantiles(values, np.array([399]))
+    assert np.isnan(forecast[0, 1]).all()
+    assert np.isfinite(forecast[0, [0, 2, 3]]).all()
     panel = Panel(0.0, DAY_S, ("S0", "S2", "S3", "X9"), values[:, [0, 2, 3, 1]])
-    seen, floors = forecaster.on_panel(panel)
-    assert seen.stations == PANEL.stations
-    np.testing.assert_array_equal(forecaster.quantiles(seen.values, np.array([399]), floors), made)
+    aligned, floors = forecaster.on_panel(panel)
+    assert aligned.stations == PANEL.stations
+    np.testing.assert_array_equal(forecaster.quantiles(aligned.values, np.array([399]), floors), forecast)
 
 
-def test_a_network_without_graph_reads_stations_it_never_saw():
+def test_network_without_graph_forecasts_new_stations():
     forecaster = untrained("gru")
     panel = Panel(0.0, DAY_S, ("S0", "new"), PANEL.values[:, :2])
-    seen, floors = forecaster.on_panel(panel)
-    assert (seen.stations, floors[0]) == (("S0", "new"), forecaster.recipe.noise_mm[0])
-    assert np.isfinite(forecaster.quantiles(seen.values, np.array([399]), floors)).all()
+    aligned, floors = forecaster.on_panel(panel)
+    assert (aligned.stations, floors[0]) == (("S0", "new"), forecaster.recipe.noise_mm[0])
+    assert np.isfinite(forecaster.quantiles(aligned.values, np.array([399]), floors)).all()
     with pytest.raises(HorizonError, match="interval"):
         forecaster.on_panel(Panel(0.0, 3600.0, ("S0",), PANEL.values[:, :1]))
 
@@ -207,15 +211,15 @@ def test_inputs_do_not_depend_on_level_or_unit():
     floors = noise_floor(PANEL.values)
     lag = scale_lag(DAY_S, 60)
     assert lag == 7
-    one = windows(PANEL.values, ORIGINS, floors, window=60, lag=lag)
-    two = windows(PANEL.values * 10 + 500, ORIGINS, floors * 10, window=60, lag=lag)
-    np.testing.assert_allclose(one.inputs, two.inputs, atol=1e-4)
-    np.testing.assert_allclose(one.scale_mm * 10, two.scale_mm)
-    assert np.isfinite(one.inputs).all()
+    original = windows(PANEL.values, ORIGINS, floors, window=60, lag=lag)
+    scaled = windows(PANEL.values * 10 + 500, ORIGINS, floors * 10, window=60, lag=lag)
+    np.testing.assert_allclose(original.inputs, scaled.inputs, atol=1e-4)
+    np.testing.assert_allclose(original.scale_mm * 10, scaled.scale_mm)
+    assert np.isfinite(original.inputs).all()
     assert windows(np.full((80, 1), np.nan), np.array([79]), np.ones(1), window=60, lag=7).share[0, 0] == 0
 
 
-def test_floors_and_graphs_of_odd_series():
+def test_noise_floors_and_graphs_of_series_without_values_are_finite():
     values = np.full((100, 3), np.nan)
     values[:, 0] = np.random.default_rng(0).normal(0, 2.0, 100).cumsum()
     values[:, 1] = 5.0
@@ -229,16 +233,16 @@ def test_floors_and_graphs_of_odd_series():
     assert np.abs(np.linalg.eigvalsh(near)).max() <= 1 + 1e-9
 
 
-def test_too_little_data_is_said_and_a_time_limit_is_kept():
+def test_too_little_data_raises_and_the_time_limit_is_kept():
     with pytest.raises(NotEnoughDataError):
         train_network("gru", PANEL.head(80), split(80), HORIZONS, QUICK)
-    seen = []
+    progress_calls = []
     hurried = replace(QUICK, time_limit_s=0.0)
-    result = train_network("gru", PANEL, PARTS, HORIZONS, hurried, progress=lambda *a: seen.append(a))
-    assert (result.stopped, len(seen), seen[0][:2]) == ("time limit", 1, (1, 2))
+    result = train_network("gru", PANEL, PARTS, HORIZONS, hurried, progress=lambda *a: progress_calls.append(a))
+    assert (result.stopped, len(progress_calls), progress_calls[0][:2]) == ("time limit", 1, (1, 2))
 
 
-def test_many_stations_are_read_in_small_steps_and_within_the_time():
+def test_batches_of_many_stations_are_small_and_keep_the_time_limit():
     rng = np.random.default_rng(0)
     wide = Panel(0.0, DAY_S, tuple(f"S{i}" for i in range(900)), np.cumsum(rng.normal(0.3, 0.3, (160, 900)), axis=0))
     parts, small = split(160), Settings(window=10, hidden=4, time_limit_s=0.0)
@@ -247,7 +251,9 @@ def test_many_stations_are_read_in_small_steps_and_within_the_time():
     learner = Learner(build_network(many.recipe), many, small, [few])
     sizes = {(m.values.shape[1], at.size) for m, at in learner._iter_batches(rng)}
     assert max(size for stations, size in sizes if stations == 900) == MOST_WINDOWS // 900
-    assert max(size for stations, size in sizes if stations == 128) == small.batch, "no other steps up to 128 stations"
+    assert max(size for stations, size in sizes if stations == 128) == small.batch, (
+        "the batch size was reduced for 128 stations"
+    )
     with pytest.raises(ForecastingError, match=r"gru needs more than half of the 0 s to read 900 stations once"):
         learner.run(time.monotonic(), None)
 
@@ -259,7 +265,7 @@ def test_the_time_limit_includes_the_final_validation(monkeypatch):
     clock_s = [0.0]
 
     def slow(*asked):
-        clock_s[0] += 1.0 if clock_s[0] else 30.0  # the first call of a process loads what the others find
+        clock_s[0] += 1.0 if clock_s[0] else 30.0  # the first call of a process includes imports
         return make_examples(*asked)
 
     monkeypatch.setattr("forecasting.neural.learner.make_examples", slow)
@@ -275,7 +281,7 @@ def test_the_time_limit_includes_the_final_validation(monkeypatch):
 
 
 def pulsing(rows=500, stations=3, seed=5):
-    """A slope that creeps in pulses of 20 days: a straight line cannot see the next pulse, a window of 26 rows can."""
+    """Return a slope that creeps in pulses of 20 days, predictable from a window of 26 rows, not from a line."""
     rng = np.random.default_rng(seed)
     t = np.arange(rows)[:, None]
     rate = 1.0 + np.sin(2 * np.pi * (t + np.arange(stations)) / 20.0)
@@ -291,13 +297,13 @@ def test_every_network_learns_what_no_baseline_can_see(model, passes, rows):
     settings = Settings(epochs=passes, learning_rate=8e-3, batch=8, dropout=0.0, patience=14, window=26)
     forecaster = train_network(model, panel, parts, (7 * DAY_S,), settings).forecaster
     origins = parts.calibration.origins
-    came = parts.calibration.targets(panel.values, origins, steps[0])
+    observed = parts.calibration.targets(panel.values, origins, steps[0])
     median = forecaster.quantiles(panel.values, origins)[:, :, 0, 2]
     base = forecaster.recipe.base.predict(panel.values, origins)[:, :, 0]
-    known = np.isfinite(came) & np.isfinite(median)
-    error = np.abs(median - came)[known].mean()
-    assert error < 0.5 * np.abs(panel.values[origins] - came)[known].mean()
-    assert error < 0.8 * np.abs(base - came)[known].mean()
+    valid = np.isfinite(observed) & np.isfinite(median)
+    error = np.abs(median - observed)[valid].mean()
+    assert error < 0.5 * np.abs(panel.values[origins] - observed)[valid].mean()
+    assert error < 0.8 * np.abs(base - observed)[valid].mean()
 
 
 def list_weight_shapes(models):
@@ -315,16 +321,16 @@ def test_odd_series_are_an_error_or_a_forecast_never_nonsense(model):
     with pytest.raises(NotEnoughDataError):
         train_network(model, PANEL.head(30), split(30), HORIZONS, QUICK)
     still = Panel(0.0, DAY_S, PANEL.stations, np.full_like(PANEL.values, 5.0), PANEL.xy_m)
-    made = train_network(model, still, PARTS, HORIZONS, replace(QUICK, epochs=1, stride=16)).forecaster
-    quantiles = made.quantiles(still.values, ORIGINS)
+    trained_on_still = train_network(model, still, PARTS, HORIZONS, replace(QUICK, epochs=1, stride=16)).forecaster
+    quantiles = trained_on_still.quantiles(still.values, ORIGINS)
     assert np.isfinite(quantiles).all()
     assert np.abs(quantiles - 5.0).max() < 0.1
     forecaster = untrained(model)
     values = PANEL.values.copy()
     values[250:, 1] = np.nan
-    found = forecaster.quantiles(values, ORIGINS)
-    assert np.isnan(found[-1, 1]).all()
-    assert np.isfinite(found[:, [0, 2, 3]]).all()
+    with_gap = forecaster.quantiles(values, ORIGINS)
+    assert np.isnan(with_gap[-1, 1]).all()
+    assert np.isfinite(with_gap[:, [0, 2, 3]]).all()
 
 
 def test_a_station_that_fell_silent_says_nothing_to_its_neighbours(graph_model):
@@ -332,15 +338,17 @@ def test_a_station_that_fell_silent_says_nothing_to_its_neighbours(graph_model):
     values = PANEL.values.copy()
     values[250:, 1] = np.nan
     before = forecaster.quantiles(values, np.array([399]))
-    values[:250, 1] *= 50.0  # what it said long before the window
+    values[:250, 1] *= 50.0  # values long before the window
     np.testing.assert_array_equal(before, forecaster.quantiles(values, np.array([399])))
-    louder = PANEL.values.copy()
-    louder[380:, 1] += 40.0
-    heard = np.abs(forecaster.quantiles(louder, np.array([399])) - forecaster.quantiles(PANEL.values, np.array([399])))
-    assert heard[0, [0, 2, 3], :, 2].max() > 1e-6, "a neighbour that moves is heard"
+    moved = PANEL.values.copy()
+    moved[380:, 1] += 40.0
+    difference = np.abs(
+        forecaster.quantiles(moved, np.array([399])) - forecaster.quantiles(PANEL.values, np.array([399]))
+    )
+    assert difference[0, [0, 2, 3], :, 2].max() > 1e-6, "the motion of a neighbour does not affect the forecast"
 
 
-def test_an_edge_leads_from_who_moves_first():
+def test_directed_edge_starts_at_the_station_that_moves_first():
     rng = np.random.default_rng(2)
     first = np.cumsum(rng.normal(0, 1.0, 400))
     values = np.column_stack([first, np.concatenate([[first[0]], first[:-1]])]) + rng.normal(0, 0.05, (400, 2))
@@ -351,14 +359,14 @@ def test_an_edge_leads_from_who_moves_first():
 
 @pytest.mark.one_case_in(3)
 def test_no_network_runs_back_where_a_motion_runs_faster_than_any_it_learnt(model_to_train):
-    """Quiet months, then a slide: what is learnt of noise is not laid on the motion in the scale of the motion."""
+    """After quiet months a slide follows. Corrections learnt from noise must not be scaled up with the motion."""
     row, rng = np.arange(500.0), np.random.default_rng(4)
     pace = 0.02 + np.where(row < 400, 0.0, 0.2 * np.exp((row - 400.0) / 15.0))
     values = np.cumsum(np.outer(pace, [1.0, 0.5, 2.0]), axis=0) + rng.normal(0.0, 1.0, (500, 3))
     panel, known = Panel(0.0, DAY_S, ("A", "B", "C"), values), 420
     settings = Settings(epochs=4, learning_rate=8e-3, batch=16, window=30)
     forecaster = train_network(model_to_train, panel.head(known), split(known), HORIZONS, settings).forecaster
-    at = np.arange(460, 490)
-    ahead = forecaster.quantiles(values, at)[:, :, 0, 2] - values[at]
-    came = values[at + forecaster.recipe.steps[0]] - values[at]
-    assert (ahead > 0.6 * came).mean() > 0.95
+    origins = np.arange(460, 490)
+    forecast = forecaster.quantiles(values, origins)[:, :, 0, 2] - values[origins]
+    observed = values[origins + forecaster.recipe.steps[0]] - values[origins]
+    assert (forecast > 0.6 * observed).mean() > 0.95

@@ -1,4 +1,4 @@
-"""The MQTT reference says what the decoders do."""
+"""The MQTT reference agrees with the decoders."""
 
 import json
 import re
@@ -37,8 +37,8 @@ def test_every_code_and_every_suffix_is_explained():
     sources = [*(ROOT / "monitor" / "ingest").rglob("*.py")]
     codes = set()
     for source in sources:
-        found = source.read_text(encoding="utf-8")
-        codes |= set(re.findall(r"(?:PayloadError|Fault)\(\s*\"([a-z0-9_]+)\"", found))
+        text = source.read_text(encoding="utf-8")
+        codes |= set(re.findall(r"(?:PayloadError|Fault)\(\s*\"([a-z0-9_]+)\"", text))
     assert len(codes) > 30
     assert sorted(c for c in codes if f"`{c}`" not in TEXT) == []
     assert [s for s, _ in SUFFIXES if not re.search(rf"[ `]{s}[ `]", TEXT)] == []

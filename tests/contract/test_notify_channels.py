@@ -28,7 +28,7 @@ RED = {"level": 3, "level_name": "red", "recipient": "duty", "channel": "x:y", "
 WORDS = {"subject": "north: red\r\nBcc: evil@example.org", "body": "Moves.\nClose the road.", "document": "<alert/>"}
 SENT = {"idempotency_key": "k" * 64, "attempts": 1, "queued_at": datetime(2026, 3, 1, tzinfo=UTC), "sounds_from": 3}
 NOTE = Notification(id=1, alert_id=2, event_id=3, site="north", ledger="hazard", **RED, **WORDS, **SENT)
-# Apprise loads all its plug-ins, one of which imports a deprecated module
+# Apprise loads all its plug-ins, one of which imports a deprecated module.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
@@ -59,12 +59,12 @@ def settings_of(kind, port):
         ),
         "push": ("bo", {"SLOPEWARD_PUSH__KEY": make_key(), "SLOPEWARD_PUSH__SERVICES": f"http://127.0.0.1:{port}"}),
     }
-    assert kind in settings, f"give {kind!r} an address where nobody is"
+    assert kind in settings, f"add an unreachable address for {kind!r}"
     return settings[kind]
 
 
 def prepare(db, kind, port):
-    """What a kind needs in the database: a device that listens nowhere."""
+    """Store what a kind of channel needs in the database: for push, an unreachable device."""
     if kind == "push":
         browser = Browser()
         with db.write() as c:
@@ -74,7 +74,7 @@ def prepare(db, kind, port):
 
 
 @pytest.mark.parametrize("kind", list_channel_kinds())
-def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatch, caplog, sqlite_url):
+def test_unreachable_receiver_is_a_temporary_failure_without_secrets(kind, monkeypatch, caplog, sqlite_url):
     monkeypatch.setattr("monitor.delivery.notifiers.mqtt.TIMEOUT_S", 0.5)
     port = free_port()
     address, environ = settings_of(kind, port)
@@ -116,7 +116,7 @@ def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatc
         ("push:bo", {"SLOPEWARD_PATHS__STATE": "/nowhere"}, "make one: slopeward notify push keys"),
     ],
 )
-def test_wrong_settings_are_told_in_one_line(channel, environ, words):
+def test_wrong_settings_are_refused_in_one_line(channel, environ, words):
     with pytest.raises(ConfigError) as caught:
         open_notifier(channel, environ)
     assert words in str(caught.value)
@@ -125,7 +125,7 @@ def test_wrong_settings_are_told_in_one_line(channel, environ, words):
 
 
 @pytest.mark.parametrize("kind", ["push", "siren"])
-def test_what_needs_the_database_is_checked_without_it_and_says_so_when_it_is_away(kind):
+def test_channel_that_needs_the_database_fails_without_it(kind):
     address, environ = settings_of(kind, 9)
     with pytest.raises(DeliveryError, match="which is away"):
         open_notifier(f"{kind}:{address}", environ).deliver(NOTE)
@@ -139,17 +139,17 @@ def test_no_header_can_be_smuggled_into_a_mail():
     assert message["Subject"] == "north: red Bcc: evil@example.org"
 
 
-def test_a_secret_may_lie_in_a_file(tmp_path):
+def test_secret_may_be_read_from_a_file(tmp_path):
     (tmp_path / "url").write_text("http://x\n")
     assert read_secret({"HOOK_FILE": str(tmp_path / "url")}, "HOOK", "webhook") == "http://x"
 
 
 def test_mail_settings_of_the_service_file_reach_the_channel():
     config = parse_service('[smtp]\nhost = "mail.example.org"\nport = 2525\nsecurity = "none"\n', "x")
-    found = channel_settings(config, {"SLOPEWARD_SMTP__PORT": "26"})
-    assert found["SLOPEWARD_SMTP__HOST"] == "mail.example.org"
-    assert found["SLOPEWARD_SMTP__PORT"] == "26"  # the environment stands above the file
-    open_notifier("email:a@b.org", found)
+    settings = channel_settings(config, {"SLOPEWARD_SMTP__PORT": "26"})
+    assert settings["SLOPEWARD_SMTP__HOST"] == "mail.example.org"
+    assert settings["SLOPEWARD_SMTP__PORT"] == "26"  # the environment overrides the file
+    open_notifier("email:a@b.org", settings)
 
 
 SITE = """
@@ -175,16 +175,16 @@ levels = ["red"]
 """
 
 
-def test_the_verb_tries_every_channel_and_says_what_came_back(tmp_path):
+def test_notify_test_command_reports_each_channel(tmp_path):
     from typer.testing import CliRunner
 
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "north.toml").write_text(SITE)
     (tmp_path / "slopeward.toml").write_text(f'[paths]\nsites = "{tmp_path}/sites"\n')
     config = ["--config", str(tmp_path / "slopeward.toml")]
-    told = CliRunner().invoke(app, ["test", "--json", *config])
-    assert told.exit_code == 3
-    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    result = CliRunner().invoke(app, ["test", "--json", *config])
+    assert result.exit_code == 3
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(r["channel"], r["delivered"]) for r in rows] == [("log:desk", True), ("webhook:GONE", False)]
     assert "GONE is not set" in rows[1]["error"]
     assert CliRunner().invoke(app, ["test", "--channel", "log:desk", *config]).exit_code == 0

@@ -211,16 +211,16 @@ def run_service(environment, **more):
 @pytest.mark.slow
 def test_plugins_that_cannot_be_used_are_disabled_and_everything_else_works(install):
     texts = {name: text for name, (text, _) in IMPORT_FAULTS.items()}
-    found, log = run_service(install(**texts, hang="import time\ntime.sleep(600)\n"), SLOPEWARD_PLUGIN_TRIAL_S="30")
+    report, log = run_service(install(**texts, hang="import time\ntime.sleep(600)\n"), SLOPEWARD_PLUGIN_TRIAL_S="30")
     reasons = {name: reason for name, (_, reason) in IMPORT_FAULTS.items()}
     reasons["hang"] = "it was not imported within 30 s"
-    assert {plugin: reason for plugin, _, reason in found["faults"]} == reasons
-    assert {what for _, what, _ in found["faults"]} == {"plugin"}
+    assert {plugin: reason for plugin, _, reason in report["faults"]} == reasons
+    assert {what for _, what, _ in report["faults"]} == {"plugin"}
     for name, reason in reasons.items():
         assert log.count(f"the plugin {name} is disabled: {reason}. Correct it and install it again") == 1
         line = f"the plugin {name} is disabled, everything else works: {reason}"
-        assert f"warn plugins: {name}: {line}" in found["doctor"]
-        assert line in found["health"]
+        assert f"warn plugins: {name}: {line}" in report["doctor"]
+        assert line in report["health"]
     assert "Traceback" not in log
 
 
@@ -248,16 +248,16 @@ def test_start_logs_a_disabled_plugin_in_one_line_also_if_it_starts_other_proces
 @pytest.mark.soak
 @pytest.mark.slow
 def test_what_plugins_fail_to_do_is_left_out_and_everything_else_works(install):
-    found, log = run_service(install(**{name: text for name, (text, *_) in USE_FAULTS.items()}))
+    report, log = run_service(install(**{name: text for name, (text, *_) in USE_FAULTS.items()}))
     expected = {name: [what, reason] for name, (_, what, reason) in USE_FAULTS.items()}
-    assert {name: [what, reason] for name, what, reason in found["faults"]} == expected, found["faults"]
+    assert {name: [what, reason] for name, what, reason in report["faults"]} == expected, report["faults"]
     for name, (what, reason) in expected.items():
         assert log.count(f"{what} of the plugin {name}: left out: {reason}") == 1
         line = f"{what} of the plugin {name} fails and is left out, everything else works: {reason}"
-        assert f"warn plugins: {name}: {line}" in found["doctor"]
-        assert line in found["health"]
-    assert found["runs"]["exit_in_job"] == "failed"
-    assert "an internal error occurred" in found["route"]
+        assert f"warn plugins: {name}: {line}" in report["doctor"]
+        assert line in report["health"]
+    assert report["runs"]["exit_in_job"] == "failed"
+    assert "an internal error occurred" in report["route"]
 
 
 @pytest.mark.soak
@@ -272,18 +272,18 @@ def test_a_version_is_tried_once(install):
     code = "from monitor import plugins\nassert plugins.has_plugin('works')\nimport os\nprint(os.getpid())"
     first = run(environment, code, TRACE=str(trace), SLOPEWARD_PLUGIN_TRIAL_S="15")
     assert "it was not imported within 15 s" in first.stderr
-    # This process would wait for ten minutes if it tried the plugin that hangs again.
+    # A second trial of the plugin that hangs would take ten minutes.
     second = run(environment, code, TRACE=str(trace), SLOPEWARD_PLUGIN_TRIAL_S="600")
     assert "it was not imported within 15 s" in second.stderr
     lines = [line.split() for line in trace.read_text().splitlines()]
-    assert lines[0][0] == first.stdout.strip()  # the child process of the trial
+    assert lines[0][0] == first.stdout.strip()  # child process of the trial
     assert [pid for _, pid in lines[1:]] == [first.stdout.strip(), second.stdout.strip()]
 
 
 @pytest.mark.soak
 @pytest.mark.slow
 def test_a_worker_does_not_try_plugins_again(install):
-    """It cannot: it reads no file of the account and starts no process."""
+    """A sandboxed worker may not read files of the account or start processes."""
     environment = install(
         works=HOOKS + "from monitor.ingest.files.reader import FileReader\n"
         "@hookimpl\ndef register_file_readers():\n    return {'tiltbox': FileReader(open, 'a tilt box')}\n",

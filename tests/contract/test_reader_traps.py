@@ -1,4 +1,4 @@
-"""Every reader of files meets the traps of heads and instants: what cannot be is asked about, never stored unasked."""
+"""Every file reader refuses implausible times and changed headers, and stores them only on request."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,18 +25,18 @@ PID = "pid,latitude,longitude,height_ortho"
 CODE = "CODE,lat,lon,height,VEL"
 
 
-def lay_rtklib(days):
+def make_rtklib(days):
     rows = "".join(f"{at:%Y/%m/%d %H:%M:%S}.000 46.2 8.9 1410.1 1 8 .0003 .0002 .001 0 0 0 0 9\n" for at in days)
     return RTKLIB.format("UTC") + rows
 
 
-def lay_egms(days):
+def make_egms(days):
     head = ",".join([PID, *(f"{at:%Y%m%d}" for at in days)])
     rows = (",".join([f"p{k},46.{k},8.0,900", *(str(n + k) for n in range(COUNT))]) for k in range(2))
     return "\n".join([head, *rows, ""])
 
 
-def lay_wide_points(days):
+def make_wide_points(days):
     head = ",".join([CODE, *(f"D{at:%Y%m%d}" for at in days)])
     rows = (
         ",".join([f"A{k}", f"46.{k}", "8.0", "900", "365.2", *(f"{n + k}.5" for n in range(COUNT))]) for k in range(2)
@@ -44,15 +44,15 @@ def lay_wide_points(days):
     return "\n".join([head, *rows, ""])
 
 
-def lay_grid(days):
+def make_grid(days):
     return spell_grid([(at - PAST) / timedelta(hours=1) for at in days], f"{PAST:%Y-%m-%d %H:%M:%S}")
 
 
-def lay_mintpy(days):
+def make_mintpy(days):
     return spell_mintpy([f"{at:%Y%m%d}" for at in days], 0.0)
 
 
-def lay_licsbas(days):
+def make_licsbas(days):
     return spell_licsbas([f"{at:%Y%m%d}" for at in days], 0.0)
 
 
@@ -61,7 +61,7 @@ def spell_rows(head, line):
 
 
 LOS = ("--set", "desc", "--direction", "los-towards")
-# reader -> what lays a file of so many days, what must be said of it, and a head that says something else
+# Reader: function that returns a file of the given days, required options, and a contradicting header.
 TRAPS = MappingProxyType(
     {
         "long": (
@@ -88,18 +88,18 @@ TRAPS = MappingProxyType(
             (),
             "site sec-J2000 __MJD year mm dd doy s-day ___e-ref(m) ___n-ref(m) ___v-ref(m)\n",
         ),
-        "rtklib": (lay_rtklib, ("--station", "P1"), RTKLIB.format("GPST")),
-        "egms": (lay_egms, (), f"{PID},20240301,20240302\n"),
-        "insar-wide": (lay_wide_points, (*LOS, "--unit", "mm"), f"{CODE},D20240301,D20240302\n"),
+        "rtklib": (make_rtklib, ("--station", "P1"), RTKLIB.format("GPST")),
+        "egms": (make_egms, (), f"{PID},20240301,20240302\n"),
+        "insar-wide": (make_wide_points, (*LOS, "--unit", "mm"), f"{CODE},D20240301,D20240302\n"),
         "insar-points": (
             spell_rows(POINTS, lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},p1,46.0,8.0,-{k}.4\n"),
             (*LOS, "--unit", "mm"),
             "time,point,longitude,value\n",
         ),
-        "grid": (lay_grid, ("--quantity", "rain"), None),  # one array: it has no lines
-        "insar-grid": (lay_grid, LOS, None),
-        "mintpy": (lay_mintpy, (), None),
-        "licsbas": (lay_licsbas, ("--set", "desc"), None),
+        "grid": (make_grid, ("--quantity", "rain"), None),  # an array without lines
+        "insar-grid": (make_grid, LOS, None),
+        "mintpy": (make_mintpy, (), None),
+        "licsbas": (make_licsbas, ("--set", "desc"), None),
         "profile": (
             spell_rows("Date,A_0.5,A_1.5\n", lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},{k}.4,0.1\n"),
             ("--station", "I1", "--unit", "mm"),
@@ -120,47 +120,49 @@ def list_days(begin):
     return [begin + timedelta(days=k) for k in range(COUNT)]
 
 
-def lay(name, content):
+def write_file(name, content):
     path = Path(f"EGMS_L2b_a{list_readers()[name].suffixes[0]}")
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
-def read_in(name, path, *more):
+def ingest_file(name, path, *more):
     return run_command(["ingest", str(path), "--site", "bench", "--format", name, *TRAPS[name][1], *more])
 
 
-def test_every_reader_has_its_traps():
+def test_every_reader_has_a_file_with_a_contradicting_header():
     assert set(TRAPS) == set(list_readers())
 
 
 @ALL
 def test_a_record_of_the_past_is_stored_without_a_question(name, here, capsys):
-    assert read_in(name, lay(name, TRAPS[name][0](list_days(PAST)))) == 0, capsys.readouterr().err
+    assert ingest_file(name, write_file(name, TRAPS[name][0](list_days(PAST)))) == 0, capsys.readouterr().err
     assert stored() >= COUNT
 
 
 @pytest.mark.one_case_in(3)
 @ALL
 @pytest.mark.parametrize("begin", [AHEAD, EARLY], ids=["ahead of now", "before 1950"])
-def test_a_record_that_cannot_be_is_never_stored_unasked(name, begin, here, capsys):
-    path = lay(name, TRAPS[name][0](list_days(begin)))
-    assert read_in(name, path) in {1, 4}
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    assert any(word in said for word in ("ahead of now", "before 1950", "future", "before 1981")), said
+def test_record_with_implausible_times_is_stored_only_on_request(name, begin, here, capsys):
+    path = write_file(name, TRAPS[name][0](list_days(begin)))
+    assert ingest_file(name, path) in {1, 4}
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert any(word in error for word in ("ahead of now", "before 1950", "future", "before 1981")), error
     assert stored() == 0
     if list_readers()[name].content is Content.READINGS and begin is AHEAD:
-        assert read_in(name, path, "--accept-times", "--accept-units") == 0, capsys.readouterr().err
+        assert ingest_file(name, path, "--accept-times", "--accept-units") == 0, capsys.readouterr().err
         assert stored() >= COUNT
 
 
 @OF_LINES
-def test_the_same_head_again_loses_no_row_and_refuses_none(name, here, capsys):
+def test_repeated_header_loses_no_row(name, here, capsys):
     content = TRAPS[name][0](list_days(PAST))
     head, *rows = content.splitlines(keepends=True)
     half = len(rows) // 2
-    assert read_in(name, lay(name, "".join([head, *rows[:half], head, *rows[half:]]))) == 0, capsys.readouterr().err
+    assert ingest_file(name, write_file(name, "".join([head, *rows[:half], head, *rows[half:]]))) == 0, (
+        capsys.readouterr().err
+    )
     assert stored() >= COUNT
 
 
@@ -168,6 +170,6 @@ def test_the_same_head_again_loses_no_row_and_refuses_none(name, here, capsys):
 def test_a_part_with_another_head_is_refused_with_its_line(name, here, capsys):
     content = TRAPS[name][0](list_days(PAST))
     _, *rows = content.splitlines(keepends=True)
-    assert read_in(name, lay(name, content + TRAPS[name][2] + "".join(rows))) == 1
+    assert ingest_file(name, write_file(name, content + TRAPS[name][2] + "".join(rows))) == 1
     reason = "starts a second table" if name == "profile" else "begins another part"
     assert f"line {len(rows) + 2} {reason}" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every reader of files: its example is stored once, damage and foreign files end in one line, its options are held."""
+"""Every file reader stores its example once, refuses damaged and foreign files in one line, and checks its options."""
 
 import io
 import random
@@ -56,17 +56,17 @@ interval = "1d"
 
 
 def spell_grid(hours=(0.0,), since="2025-03-01"):
-    """Cells of 60 degrees around the earth, millimetres at some hours, in the classic form of netCDF."""
+    """Return a classic netCDF file: global cells of 60 degrees with 1 mm at each hour."""
     out = io.BytesIO()
     with netcdf_file(out, "w") as file:
-        for name, given, said in (
+        for name, values, units in (
             ("time", hours, f"hours since {since}"),
             ("lat", [-60.0, 0.0, 60.0], "degrees_north"),
             ("lon", [-120.0, -60.0, 0.0, 60.0, 120.0], "degrees_east"),
         ):
-            file.createDimension(name, len(given))
-            file.createVariable(name, "d", (name,))[:] = given
-            file.variables[name].units = said
+            file.createDimension(name, len(values))
+            file.createVariable(name, "d", (name,))[:] = values
+            file.variables[name].units = units
         file.createVariable("tp", "f", ("time", "lat", "lon"))[:] = 1.0
         file.variables["tp"].units = "mm"
         file.flush()
@@ -94,7 +94,7 @@ def spell_licsbas(days=("20250101", "20250113"), first_mm=1.0):
 
 
 LOS = ("--set", "desc", "--direction", "los-towards")
-# name -> the smallest file, what must be said of it, and how many values it holds
+# Name of the reader: the smallest file, its required options and its number of values.
 EXAMPLES = MappingProxyType(
     {
         "long": ("time,station,quantity,value\n2025-03-01T06:00:00Z,G1,displacement_mm,12.4\n", (), 1),
@@ -116,7 +116,7 @@ EXAMPLES = MappingProxyType(
         "insar-grid": (spell_grid(), LOS, 15),
         "mintpy": (spell_mintpy(), (), 2),
         "licsbas": (spell_licsbas(), ("--set", "desc"), 2),
-        # with how many came and how far its end is, which follow from them
+        # The readings of a profile include the number of depths and the displacement of the top.
         "profile": ("Hole;I1\nDate;2025-03-01\nUnit;mm\nDepth;A\n0,5;1,25\n1,5;0,50\n", (), 4),
     }
 )
@@ -141,10 +141,10 @@ def content_of(name):
 
 
 def command(name, path, *more):
-    said = EXAMPLES[name][1]
-    if "--mapping" in said:
-        said = ("--mapping", "m.toml")
-    return ["ingest", str(path), "--site", "bench", "--format", name, *said, *more]
+    options = EXAMPLES[name][1]
+    if "--mapping" in options:
+        options = ("--mapping", "m.toml")
+    return ["ingest", str(path), "--site", "bench", "--format", name, *options, *more]
 
 
 def stored():
@@ -153,7 +153,7 @@ def stored():
         return sum(c.execute(select(func.count()).select_from(table)).scalar_one() for table in tables)
 
 
-def test_every_reader_has_its_example_and_a_kind_of_content():
+def test_every_reader_has_an_example_and_a_kind_of_content():
     assert set(EXAMPLES) == set(list_readers())
     for name, reader in list_readers().items():
         opens = open_readings if reader.content is Content.READINGS else open_points
@@ -164,35 +164,35 @@ def test_every_reader_has_its_example_and_a_kind_of_content():
 @ALL
 @pytest.mark.parametrize("is_named", [True, False])
 def test_a_file_of_a_folder_is_recognised_and_stored_once(name, is_named, here, monkeypatch, capsys):
-    if name != "mintpy" or is_named:  # one of those that need it goes behind real walls
+    if name != "mintpy" or is_named:  # one of the sandboxed readers runs in a real sandbox
         monkeypatch.setattr(compute, "run", run_here)
     values = EXAMPLES[name][2]
     (here / "arrived").mkdir()
     (here / "arrived" / f"a{list_readers()[name].suffixes[0]}").write_bytes(content_of(name))
     (here / "arrived" / "notes.docx").write_text("no file of any reader")
     words = command(name, here / "arrived")
-    if not is_named:  # its content says what it is
+    if not is_named:  # the format is recognised by the content
         del words[words.index("--format") : words.index("--format") + 2]
-    for _ in range(2):  # the second time nothing is new
+    for _ in range(2):  # the second import stores nothing new
         assert run_command(words) == 0, capsys.readouterr().err
         assert stored() == values
 
 
-def test_two_grids_of_a_folder_that_claim_one_instant_stop_the_import(here, monkeypatch, capsys):
+def test_two_grids_of_one_instant_in_a_folder_stop_the_import(here, monkeypatch, capsys):
     monkeypatch.setattr(compute, "run", run_here)
     (here / "arrived").mkdir()
     for name in ("a.nc", "b.nc"):
         (here / "arrived" / name).write_bytes(content_of("grid"))
     assert run_command(command("grid", here / "arrived")) == 1
-    answer = capsys.readouterr()
-    assert "othing was stored" in answer.err
+    output = capsys.readouterr()
+    assert "othing was stored" in output.err
     assert stored() == 0
     (here / "arrived" / "b.nc").unlink()
     assert run_command(command("grid", here / "arrived")) == 0
     assert stored() == EXAMPLES["grid"][2]
 
 
-def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkeypatch, capsys):
+def test_grid_without_time_units_is_refused_with_an_example(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compute, "run", run_here)
     (tmp_path / "a.nc").write_bytes(spell_grid().replace(b"hours since 2025-03-01", b"hours after 2025-03-01"))
@@ -201,7 +201,7 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.nc", spell_grid(), "this is a grid: give --quantity"),
         ("a.csv", b"time,point,latitude,longitude,value\n", "these are InSAR points: give --set"),
@@ -224,63 +224,63 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
             "a.neu",
             b"2015.5000 2014 183 1 2 3 4 5 6\n",
             "import it with slopeward ingest",
-        ),  # 2014 is another year: no .neu
+        ),  # the year 2014 contradicts 2015.5, so this is no .neu file
         ("a.csv", b"", "the file is empty"),
     ],
 )
-def test_what_no_reader_takes_as_it_stands_is_told_what_does(name, content, said, tmp_path, monkeypatch, capsys):
+def test_unreadable_file_is_refused_with_a_remedy(name, content, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
     assert run_command(["ingest", name, "--site", "bench", "--dry-run"]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert said in line
+    assert message in line
 
 
 @ALL
-def test_damage_ends_in_one_line_and_never_in_a_trace(name, tmp_path, monkeypatch, capsys):
+def test_damaged_file_gives_one_line_and_no_traceback(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("m.toml").write_text(MAPPING)
     monkeypatch.setattr(compute, "run", run_here)
-    whole = content_of(name)
+    valid_content = content_of(name)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.csv", whole * 20)
-    chance = random.Random(name)
+        archive.writestr("a.csv", valid_content * 20)
+    rng = random.Random(name)
     for k, suffix in enumerate(list_readers()[name].suffixes * (4 if list_readers()[name].in_worker else 8)):
         content = bytearray(
-            whole if list_readers()[name].in_worker or suffix in {".csv", ".txt"} else packed.getvalue()
+            valid_content if list_readers()[name].in_worker or suffix in {".csv", ".txt"} else packed.getvalue()
         )
-        for _ in range(chance.randint(0, 3)):
-            content[chance.randrange(len(content))] = chance.randrange(256)
+        for _ in range(rng.randint(0, 3)):
+            content[rng.randrange(len(content))] = rng.randrange(256)
         path = tmp_path / f"{k}{suffix}"
-        path.write_bytes(content[: chance.randrange(len(content) + 1)])
+        path.write_bytes(content[: rng.randrange(len(content) + 1)])
         status = run_command(command(name, path, "--dry-run"))
-        said = capsys.readouterr()
+        output = capsys.readouterr()
         assert status in {0, 1, 3, 4}
-        assert "Traceback" not in said.err
-        assert status in {0, 3} or len(said.err.strip().splitlines()) == 1, said.err
+        assert "Traceback" not in output.err
+        assert status in {0, 3} or len(output.err.strip().splitlines()) == 1, output.err
 
 
 @ALL
-def test_a_file_of_another_form_is_refused_by_what_it_lacks(name, tmp_path, monkeypatch, capsys):
+def test_foreign_file_is_refused_with_the_missing_part(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("m.toml").write_text(MAPPING)
     monkeypatch.setattr(compute, "run", run_here)
     path = tmp_path / "a.csv"
     path.write_text("colour,size\nred,1\n")
     assert run_command(command(name, path, "--dry-run")) == 1
-    said = capsys.readouterr().err
-    lacks = (
+    error = capsys.readouterr().err
+    reasons = (
         ("not a raster", "cannot be read as", "no origin")
         if name == "rtklib" or list_readers()[name].in_worker
         else ("column",)
     )
-    assert any(line in said for line in lacks)
+    assert any(line in error for line in reasons)
 
 
 @ALL
 @pytest.mark.parametrize("option", OPTIONS)
-def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option, tmp_path, monkeypatch, capsys):
+def test_options_are_required_accepted_or_refused_as_declared(name, option, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("m.toml").write_text(MAPPING)
     monkeypatch.setattr(compute, "run", run_here)
@@ -293,7 +293,7 @@ def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option
     elif option not in words:
         words += [option, OPTIONS[option]]
     status, error = run_command(words), capsys.readouterr().err
-    if option in reader.takes or (name, option) == ("long", "--mapping"):  # a mapping makes a wide table of it
+    if option in reader.takes or (name, option) == ("long", "--mapping"):  # a mapping turns the table into a wide one
         assert status != 2, error
     else:
         assert status == 2
@@ -301,7 +301,7 @@ def test_each_option_is_required_taken_or_refused_as_the_table_says(name, option
 
 
 @ALL
-def test_help_and_the_page_name_it(name, capsys):
+def test_help_and_reference_page_name_the_reader(name, capsys):
     assert run_command(["ingest", "--help"]) == 0
     words = "".join(c for c in capsys.readouterr().out if c.isalnum())
     for part in (name, list_readers()[name].help):

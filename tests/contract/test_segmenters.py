@@ -1,4 +1,4 @@
-"""Contract of imagery networks: any size and bands, every weight trained, tiles as exact as promised.
+"""Contract of imagery networks: any size and number of bands, gradients for every weight, exact tiles.
 
 The tests that take `model`, `exact_model` or `blended_model` run over `MODELS` of the module that collects them. A
 package with networks of its own imports the names of `__all__` and sets `MODELS`, and `RATES` and `TRAINING_IMAGES` if
@@ -67,7 +67,7 @@ def deterministic(one_torch_thread):
 
 
 def sketch(name, channels, classes=2, width=1.0, **options):
-    """A network without memory for its weights."""
+    """Build a network on the meta device, which allocates no weights."""
     with torch.device("meta"):
         return build(name, channels, classes, width, **options)
 
@@ -82,7 +82,7 @@ def seeded(name, channels=3, width=0.125, seed=0, **options):
 
 
 def blobs(count, size, seed=1):
-    """Smooth images of three bands, and where their mean is high."""
+    """Return smooth images of three bands, and masks of the pixels with a high mean."""
     torch.manual_seed(seed)
     images = functional.interpolate(torch.randn(count, 3, 4, 4), size=size, mode="bilinear")
     return images, (images.mean(dim=1) > 0.3).long()
@@ -126,11 +126,11 @@ def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(mod
     else:
         assert logits.shape == (1, 2, height, width)
         make_loss("ce+dice")(logits, torch.randint(0, 2, (1, height, width))).backward()
-    silent = {key for key, value in network.named_parameters() if value.grad is None}
+    without_gradient = {key for key, value in network.named_parameters() if value.grad is None}
     units = [key for key, module in network.named_modules() if isinstance(module, Sru)]
     gates = {f"{key}.norm.{part}" for key in units for part in ("weight", "bias")}
-    # a hard gate is a sign: nothing flows through it to its normalisation
-    assert silent == gates
+    # A hard gate is a sign, so its normalisation has no gradient.
+    assert without_gradient == gates
     assert bool(gates) == (model.startswith(("sru-", "sbconv-")))
 
 
@@ -184,17 +184,17 @@ def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_no
         assert torch.equal(loaded(images), logits)
         assert not torch.allclose(other(images), logits)
         assert not torch.allclose(logits[0], logits[1])
-        # double: the rounding of another order would flip the sign of a hard gate here and there
+        # Double precision, since rounding in another order may flip the sign of a hard gate.
         exact, precise = twin.double(), images.double()
         torch.testing.assert_close(exact(precise[[2, 0, 1]]), exact(precise)[[2, 0, 1]])
-    # a constant image has no spread to divide by
+    # The standard deviation of a constant image is zero.
     assert torch.isfinite(logits).all()
     assert torch.isfinite(network.train()(torch.zeros(1, 3, 32, 32))).all()
 
 
-# ---- what the registry says of tiles ---------------------------------------------------------------------------
+# ---- halo and stride of tiles in the registry ----------------------------------------------------------------------
 def make_averages(network):
-    """Let every weight be positive, so that nothing cancels and no ReLU is shut."""
+    """Make every weight positive, so that no contributions cancel and every ReLU is active."""
     with torch.no_grad():
         for key, value in network.named_parameters():
             value.fill_(1 / value[0].numel() if value.dim() == 4 else float(key.endswith("weight")))
@@ -202,7 +202,7 @@ def make_averages(network):
 
 @pytest.fixture
 def average_pooling(monkeypatch):
-    """Replace the largest value by the mean where maps are pooled, so that every pixel of a window counts."""
+    """Replace max pooling by average pooling, so that every pixel of a window counts."""
     monkeypatch.setattr(
         functional,
         "max_pool2d",
@@ -219,8 +219,8 @@ def test_the_halo_is_the_receptive_field(exact_model):
     rows = 2 * start + entry.stride
     image = torch.full((1, 1, rows, 64), 1e-9, dtype=torch.float64, requires_grad=True)  # below the limit of a ReLU6
     network(image)[..., start : start + entry.stride, :].sum().backward()
-    seen = image.grad.abs().sum(dim=(0, 1, 3)).nonzero()[:, 0]
-    reach = max(start - int(seen[0]), int(seen[-1]) - (start + entry.stride - 1))
+    affected_rows = image.grad.abs().sum(dim=(0, 1, 3)).nonzero()[:, 0]
+    reach = max(start - int(affected_rows[0]), int(affected_rows[-1]) - (start + entry.stride - 1))
     assert entry.halo_px - entry.stride < reach <= entry.halo_px
 
 
@@ -250,7 +250,7 @@ def test_halo_and_stride_fit_the_tiles(model):
     assert entry.halo_px % entry.stride == 0
 
 
-# ---- the blocks ------------------------------------------------------------------------------------------------
+# ---- blocks ------------------------------------------------------------------------------------------------
 def test_a_hard_sru_is_a_sign_gated_mix_of_the_two_halves():
     unit = Sru(8)
     features = torch.randn(2, 8, 6, 5)
@@ -271,7 +271,7 @@ def test_a_soft_sru_keeps_weak_values_at_their_weight():
 
 
 @pytest.mark.parametrize("gate", ["hard", "soft"])
-def test_an_sru_has_an_answer_for_equal_values_and_for_a_normalisation_of_zero(gate):
+def test_sru_is_finite_for_equal_values_and_zero_normalisation(gate):
     unit = Sru(8, gate)
     assert torch.isfinite(unit(torch.full((1, 8, 4, 4), 3.0))).all()
     torch.nn.init.zeros_(unit.norm.weight)
@@ -292,7 +292,7 @@ def test_the_two_maps_of_a_bru_are_mixed_by_a_softmax_of_their_means():
     torch.testing.assert_close(unit(features), beta[0] * first + beta[1] * second)
 
 
-def test_an_sbconv_is_a_bru_behind_an_sru_and_knows_no_order():
+def test_sbconv_is_an_sru_followed_by_a_bru():
     unit, features = SBConv(16), torch.randn(3, 16, 5, 7)
     torch.testing.assert_close(unit(features), unit[1](unit[0](features)))
     torch.testing.assert_close(unit(features[[2, 0, 1]]), unit(features)[[2, 0, 1]])
@@ -302,14 +302,16 @@ def test_an_sbconv_is_a_bru_behind_an_sru_and_knows_no_order():
     ("make", "message"),
     [(lambda: Sru(7), "even"), (lambda: Sru(8, "firm"), "hard"), (lambda: Bru(12), "multiples of 8")],
 )
-def test_a_block_refuses_channels_it_cannot_part(make, message):
+def test_block_refuses_channels_it_cannot_split(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 def test_no_1x1_convolution_has_the_stride_whose_gradient_corrupts_memory(model):
-    found = [m for m in build(model, 3, 2, 0.0625).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
-    assert all(m.stride == (1, 1) or isinstance(m, ThinnedConv) for m in found)
+    convolutions = [
+        m for m in build(model, 3, 2, 0.0625).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)
+    ]
+    assert all(m.stride == (1, 1) or isinstance(m, ThinnedConv) for m in convolutions)
 
 
 def test_a_thinned_convolution_is_the_strided_one_at_odd_sizes_too():
@@ -318,7 +320,7 @@ def test_a_thinned_convolution_is_the_strided_one_at_odd_sizes_too():
     assert torch.allclose(thinned(image), functional.conv2d(image, thinned.weight, stride=2), atol=1e-6)
 
 
-# ---- what is refused -------------------------------------------------------------------------------------------
+# ---- refused arguments -------------------------------------------------------------------------------------------
 @tabulated(
     ("name", "options", "message"),
     [
@@ -329,12 +331,12 @@ def test_a_thinned_convolution_is_the_strided_one_at_odd_sizes_too():
         ("unet", {"classes": 0}, "above 0"),
     ],
 )
-def test_a_wrong_name_or_option_is_one_clear_line(name, options, message):
+def test_wrong_name_or_option_is_refused_in_one_line(name, options, message):
     with pytest.raises(ModelError, match=message) as refused:
         build(name, 3, **options)
     assert "\n" not in str(refused.value)
 
 
-def test_a_classifier_is_no_segmenter():
+def test_classifier_is_not_found_as_a_segmenter():
     with pytest.raises(ModelError, match="classifies whole tiles"):
         find_entry("triage-resnet")

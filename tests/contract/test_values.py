@@ -1,4 +1,4 @@
-"""The walk over every decoder with the traps of a value: what is none is none for itself alone."""
+"""Every decoder reads payloads with missing, invalid and unusual values. A bad value affects no other value."""
 
 import json
 import math
@@ -16,20 +16,20 @@ from tests.data.payloads import traps as t
 from tests.tables import tabulated
 
 NOW = datetime(2026, 3, 1, 6, 5, tzinfo=UTC)
-AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
+VALID_TIME = datetime(2026, 3, 1, 6, tzinfo=UTC)
 ALL = tabulated("name", [*list_decoders()])
 
 
-def has(trap):
+def for_decoders_with(trap):
     return tabulated("name", [n for n in list_decoders() if trap not in t.PAYLOADS[n].inapplicable])
 
 
 @pytest.fixture
 def pipeline():
     site = t.make_site()
-    found = Pipeline(None, {site.id: site}, lambda: NOW)
-    assert found.unusable == {}
-    return found
+    usable_pipeline = Pipeline(None, {site.id: site}, lambda: NOW)
+    assert usable_pipeline.unusable == {}
+    return usable_pipeline
 
 
 def read(pipeline, name, token="4.5", sigma="0.5", time=t.TIME, payload=None):
@@ -37,7 +37,7 @@ def read(pipeline, name, token="4.5", sigma="0.5", time=t.TIME, payload=None):
     return pipeline.decode(BrokerMessage(t.topic_of(name), raw, NOW, "live", connection_number=1))
 
 
-def named(decoded):
+def index_by_series(decoded):
     return {f"{o.station}.{o.quantity}": o for o in decoded.observations}
 
 
@@ -46,66 +46,66 @@ def valid_token(name):
 
 
 @ALL
-def test_every_decoder_has_its_traps_or_says_why_it_meets_none(name):
+def test_every_decoder_has_traps_or_a_reason_against_them(name):
     assert name in t.PAYLOADS, f"{name}: no traps in tests/data/payloads/traps.py"
     assert set(t.PAYLOADS[name].inapplicable) <= set(t.TRAPS)
     assert all(len(why) > 10 for why in t.PAYLOADS[name].inapplicable.values())
 
 
 @ALL
-def test_the_payload_of_the_walk_is_read_whole(name, pipeline):
+def test_valid_payload_is_read_completely(name, pipeline):
     payload = t.PAYLOADS[name]
     decoded = read(pipeline, name, valid_token(name))
     assert decoded.faults == ()
-    assert payload.valid_series | ({payload.trapped_series} - {""}) <= set(named(decoded))
+    assert payload.valid_series | ({payload.trapped_series} - {""}) <= set(index_by_series(decoded))
     assert decoded.observations or decoded.report or decoded.event
 
 
-@has(t.VALUE)
+@for_decoders_with(t.VALUE)
 @tabulated("token", t.INVALID_VALUES)
-def test_what_is_no_value_is_none_for_itself_alone(name, token, pipeline):
+def test_invalid_value_does_not_affect_other_values(name, token, pipeline):
     payload = t.PAYLOADS[name]
     decoded = read(pipeline, name, token)
-    assert payload.valid_series <= set(named(decoded)), decoded.faults
-    assert payload.trapped_series not in named(decoded) or not payload.trapped_series
+    assert payload.valid_series <= set(index_by_series(decoded)), decoded.faults
+    assert payload.trapped_series not in index_by_series(decoded) or not payload.trapped_series
     if payload.valid_series or decoded.event:
         assert decoded.faults == ()
     else:
         assert [fault.code for fault in decoded.faults] == ["empty"]
 
 
-@has(t.SIGMA)
+@for_decoders_with(t.SIGMA)
 @tabulated("token", t.INVALID_SIGMAS)
-def test_an_error_that_is_none_counts_as_none_stated_and_its_value_stays(name, token, pipeline):
+def test_value_with_an_invalid_sigma_is_stored_without_it(name, token, pipeline):
     payload = t.PAYLOADS[name]
-    stays = payload.trapped_series or "G1.displacement_north"
-    assert named(read(pipeline, name))[stays].sigma > 0.0  # a sound one is read
+    series = payload.trapped_series or "G1.displacement_north"
+    assert index_by_series(read(pipeline, name))[series].sigma > 0.0  # a valid sigma is stored
     decoded = read(pipeline, name, sigma=token)
     assert decoded.faults == ()
-    assert named(decoded)[stays].sigma is None
-    assert payload.valid_series <= set(named(decoded))
+    assert index_by_series(decoded)[series].sigma is None
+    assert payload.valid_series <= set(index_by_series(decoded))
 
 
-@has(t.SURROUNDED)
+@for_decoders_with(t.SURROUNDED)
 @tabulated("around", t.SURROUNDINGS)
-def test_nul_blanks_and_a_byte_order_mark_around_are_no_content(name, around, pipeline):
+def test_surrounding_nul_blanks_and_byte_order_mark_are_ignored(name, around, pipeline):
     plain = read(pipeline, name, valid_token(name))
     raw = around % t.PAYLOADS[name].encode(valid_token(name), "0.5", t.TIME)
     assert read(pipeline, name, payload=raw) == plain
 
 
-@has(t.TIMES)
+@for_decoders_with(t.TIMES)
 @tabulated(
     ("time", "at"),
     [
-        ("2026-03-01t06:00:00z", AT),
-        ("2026-03-01T05:59:60Z", AT),
-        ("2026-03-01t07:00:00+01:00", AT),
-        ("2026-03-01T05:59:60.5Z", AT + timedelta(seconds=0.5)),
-        ("2026-03-01 24:00:00.000+18:00", AT),
+        ("2026-03-01t06:00:00z", VALID_TIME),
+        ("2026-03-01T05:59:60Z", VALID_TIME),
+        ("2026-03-01t07:00:00+01:00", VALID_TIME),
+        ("2026-03-01T05:59:60.5Z", VALID_TIME + timedelta(seconds=0.5)),
+        ("2026-03-01 24:00:00.000+18:00", VALID_TIME),
     ],
 )
-def test_small_letters_and_a_leap_second_are_read(name, time, at, pipeline):
+def test_times_in_lower_case_and_with_leap_seconds_are_read(name, time, at, pipeline):
     decoded = read(pipeline, name, valid_token(name), time=time)
     assert decoded.faults == ()
     assert {o.observed_at for o in decoded.observations} <= {at}
@@ -114,15 +114,17 @@ def test_small_letters_and_a_leap_second_are_read(name, time, at, pipeline):
 
 @tabulated("rolled", [1, 2])
 @tabulated("lag", [timedelta(0), timedelta(minutes=-20), timedelta(hours=5)])
-@has(t.ZONE)
-def test_a_week_of_gps_that_ran_over_is_a_clock_that_is_not_set(name, rolled, lag, pipeline):
+@for_decoders_with(t.ZONE)
+def test_gps_week_rollover_is_rejected_as_an_unset_clock(name, rolled, lag, pipeline):
     at = NOW - rolled * timedelta(weeks=1024) - lag
     faults = read(pipeline, name, valid_token(name), time=f"{at:%Y-%m-%dT%H:%M:%SZ}").faults
-    assert [f.code for f in faults] == ([] if name == "rows" else ["clock_unset"])  # rows are of files, and may be old
-    old = at - timedelta(days=3)
-    if old.year > 1986:  # else it is a clock that was never set
-        assert when(read(pipeline, name, valid_token(name), time=f"{old:%Y-%m-%dT%H:%M:%SZ}")) == {
-            old.replace(microsecond=0)
+    assert [f.code for f in faults] == (
+        [] if name == "rows" else ["clock_unset"]
+    )  # rows come from files, which may be old
+    earlier = at - timedelta(days=3)
+    if earlier.year > 1986:  # an earlier time means a clock that was never set
+        assert collect_instants(read(pipeline, name, valid_token(name), time=f"{earlier:%Y-%m-%dT%H:%M:%SZ}")) == {
+            earlier.replace(microsecond=0)
         }
 
 
@@ -134,7 +136,7 @@ def replace_epoch_time(raw, at):
 
 
 @tabulated("name", ["senml", "sparkplug"])
-def test_a_clock_that_counts_and_was_never_set_or_ran_over_says_so(name, pipeline):
+def test_unset_or_rolled_over_epoch_clock_is_rejected(name, pipeline):
     rolled = [NOW - weeks * timedelta(weeks=1024) for weeks in (1, 2)]
     for at in (datetime(1980, 1, 6, 0, 10, tzinfo=UTC), *rolled):
         payload = replace_epoch_time(t.PAYLOADS[name].encode(valid_token(name), "0.5", t.TIME), at)
@@ -143,25 +145,25 @@ def test_a_clock_that_counts_and_was_never_set_or_ran_over_says_so(name, pipelin
     assert read(pipeline, name, payload=payload).faults == ()
 
 
-def when(decoded):
-    found = {o.observed_at for o in decoded.observations}
-    found |= {r.at for r in [decoded.report] if r} | {e.from_at for e in [decoded.event] if e}
-    return found
+def collect_instants(decoded):
+    instants = {o.observed_at for o in decoded.observations}
+    instants |= {r.at for r in [decoded.report] if r} | {e.from_at for e in [decoded.event] if e}
+    return instants
 
 
-@has(t.ZONE)
-def test_a_time_without_zone_counts_in_the_zone_of_the_decoder(name, pipeline):
+@for_decoders_with(t.ZONE)
+def test_time_without_zone_is_in_the_zone_of_the_decoder(name, pipeline):
     naive, site = "2026-03-01T07:00:00", t.make_site("Europe/Zurich")
     zoned = Pipeline(None, {site.id: site}, lambda: NOW)
     assert zoned.unusable == {}
     raw = t.PAYLOADS[name].encode(valid_token(name), "0.5", naive)
-    assert when(zoned.decode(BrokerMessage(t.topic_in_zone(name), raw, NOW, "live"))) == {AT}
-    if not name.startswith(("ecowitt", "nmea")):  # its key, its form say UTC
+    assert collect_instants(zoned.decode(BrokerMessage(t.topic_in_zone(name), raw, NOW, "live"))) == {VALID_TIME}
+    if not name.startswith(("ecowitt", "nmea")):  # these formats are in UTC
         assert [f.code for f in read(pipeline, name, valid_token(name), time=naive).faults] == ["no_zone"]
 
 
 @tabulated(("minutes", "at"), [(5, "00:30"), (65, "01:30"), (2000, None)])
-def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at):
+def test_ambiguous_hour_is_resolved_by_the_time_of_reception(minutes, at):
     site = t.make_site("Europe/Zurich")
     received = datetime(2025, 10, 26, 0, 30, tzinfo=UTC) + timedelta(minutes=minutes)
     pipeline = Pipeline(None, {site.id: site}, lambda: received)
@@ -171,17 +173,17 @@ def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at):
         assert [f.code for f in decoded.faults] == ["ambiguous_time"]
     else:
         assert {f"{o.observed_at:%H:%M}" for o in decoded.observations} == {at}
-    raw = t.PAYLOADS["json"].encode("4.5", "0.5", "2026-03-29T02:30:00")  # never there
+    raw = t.PAYLOADS["json"].encode("4.5", "0.5", "2026-03-29T02:30:00")  # this local time does not exist
     assert pipeline.decode(BrokerMessage(t.topic_of("json"), raw, received, "live")).faults[0].code == "ambiguous_time"
 
 
-@has(t.FILL_VALUE)
-def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name):
-    site, payload, now = t.make_site(), t.PAYLOADS[name], [AT]
+@for_decoders_with(t.FILL_VALUE)
+def test_fill_value_is_flagged_by_every_decoder_and_other_values_are_not(name):
+    site, payload, now = t.make_site(), t.PAYLOADS[name], [VALID_TIME]
     with open_empty_database(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: now[0])
         for k, token in enumerate([*[valid_token(name)] * 6, "7999", valid_token(name)]):
-            now[0] = AT + timedelta(hours=k)
+            now[0] = VALID_TIME + timedelta(hours=k)
             raw = replace_epoch_time(payload.encode(token, "0.5", f"{now[0]:%Y-%m-%dT%H:%M:%SZ}"), now[0])
             outcome = pipeline.store([BrokerMessage(t.topic_of(name), raw, now[0], "live", connection_number=1)])
             assert outcome.rejected == 0
@@ -196,21 +198,21 @@ def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name):
 
 
 def _varint(number):
-    found = bytearray()
+    octets = bytearray()
     while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
+        octets.append(number & 0x7F | 0x80)
         number >>= 7
-    return bytes([*found, number])
+    return bytes([*octets, number])
 
 
 @tabulated("blank", ["", " ", "\t\n"])
-def test_a_place_left_empty_is_no_value_and_words_within_texts_stay(blank, pipeline):
+def test_empty_json_value_is_missing_and_texts_are_kept(blank, pipeline):
     raw = f'{{"t":"{t.TIME}","b":{blank},"a":20.5,"note":"b: nan, undefined,"}}'.encode()
-    found = named(read(pipeline, "json", payload=raw))
-    assert found.keys() == {"G1.temperature"}
+    observations = index_by_series(read(pipeline, "json", payload=raw))
+    assert observations.keys() == {"G1.temperature"}
     meta = f'{{"time":"{t.TIME}","tilt_x_mrad":1,"temperature_degc":{blank},"meta":{{"text":": nan, undefined,"}}}}'
-    found = named(read(pipeline, "native", payload=meta.encode()))
-    assert json.loads(found["G1.tilt_x"].extra) == {"meta": {"text": ": nan, undefined,"}}
+    observations = index_by_series(read(pipeline, "native", payload=meta.encode()))
+    assert json.loads(observations["G1.tilt_x"].extra) == {"meta": {"text": ": nan, undefined,"}}
 
 
 @tabulated(
@@ -223,20 +225,20 @@ def test_a_place_left_empty_is_no_value_and_words_within_texts_stay(blank, pipel
         b":" * 900_000,
     ],
 )
-def test_hostile_bare_words_cost_no_time(payload, pipeline):
-    began = time.process_time()
+def test_hostile_bare_words_are_rejected_quickly(payload, pipeline):
+    started_s = time.process_time()
     assert read(pipeline, "json", payload=payload).faults[0].code in {"not_json", "too_large"}
-    assert time.process_time() - began < 5.0
+    assert time.process_time() - started_s < 5.0
 
 
-def test_the_traps_can_fail(pipeline):
-    """What is a number, and a wrong one, is stored as it is: nothing here drops whatever comes."""
-    assert named(read(pipeline, "json", "-0.0"))["G1.tilt_x"].value == 0.0
+def test_unusual_but_valid_numbers_are_stored(pipeline):
+    """Valid but unusual numbers are stored, so that the tests above do not pass by dropping every value."""
+    assert index_by_series(read(pipeline, "json", "-0.0"))["G1.tilt_x"].value == 0.0
     assert read(pipeline, "json", '"off"').faults[0].code == "not_number"
-    assert "G1.temperature" in named(read(pipeline, "json", '"off"'))
+    assert "G1.temperature" in index_by_series(read(pipeline, "json", '"off"'))
     assert read(pipeline, "native", payload=b'{"time": nanny}').faults[0].code == "not_json"
     meta = b'{"time":"2026-03-01T06:00:00Z","tilt_x_mrad":1,"meta":{"rssi":NaN,"text":"nan"}}'
     assert json.loads(read(pipeline, "native", payload=meta).observations[0].extra) == {
         "meta": {"rssi": None, "text": "nan"}
     }
-    assert math.isfinite(named(read(pipeline, "json", "1e12"))["G1.tilt_x"].value)
+    assert math.isfinite(index_by_series(read(pipeline, "json", "1e12"))["G1.tilt_x"].value)

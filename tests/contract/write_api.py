@@ -12,7 +12,9 @@ RECORDED: Final = Path(__file__).with_name("api_names.txt")
 
 def list_names() -> list[str]:
     """Return all names of all modules of the API."""
-    modules = [found.name for found in pkgutil.walk_packages(api.__path__, "monitor.api.") if not found.ispkg]
+    modules = [
+        module_info.name for module_info in pkgutil.walk_packages(api.__path__, "monitor.api.") if not module_info.ispkg
+    ]
     return sorted(f"{module}.{name}" for module in modules for name in importlib.import_module(module).__all__)
 
 

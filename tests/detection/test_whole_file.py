@@ -47,7 +47,7 @@ def test_concurrent_writers_do_not_share_a_partial_file(tmp_path):
 def test_partial_files_of_killed_processes_are_removed_after_a_day(tmp_path):
     path, other = tmp_path / "a[1].db", tmp_path / ".b.db.1234.part"
     old, young = tmp_path / ".a[1].db.11111111.part", tmp_path / ".a[1].db.22222222.part"
-    journal = old.with_name(f"{old.name}-journal")  # of SQLite
+    journal = old.with_name(f"{old.name}-journal")  # a file of SQLite
     for partial in (old, journal, young, other):
         partial.write_text("half")
     for partial in (old, journal, other):
