@@ -1,4 +1,4 @@
-"""Weights that learnt from measured data are of the checkout, or of a distribution of their own, or not there."""
+"""Weights trained on measured data are in the checkout, in a separate distribution, or missing."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from forecasting.errors import CheckpointError
 from forecasting.measured_weights import DISTRIBUTION, find_weights
 
 
-def test_the_checkout_comes_before_the_distribution_and_that_before_nothing(tmp_path, monkeypatch):
+def test_weights_of_the_checkout_take_precedence_over_the_distribution(tmp_path, monkeypatch):
     here = tmp_path / "weights"
     assert find_weights(here, "scenes") == here
     (tmp_path / DISTRIBUTION / "scenes").mkdir(parents=True)
@@ -22,7 +22,7 @@ def test_the_checkout_comes_before_the_distribution_and_that_before_nothing(tmp_
     assert find_weights(here, "scenes") == here
 
 
-def test_without_them_one_line_says_how_to_get_them(tmp_path, monkeypatch):
+def test_missing_weights_are_reported_in_one_line_with_the_installation(tmp_path, monkeypatch):
     from forecasting.neural import pretrained
 
     monkeypatch.setattr(weights_file, "MEASURED_FOLDER", tmp_path / "none")
@@ -34,7 +34,9 @@ def test_without_them_one_line_says_how_to_get_them(tmp_path, monkeypatch):
         with pytest.raises(error, match=rf"{name}.*pip install 'slopeward\[weights\]'$") as caught:
             read(name)
         assert "\n" not in str(caught.value)
-    monkeypatch.setitem(sys.modules, "detection.imagery.neural.model_file", None)  # as without PyTorch
+    monkeypatch.setitem(
+        sys.modules, "detection.imagery.neural.model_file", None
+    )  # as in an environment without PyTorch
     with pytest.raises(ModelError, match="no weights at bijie"):
         detect._load("bijie")
     assert [path.stem for path in weights_file.list_shipped()] == ["generated"]

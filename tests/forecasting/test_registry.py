@@ -1,4 +1,4 @@
-"""Networks that installed packages register, and what is said without such a package."""
+"""Networks that installed packages register, and the errors without such a package."""
 
 from importlib.metadata import EntryPoint
 
@@ -57,7 +57,7 @@ def test_a_package_that_registers_nothing_useful_is_logged_and_skipped(install, 
     assert len(caplog.records) == 1
 
 
-def test_without_packages_an_unknown_model_is_answered_with_what_to_install(install):
+def test_error_for_an_unknown_model_names_the_package_to_install(install):
     install()
     assert registry.list_networks() == registry.NETWORKS
     with pytest.raises(UnknownModelError, match=r"no network is called 'tcn'; .*pip install 'slopeward\[lab\]'$"):
@@ -70,7 +70,7 @@ def test_without_third_party_code_the_networks_of_packages_are_left_out(install,
     assert registry.list_networks() == registry.NETWORKS
 
 
-def test_built_in_models_are_found_without_looking_for_packages(install, monkeypatch):
+def test_built_in_models_are_found_without_entry_points(install, monkeypatch):
     install()
     monkeypatch.setattr(entry_points, "entry_points", lambda group: pytest.fail("looked for packages"))
     assert registry.is_network("gru")
@@ -79,7 +79,7 @@ def test_built_in_models_are_found_without_looking_for_packages(install, monkeyp
 
 
 @pytest.mark.parametrize("name", ["auto", "auto+gru", "gated", "lld", "drift", "seasonal", "ets", "arima", "ridge"])
-def test_a_model_of_an_earlier_version_is_answered_with_what_replaces_it(install, name):
+def test_error_for_a_former_model_names_its_replacement(install, name):
     install()
     assert registry.is_removed(name)
     with pytest.raises(UnknownModelError) as error:

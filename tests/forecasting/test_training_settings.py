@@ -10,7 +10,7 @@ from forecasting.neural.learner import Settings
 from forecasting.training_settings import BOUNDS, SettingsFile, check_setting, format_settings_file, read_settings_file
 
 
-def test_every_setting_is_one_of_a_training_and_its_usual_value_is_allowed():
+def test_every_setting_exists_and_its_default_is_allowed():
     usual = Settings()
     assert BOUNDS.keys() <= {field.name for field in fields(Settings)}
     for name in BOUNDS:

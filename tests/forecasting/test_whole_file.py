@@ -1,4 +1,4 @@
-"""Whole or not at all: what fails half-way leaves the file of before, and nothing beside it."""
+"""Files of the forecasting library are replaced completely or not at all."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ import pytest
 from forecasting.whole_file import ABANDONED_AFTER_S, replacing
 
 
-def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
+def test_file_is_replaced_when_the_block_ends(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("old")
     with replacing(path) as partial:
@@ -19,7 +19,7 @@ def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_block_that_fails_leaves_the_file_of_before(error, tmp_path):
+def test_failed_block_leaves_the_old_file(error, tmp_path):
     path = tmp_path / "a.json"
     path.write_text("old")
     with pytest.raises(error), replacing(path, flush=True) as partial:
@@ -28,7 +28,7 @@ def test_a_block_that_fails_leaves_the_file_of_before(error, tmp_path):
     assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["a.json"])
 
 
-def test_what_must_survive_a_power_cut_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
+def test_content_is_flushed_before_the_rename(tmp_path, monkeypatch):
     path, flushed = tmp_path / "weights", []
     monkeypatch.setattr(os, "fsync", lambda number: flushed.append((os.fstat(number).st_size, path.exists())))
     with replacing(path, flush=True) as partial:
@@ -36,7 +36,7 @@ def test_what_must_survive_a_power_cut_is_flushed_before_it_is_renamed(tmp_path,
     assert flushed == [(4, False)]
 
 
-def test_two_that_write_the_same_file_do_not_write_into_each_other(tmp_path):
+def test_concurrent_writers_do_not_share_a_partial_file(tmp_path):
     path = tmp_path / "weights"
     with replacing(path) as one:
         one.write_text("first")
@@ -47,7 +47,7 @@ def test_two_that_write_the_same_file_do_not_write_into_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o444])
-def test_rights_are_given_when_it_is_whole_and_nobody_else_reads_it_before(tmp_path, mode):
+def test_permissions_are_set_when_the_file_is_complete(tmp_path, mode):
     path = tmp_path / "keys"
     with replacing(path, flush=True, mode=mode) as partial:
         assert stat.S_IMODE(partial.stat().st_mode) == 0o600
@@ -55,10 +55,10 @@ def test_rights_are_given_when_it_is_whole_and_nobody_else_reads_it_before(tmp_p
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("secret", mode)
 
 
-def test_what_a_killed_process_left_a_day_ago_is_swept(tmp_path):
+def test_partial_files_of_killed_processes_are_removed_after_a_day(tmp_path):
     path, other = tmp_path / "a[1].db", tmp_path / ".b.db.1234.part"
     old, young = tmp_path / ".a[1].db.11111111.part", tmp_path / ".a[1].db.22222222.part"
-    journal = old.with_name(f"{old.name}-journal")  # SQLite's, of a copy that was killed
+    journal = old.with_name(f"{old.name}-journal")  # a file of SQLite, left by a killed copy
     for left in (old, journal, young, other):
         left.write_text("half")
     for left in (old, journal, other):
