@@ -27,12 +27,12 @@ OUTSIDE = [
 
 
 def test_every_document_is_listed_once_in_the_contents():
-    found = [page.name for tab in load_tabs() for page in tab.pages]
-    assert sorted(found) == sorted(
+    listed = [page.name for tab in load_tabs() for page in tab.pages]
+    assert sorted(listed) == sorted(
         {*(p.relative_to(DOCS).with_suffix("").as_posix() for p in DOCS.rglob("*.md")), *GENERATED}
     )
     rows = tomllib.loads((DOCS / "contents.toml").read_text(encoding="utf-8"))["tab"]
-    assert {name for row in rows for name in row["pages"] if "*" not in name} <= set(found)
+    assert {name for row in rows for name in row["pages"] if "*" not in name} <= set(listed)
     assert [tab.title for tab in load_tabs()] == [
         "Try it",
         "On duty",
@@ -47,27 +47,29 @@ def test_every_document_is_listed_once_in_the_contents():
 
 def test_every_toml_example_is_valid():
     """Examples are fragments, so a missing table or key is not an error."""
-    seen, wrong = 0, []
+    count, wrong = 0, []
     for path in sorted(DOCS.rglob("*.md")):
         for block in re.findall(r"^ *```toml\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
             lines = tomllib.loads(
                 block if "[[station]]" in block else f"[[station]]\n{block}" if "[[station.series]]" in block else block
             )
             for model in (
-                one for one in (make_site_file_model(), ServiceConfig) if lines.keys() <= one.model_fields.keys()
+                candidate
+                for candidate in (make_site_file_model(), ServiceConfig)
+                if lines.keys() <= candidate.model_fields.keys()
             ):
-                seen += 1
+                count += 1
                 try:
                     model.model_validate(lines)
                 except ValidationError as error:
                     wrong += [
-                        f"{path.name}: {one['loc']}: {one['msg']}"
-                        for one in error.errors()
-                        if one["type"] not in ("missing", "too_short")
-                        and not re.search(r"expected an? (?:issuer|PostgreSQL)", one["msg"])
+                        f"{path.name}: {candidate['loc']}: {candidate['msg']}"
+                        for candidate in error.errors()
+                        if candidate["type"] not in ("missing", "too_short")
+                        and not re.search(r"expected an? (?:issuer|PostgreSQL)", candidate["msg"])
                     ]
     assert not wrong
-    assert seen > 40
+    assert count > 40
 
 
 def test_every_file_that_a_document_links_to_exists():
@@ -92,9 +94,9 @@ def test_the_site_loads_nothing_from_another_host():
 
 
 def test_each_decision_record_has_its_own_number_in_name_and_title():
-    found = [(path.name[:4], path.read_text().partition("\n")[0]) for path in (DOCS / "adr").glob("[0-9]*.md")]
-    assert len({number for number, _ in found}) == len(found)
-    assert [title for number, title in found if not title.startswith(f"# {int(number)}. ")] == []
+    titles = [(path.name[:4], path.read_text().partition("\n")[0]) for path in (DOCS / "adr").glob("[0-9]*.md")]
+    assert len({number for number, _ in titles}) == len(titles)
+    assert [title for number, title in titles if not title.startswith(f"# {int(number)}. ")] == []
 
 
 def test_the_glossary_defines_every_stage_and_alert_category():

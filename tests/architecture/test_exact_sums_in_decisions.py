@@ -40,8 +40,8 @@ def find_float_sums(source):
 def test_decisions_add_floats_exactly(package):
     paths = [path for path in sorted((ROOT / package).rglob("*.py")) if not path.is_relative_to(REPORTING)]
     assert paths
-    found = [f"{path.relative_to(ROOT)}:{line}" for path in paths for line in find_float_sums(path.read_text())]
-    assert found == [], "use math.fsum, or sum integers in a generator expression"
+    float_sums = [f"{path.relative_to(ROOT)}:{line}" for path in paths for line in find_float_sums(path.read_text())]
+    assert float_sums == [], "use math.fsum, or sum integers in a generator expression"
 
 
 def test_sums_of_floats_are_found_and_counts_are_not():

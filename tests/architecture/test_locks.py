@@ -1,4 +1,4 @@
-"""The lock files hold what pyproject.toml asks for, by hash, PyTorch only apart; and they are installed so."""
+"""The lock files contain the requirements of pyproject.toml with hashes, and PyTorch in separate files."""
 
 import ast
 import os
@@ -25,41 +25,47 @@ PACKAGES = {
     for name in ("earth", "lab")
     for project in [tomllib.loads((ROOT / f"packages/{name}/pyproject.toml").read_text())["project"]]
 }
-OURS = {"slopeward", "slopeward-weights", *PACKAGES}  # of these sources: locks/install.sh builds them
+OURS = {"slopeward", "slopeward-weights", *PACKAGES}  # Built from the sources by locks/install.sh.
 LOCKED = sorted(PROJECT["optional-dependencies"].keys() - {"all", "dev", "weights"})
 
 
 def read_lock(name: str) -> dict[str, str]:
-    """Versions by package; every one has a hash."""
+    """Return the version of each package, and check that each has a hash."""
     text = (ROOT / f"locks/{name}.txt").read_text()
     if not text:
         return {}
     entries = re.split(r"\n(?=\S)", "\n".join(line for line in text.splitlines() if not line.startswith("#")))
     assert all("--hash=sha256:" in entry for entry in entries), name
-    found = [re.match(r"([A-Za-z0-9._-]+)==([^ ;\\]+)", entry) for entry in entries]
-    return {canonicalize_name(one[1]): one[2] for one in found if one is not None}
+    matches = [re.match(r"([A-Za-z0-9._-]+)==([^ ;\\]+)", entry) for entry in entries]
+    return {canonicalize_name(match[1]): match[2] for match in matches if match is not None}
 
 
-def list_asked(*extras: str) -> list[Requirement]:
-    """What pyproject.toml asks for, with the extras that an extra names."""
-    asked = [Requirement(text) for text in PROJECT["dependencies"]]
+def list_requirements(*extras: str) -> list[Requirement]:
+    """Return the requirements of pyproject.toml, with the extras that an extra includes."""
+    requirements = [Requirement(text) for text in PROJECT["dependencies"]]
     for extra in extras:
-        for one in map(Requirement, PROJECT["optional-dependencies"][extra]):
-            asked += list_asked(*one.extras) if one.name == PROJECT["name"] else [one]
-            asked += map(Requirement, PACKAGES[one.name]["dependencies"] if one.name in PACKAGES else ())
-    return [one for one in asked if one.name not in OURS]
+        for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
+            requirements += (
+                list_requirements(*requirement.extras) if requirement.name == PROJECT["name"] else [requirement]
+            )
+            requirements += map(
+                Requirement, PACKAGES[requirement.name]["dependencies"] if requirement.name in PACKAGES else ()
+            )
+    return [requirement for requirement in requirements if requirement.name not in OURS]
 
 
 @tabulated("name", ["core", "dev", *LOCKED])
 def test_a_lock_holds_what_the_project_asks_for(name):
     locked = read_lock(name) | read_lock("torch-pypi") | ({} if name == "dev" else read_lock("core"))
-    for one in [*list_asked(*{name} - {"core"}), Requirement("hatchling")]:
-        version = locked.get(canonicalize_name(one.name))
-        assert version is not None, f"{one.name} is not in locks/{name}.txt: run make lock"
-        assert one.specifier.contains(version), f"{one} does not allow the locked {version}: run make lock"
+    for requirement in [*list_requirements(*{name} - {"core"}), Requirement("hatchling")]:
+        version = locked.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement.name} is not in locks/{name}.txt: run make lock"
+        assert requirement.specifier.contains(version), (
+            f"{requirement} does not allow the locked {version}: run make lock"
+        )
 
 
-def test_the_locks_agree_and_only_their_own_file_names_torch():
+def test_locks_agree_and_only_the_files_for_pytorch_contain_it():
     core, dev = read_lock("core"), read_lock("dev")
     assert core.items() <= dev.items()
     for name in LOCKED:
@@ -70,12 +76,12 @@ def test_the_locks_agree_and_only_their_own_file_names_torch():
     assert read_lock("torch-cpu")["torch"] == f"{read_lock('torch-pypi')['torch']}+cpu"
 
 
-def test_the_service_asks_for_no_networks():
-    assert not {"torch", "statsmodels"} & {one.name for one in list_asked()}
+def test_service_requires_no_network_packages():
+    assert not {"torch", "statsmodels"} & {one.name for one in list_requirements()}
 
 
 def list_imported() -> dict[str, str]:
-    """Top-level modules of others that our packages import anywhere, each with one file that does."""
+    """Return each third-party top-level module that our packages import, with one importing file."""
     found: dict[str, str] = {}
     for path in (path for name in ("monitor", "forecasting", "detection") for path in (ROOT / name).rglob("*.py")):
         for node in walk(ast.parse(path.read_bytes()), inside=STATEMENTS):
@@ -87,10 +93,10 @@ def list_imported() -> dict[str, str]:
     return {name: path for name, path in found.items() if name not in own}
 
 
-def test_what_is_imported_is_asked_for():
-    """By the core, or by an extra that the line of `extras.py` names, so that what is missing says how to get it."""
+def test_every_imported_package_is_required():
+    """The core or an extra in `extras.py` requires it, so that errors for missing modules name the installation."""
     core, brought = (
-        {canonicalize_name(one.name) for one in list_asked(*extras)} for extras in ((), ("all", "compare"))
+        {canonicalize_name(one.name) for one in list_requirements(*extras)} for extras in ((), ("all", "compare"))
     )
     brings, imported = packages_distributions(), list_imported()
     assert len(imported) > 40
@@ -102,29 +108,29 @@ def test_what_is_imported_is_asked_for():
         assert packages & (core | brought) or not packages, f"{path} imports {module}: pyproject.toml lacks {packages}"
 
 
-def test_an_extra_brings_what_is_said_of_it():
+def test_extra_contains_the_documented_packages():
     brings = packages_distributions()
     for module, (_, extra) in OPTIONAL_MODULES.items():
         packages = {canonicalize_name(name) for name in brings.get(module, ())}
-        core, whole = ({canonicalize_name(one.name) for one in list_asked(*extras)} for extras in ((), (extra,)))
+        core, whole = ({canonicalize_name(one.name) for one in list_requirements(*extras)} for extras in ((), (extra,)))
         assert not packages & core, f"{module} is of the core"
         assert packages & (whole - core) or module == "statsforecast", f"{extra} does not bring {module}"
 
 
-# used as they are, by import: who runs Slopeward can put another version in their place, as the LGPL asks
+# Used unchanged by import. An operator can replace their version, as the LGPL requires.
 LESSER = {"psycopg", "psycopg-binary"}
-OTHER = {"pyphen", "asyncssh"}  # offered under the MPL or the EPL beside the GPL: that one is taken
+OTHER = {"pyphen", "asyncssh"}  # Also offered under the MPL or EPL, which we use.
 
 
-def test_nothing_that_ships_is_under_the_gpl():
+def test_no_shipped_package_is_under_the_gpl():
     known = 0
     for package in {name: "" for lock in ("core", *LOCKED) for name in read_lock(lock)}:
         try:
             found = metadata(package)
         except PackageNotFoundError:
-            continue  # of another platform
+            continue  # package of another platform
         told = [found.get("License-Expression") or "", *(found.get_all("Classifier") or ())]
-        # a text of many lines is the licence itself, and may name others
+        # a text of many lines is the licence itself, which may name other licences
         told.append((found.get("License") or "").partition("\n")[0])
         licence = " ".join(line for line in told if "License" in line or " :: " not in line)
         assert licence.strip() or found.get_all("License-File"), f"{package}: no licence is named"
@@ -133,12 +139,12 @@ def test_nothing_that_ships_is_under_the_gpl():
     assert known > 60
 
 
-def test_no_lock_names_a_host_of_packages():
+def test_no_lock_names_a_package_host():
     for path in (ROOT / "locks").glob("*.txt"):
         assert not re.search(r"https?://|-index-url|--find-links", path.read_text()), path
 
 
-# A Python that installs nothing, writes down what it should, and knows PyTorch after one of the files named in HAS.
+# A Python that records installations instead of executing them, and finds PyTorch after a file named in HAS.
 PYTHON = """#!/bin/sh
 case "$*" in
 *metadata*) [ ! -e "$0.torch" ] || echo 2.13.0 ;;
@@ -167,7 +173,7 @@ esac
         ),
     ],
 )
-def test_pytorch_for_the_cpu_comes_first_and_what_else_is_said(tmp_path, what, has, torch, files, said):
+def test_install_script_prefers_pytorch_for_the_cpu(tmp_path, what, has, torch, files, said):
     python = tmp_path / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
@@ -184,9 +190,9 @@ def test_pytorch_for_the_cpu_comes_first_and_what_else_is_said(tmp_path, what, h
     assert ("was not installed" in done.stderr) == (bool(said) and bool(files))
 
 
-def test_each_push_tries_everything_and_the_lowest_versions():
-    told = re.findall(r"- run: (.+)", (ROOT / ".github/workflows/tests.yml").read_text())
-    assert {"bash .ci/run", "make test-lowest"} <= set(told)
+def test_each_push_tests_locked_and_lowest_versions():
+    commands = re.findall(r"- run: (.+)", (ROOT / ".github/workflows/tests.yml").read_text())
+    assert {"bash .ci/run", "make test-lowest"} <= set(commands)
     assert (ROOT / ".ci/run").is_file()
     assert re.search(r"^test-lowest:.*\n\tlocks/lowest\.sh", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert os.access(ROOT / "locks/lowest.sh", os.X_OK)

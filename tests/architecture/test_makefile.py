@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_make_target_explains_itself():
+def test_every_make_target_has_a_description():
     text = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
     described = set(re.findall(r"^([a-z-]+):.*?## ", text, re.MULTILINE))

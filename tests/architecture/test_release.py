@@ -1,4 +1,4 @@
-"""What `make release` and `make audit` do, as far as it needs no network: their tools are not installed for tests."""
+"""Offline parts of `make release` and `make audit`, whose tools are not installed for tests."""
 
 import json
 import os
@@ -21,7 +21,7 @@ CARDS = [
 ]
 APART = r"(detection/imagery/weights/measured|forecasting/weights)/"
 WEIGHTS = {card.stem for card in CARDS}
-# stands in for hatchling and pip, which would build for a minute, and for the count of translations
+# Replaces hatchling and pip, which would build for a minute, and the count of translations.
 PYTHON = """#!/bin/sh
 case "$1 $2" in
 "-m tests.translation_coverage") [ "$3" = --urgent ] ;;
@@ -33,7 +33,7 @@ case "$1 $2" in
 *) exit 9 ;;
 esac
 """
-# stands in for cyclonedx-py: one part for each package of the lock that it is given
+# Replaces cyclonedx-py: one component for each package of the given lock.
 LISTER = """#!/usr/bin/env python3
 import json, re, sys
 given = sys.argv[1:]
@@ -45,7 +45,7 @@ with open(given[given.index("-o") + 1], "w") as out:
 
 
 def plan(target):
-    """The commands of a target as make would give them, one a line; those that fail silently are none."""
+    """Return the commands that make would run for a target, without those whose failures are ignored."""
     words = ["make", "-n", "-B", target, "RELEASE_KEY=key"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.replace("\\\n", "").splitlines()
@@ -65,7 +65,7 @@ def test_make_audit_always_runs_bandit_over_all_three_wings():
 
 @pytest.fixture
 def sources(tmp_path):
-    """A commit of what a release is made of, without the packages; the key of this test signs it."""
+    """Create a repository with the sources of a release, without the packages, signed with a key of this test."""
     if shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed")
     shutil.copytree(ROOT / "locks", tmp_path / "sources/locks")
@@ -116,23 +116,23 @@ def test_make_release_lists_every_locked_part_and_signs_the_hashes_of_all_files(
     subprocess.run(words, input=(dist / "SHA256SUMS").read_bytes(), check=True, capture_output=True)
 
 
-def test_the_sources_hold_all_that_the_package_is_made_of_and_no_leftovers():
+def test_source_archive_contains_all_files_of_the_package_and_no_others():
     from hatchling.builders.sdist import SdistBuilder
 
-    # the list alone: to pack it takes seconds
+    # only the list of files, since packing takes seconds
     names = {file.distribution_path for file in SdistBuilder(str(ROOT)).recurse_included_files()}
     targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     for folder in (*targets["packages"], *targets["force-include"]):
         tracked = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True)
-        apart = {one for one in tracked.stdout.split("\n") if re.match(APART, one)}
-        assert set(tracked.stdout.split("\n")) - {""} - apart <= names, folder
-        assert not apart & names, folder
-    wanted = {"LICENSE", "NOTICE", "CITATION.cff", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/core.txt"}
-    assert wanted <= names
+        excluded = {path for path in tracked.stdout.split("\n") if re.match(APART, path)}
+        assert set(tracked.stdout.split("\n")) - {""} - excluded <= names, folder
+        assert not excluded & names, folder
+    required = {"LICENSE", "NOTICE", "CITATION.cff", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/core.txt"}
+    assert required <= names
     assert not [n for n in names if re.search(r"__pycache__|_cache/|\.venv|\.db$|^var/|^build/|\.env$", n)]
 
 
-def test_a_release_gets_its_version_and_date_once(tmp_path):
+def test_release_sets_version_and_date_once(tmp_path):
     for name in (
         "pyproject.toml",
         "deploy/weights/pyproject.toml",
@@ -177,8 +177,8 @@ def test_a_release_gets_its_version_and_date_once(tmp_path):
     assert "no change since" in cut("99.0.1")[1]
 
 
-def test_the_package_holds_no_file_whose_licence_is_unknown():
-    """Text that is ours, scripts that NOTICE names, weights whose data has a licence; others are handed out apart."""
+def test_package_contains_no_file_of_unknown_licence():
+    """The package contains our texts, scripts named in NOTICE, and weights trained on licensed data."""
     from hatchling.builders.wheel import WheelBuilder
 
     names = {file.distribution_path: Path(file.path) for file in WheelBuilder(str(ROOT)).recurse_included_files()}

@@ -1,4 +1,4 @@
-"""Every line of the threat model names a test that exists, or says that it is open."""
+"""Every line of the threat model names an existing test or is marked as open."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_each_line_names_a_test_or_is_open():
         assert re.search(r"`(packages/\w+/)?tests/", last) or "**open**" in last, line
 
 
-def test_who_looks_for_security_is_led_there():
+def test_threat_model_is_linked_from_the_security_policy():
     assert "(docs/explanation/threat-model.md)" in (ROOT / "SECURITY.md").read_text()
 
 
