@@ -123,7 +123,7 @@ def test_one_reading_becomes_one_alert_with_the_demo_packages_and_without_mosqui
         hazard_query = "SELECT 1 FROM alert WHERE ledger = 'hazard'"
         assert service.query(hazard_query) == []
         observed_at = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
-        # the demonstration broker supports only MQTT 3.1.1
+        # The demonstration broker supports only MQTT 3.1.1.
         publish(broker_url, [("slopeward/v1/s/R1/obs", {"time": observed_at, "rain_mm": 80.0})], version=4)
         wait_for(lambda: service.query(hazard_query), description="the alert")
         listed = [json.loads(line) for line in service.call("alerts", "list", "--json").stdout.splitlines()]

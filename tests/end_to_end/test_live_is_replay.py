@@ -240,7 +240,7 @@ def test_replay_repeats_the_decisions_of_the_service(database: Database) -> None
 
     run, replayed_changes = run_replay(database, live.site, OPTIONS)
     assert replayed_changes == live_changes
-    assert run.looks >= live.looks, "also when the clock comes to what was stamped in the future"
+    assert run.looks >= live.looks, "the replay also evaluates when readings with future times become due"
     run, replayed_changes = run_replay(database, live.site, replace(OPTIONS, stored_instants=True))
     assert (replayed_changes, run.looks) == (live_changes, len(set(evaluation_times)))
 

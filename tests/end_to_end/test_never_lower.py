@@ -1,4 +1,4 @@
-"""The level never falls by itself and never rises by one witness: tests of the whole service from outside.
+"""The level never falls by itself and never rises by one witness: tests of the whole running service.
 
 The rise to the highest level with the following silence runs on both databases. Each of the other tests runs on one
 database; tests/alerts checks their decisions on both.
@@ -204,7 +204,9 @@ def test_drift_of_a_reference_is_answered_and_a_site_with_unreadable_memory_affe
     wait_for(lambda: store_unreadable_memory(database_url, "sick"), 30, "the memory of the site")
     first_evaluated_at = load_status(database_url)["evaluated_at"]
     # The first evaluation after a start may read a part of a burst. Later evaluations wait for the whole burst.
-    wait_for(lambda: load_status(database_url)["evaluated_at"] > first_evaluated_at, 30, "a look behind the first")
+    wait_for(
+        lambda: load_status(database_url)["evaluated_at"] > first_evaluated_at, 30, "an evaluation after the first one"
+    )
     now = datetime.now(UTC)
     messages = [samples(station_id, now, 300.0, timedelta(hours=3)) for station_id in ("G1", "G2")]
     messages += [samples("G3", now, 0.0, timedelta(0)), samples("G4", now - timedelta(hours=4), 0.0, timedelta(0))]
@@ -214,13 +216,13 @@ def test_drift_of_a_reference_is_answered_and_a_site_with_unreadable_memory_affe
         return [row for row in load_alert_rows(database_url, "health") if "move alike" in row["reason"] and row["told"]]
 
     wait_for(load_questions, 30, "verify")
-    assert load_alert_rows(database_url, "hazard") == [], "a reference alone raises nothing within its clock"
+    assert load_alert_rows(database_url, "hazard") == [], "drift of one reference raised a level before its deadline"
 
     def is_reported() -> bool:
         rows = load_alert_rows(database_url, "health", "status")
         return any("sick cannot be evaluated" in row["reason"] and row["told"] for row in rows)
 
-    wait_for(is_reported, 30, "the poisoned site to be told")
+    wait_for(is_reported, 30, "the notification about the unreadable site")
     for person in ("ada", "bob"):  # the question requests orange: one person alone cannot hide a high level
         arguments = ("weather", "--by", person, "--reason", "ice on the mast")
         result = running.call("alerts", "verify", str(load_questions()[0]["alert_id"]), *arguments)
@@ -243,9 +245,13 @@ def test_drift_of_a_reference_is_answered_and_a_site_with_unreadable_memory_affe
             if row["reason"].startswith("verify now: G3: ") and row["told"]
         ]
 
-    wait_for(lambda: undecided() or load_status(database_url)["level"] == ORANGE, 30, "G3 to be asked about")
+    wait_for(lambda: undecided() or load_status(database_url)["level"] == ORANGE, 30, "a question about G3")
     publish(mosquitto.url, [samples("G4", later, 300.0, timedelta(hours=3))])
-    wait_for(lambda: load_status(database_url)["level"] == ORANGE, 30, "orange while another site is poisoned")
+    wait_for(
+        lambda: load_status(database_url)["level"] == ORANGE,
+        30,
+        "orange while the memory of another site is unreadable",
+    )
     assert running.stop() == 0
 
 
@@ -267,11 +273,11 @@ def test_late_acceleration_after_a_gap_raises_the_level_and_an_outcome_label_doe
     now = datetime.now(UTC)
     quiet_end = now - timedelta(hours=7.5)
     publish(mosquitto.url, [samples(station_id, quiet_end, 0.0, timedelta(0)) for station_id in ("G1", "G2")])
-    wait_for(lambda: load_status(database_url).get("observability") == "blind", 30, "silence to be seen")
-    assert load_status(database_url)["level"] == 0, "silence raises nothing"
+    wait_for(lambda: load_status(database_url).get("observability") == "blind", 30, "silence to be detected")
+    assert load_status(database_url)["level"] == 0, "silence raised a level"
 
     def make_part(station: str, cut_off: timedelta) -> tuple[str, Any]:
-        """Return ninety minutes of fast motion after six hours without readings, up to `early` before now."""
+        """Return ninety minutes of fast motion after six hours without readings, without the last `cut_off`."""
         topic, body = samples(station, now, 1500.0, timedelta(hours=7.5), minutes=90)
         return topic, {
             "samples": [row for row in body["samples"] if (now - datetime.fromisoformat(row["time"]) > cut_off)]

@@ -87,9 +87,7 @@ def test_both_dates_of_the_hokkaido_scene_become_footprints_with_their_change(da
             if footprint["scene"] == "post" and footprint["change"] == "new"
         ]
         new_mask = rasterize(outlines, out_shape=masked.shape, transform=before.transform).astype(bool)
-    assert (new_mask & masked).sum() < 0.2 * new_mask.sum(), (
-        "at most an edge of a new outline lies where nothing was seen"
-    )
+    assert (new_mask & masked).sum() < 0.2 * new_mask.sum(), "a new outline covers an area without earlier values"
     assert sum(footprint["area_m2"] for footprint in footprints if footprint["change"] == "new") == pytest.approx(
         new_mask.sum() * 73.36, rel=0.05
     )
