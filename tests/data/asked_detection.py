@@ -12,9 +12,9 @@ PATHS = {"scene_path", "out_dir", "dem", "prior", "aoi"}
 
 
 def read_options(asked):
-    given = {key: one for key, one in asked.items() if one is not None}
-    plain = {key: Path(one) if key in PATHS else one for key, one in given.items()}
-    return DetectionOptions(**plain, describe=convert_reason)
+    given_options = {key: value for key, value in asked.items() if value is not None}
+    options = {key: Path(value) if key in PATHS else value for key, value in given_options.items()}
+    return DetectionOptions(**options, describe=convert_reason)
 
 
 def detect(asked, *progress):

@@ -1,4 +1,4 @@
-"""Drawn series on which a fit has more than one minimum: motion in bursts, and motion in steps."""
+"""Synthetic series whose fits have several minima: motion in bursts and in steps."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from forecasting.data.series import Floats
 
 
 def draw_bursts(rows: int, seeds: Iterable[int]) -> Floats:
-    """Steps that follow each other with a size that wanders over orders of magnitude, noise 0.6 mm, shape (rows, S)."""
+    """Return displacement in mm with correlated steps of strongly varying size and noise of 0.6 mm, shape (rows, S)."""
     out = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
@@ -21,7 +21,7 @@ def draw_bursts(rows: int, seeds: Iterable[int]) -> Floats:
 
 
 def draw_steps(rows: int, seeds: Iterable[int]) -> Floats:
-    """At rest, but for a step of 8 mm on average at 6 % of the rows, noise 0.6 mm, shape (rows, S)."""
+    """Return displacement in mm with steps of 8 mm on average at 6 % of the rows, noise 0.6 mm, shape (rows, S)."""
     out = []
     for seed in seeds:
         rng = np.random.default_rng(seed)

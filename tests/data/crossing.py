@@ -1,4 +1,4 @@
-"""A job of the service in this process, spared its own; what it answers is spelled and read as between the two."""
+"""Run a worker task in this process instead of a worker. Its result is serialised and read as between processes."""
 
 import importlib
 import json
@@ -8,7 +8,7 @@ from monitor.worker.records import plain_to_record, record_to_plain
 
 
 def cross(task, asked, *_args, **_kwargs):
-    """In place of `compute.run`."""
+    """Run a task in this process. Replaces `compute.run`."""
     module, _, name = task.function.partition(":")
     answer = getattr(importlib.import_module(module), name)(asked)
     return plain_to_record(
@@ -17,7 +17,7 @@ def cross(task, asked, *_args, **_kwargs):
 
 
 def hurry(asked, stride=4):
-    """A training that takes one pass; all else as it is."""
+    """Reduce a network training to one epoch. Return other requests unchanged."""
     from monitor.features.forecasts.tasks import NetworkTrainingRequest
 
     return (

@@ -1,4 +1,4 @@
-"""Pictures of bare scars on green ground with the outlines that a person drew, as files."""
+"""Synthetic images of bare scars on green ground, with outlines as an operator would draw them."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ UTM = "EPSG:32632"
 
 
 def draw_picture(seed: int, side_px: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Counts bands x H x W, and where the scar is: brighter in all bands; a field beside it is darker."""
+    """Return counts (bands, H, W) and the mask of the scar, which is brighter in all bands. A field is darker."""
     rng = np.random.default_rng(seed)
     rough = ndimage.gaussian_filter(rng.normal(0, 700, (3, side_px, side_px)), (0, 1, 1))
     image = np.array([900, 1200, 700])[:, None, None] + rough
@@ -37,7 +37,7 @@ def draw_picture(seed: int, side_px: int = 32) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_pictures(folder: Path, count: int, side_px: int = 32, bands: tuple[str, ...] = BANDS) -> Path:
-    """Write pictures 1 km from each other and `outlines.geojson` (in UTM); returns this file."""
+    """Write images 1 km apart and `outlines.geojson` in UTM. Return the path of the outlines."""
     folder.mkdir(parents=True, exist_ok=True)
     features = []
     for number in range(count):
@@ -45,8 +45,12 @@ def write_pictures(folder: Path, count: int, side_px: int = 32, bands: tuple[str
         grid = Grid(Affine(10, 0, 600_000 + 1000 * number, 0, -10, 5_100_000), UTM, side_px, side_px)
         write_geotiff(folder / f"{number:03d}_20240506.tif", image[: len(bands)], grid, descriptions=bands)
         features += [
-            {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(map_outline(one, grid.to_crs))}
-            for one in outline_pixels(truth)
+            {
+                "type": "Feature",
+                "properties": {},
+                "geometry": shapely.geometry.mapping(map_outline(outline, grid.to_crs)),
+            }
+            for outline in outline_pixels(truth)
         ]
     return write_outlines(folder / "outlines.geojson", features)
 
@@ -58,14 +62,14 @@ def write_outlines(path: Path, features: list) -> Path:
 
 
 def ask(folder: Path, outlines: Path, out: Path, **more) -> LearningRequest:
-    """To learn from scenes and outlines, in next to no time."""
-    labels, told = read_labels(outlines)
+    """Return a request for a very short training on scenes and outlines."""
+    labels, notes_of_labels = read_labels(outlines)
     settings = {"minutes": 0.01, "tile_px": 32, **more}
-    return LearningRequest(find_scenes(folder), tuple(labels), out, "mine", notes=tuple(told), **settings)
+    return LearningRequest(find_scenes(folder), tuple(labels), out, "mine", notes=tuple(notes_of_labels), **settings)
 
 
 def lay_tiles(side: int) -> list[SceneWindow]:
-    """Tiles of one scene, side by side."""
+    """Return adjacent tiles of one scene."""
     places = itertools.product(range(side), repeat=2)
     boxes = ((k, j, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01)) for k, j in places)
     return [SceneWindow("one.tif", 128 * k, 128 * j, 128, box) for k, j, box in boxes]

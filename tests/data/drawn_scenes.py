@@ -1,4 +1,4 @@
-"""Drawn scenes of one ground in a watched folder, with the worker's function in this process: shared by scene tests."""
+"""Synthetic scenes of one place in a watched inbox, read in this process. Shared by scene tests."""
 
 import shutil
 from datetime import UTC, datetime
@@ -55,18 +55,18 @@ levels = ["yellow", "red"]
 
 
 def may(day: int) -> datetime:
-    """Ten o'clock of a day in May."""
+    """Return 10:00 UTC on a day of May 2026."""
     return datetime(2026, 5, day, 10, tzinfo=UTC)
 
 
 def draw(folder: Path, at: datetime, growth: float | None, **kwargs):
-    """One date of one ground: without a scar, or with one that has grown by a factor."""
+    """Write a scene of one date. `growth` is the size of the scar as a factor, or None without a scar."""
     where = {"scar_lonlat": PLACE, "size_px": 96} | kwargs
     return write_scene(folder, 5, with_scar=growth is not None, acquired_at=at, scar_growth=growth or 1.0, **where)
 
 
 def draw_dates(folder: Path, dates: dict[str, tuple[int, float | None]]) -> Path:
-    """Midnights in May of one ground by name, each without a scar or with one that has grown by a factor."""
+    """Write scenes at midnight in May 2026. `dates` contains the day and the growth of the scar by name."""
     for name, (day, growth) in dates.items():
         facts = {"with_scar": growth is not None, "scar_growth": growth or 1.0, "size_px": 96}
         write_scene(folder / name, 5, acquired_at=datetime(2026, 5, day, tzinfo=UTC), **facts)
@@ -74,7 +74,7 @@ def draw_dates(folder: Path, dates: dict[str, tuple[int, float | None]]) -> Path
 
 
 def make_config(tmp_path: Path, database_url: str):
-    """A service that watches `tmp_path/inbox`."""
+    """Return the configuration of a service that watches `tmp_path/inbox`."""
     file = tmp_path / "slopeward.toml"
     file.write_text(
         f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\ninbox = "{tmp_path}/inbox"\n'
@@ -83,12 +83,12 @@ def make_config(tmp_path: Path, database_url: str):
 
 
 def work_here(monkeypatch) -> None:
-    """Let scenes be read in this process, without the cost of one of their own."""
+    """Read scenes in this process, which saves the start of a worker."""
     monkeypatch.setattr(inbox.compute, "run", cross)
 
 
 def of_drawings(source: str) -> str:
-    """A site file that names the weights for drawn scenes, where it names none."""
+    """Return the site file with the weights for synthetic scenes, unless it names weights."""
     if "weights" in source:
         return source
     named = '[scenes]\nweights = "generated"\n'
@@ -96,15 +96,15 @@ def of_drawings(source: str) -> str:
 
 
 def add_site(database, source: str = SITE):
-    """Store the site that the scenes are of."""
-    one = parse_site(of_drawings(source), "bench.toml")
+    """Store the site of the scenes."""
+    site_file = parse_site(of_drawings(source), "bench.toml")
     with database.write() as c:
-        save_site(c, one, "test", "test", may(1))
-    return one
+        save_site(c, site_file, "test", "test", may(1))
+    return site_file
 
 
 def arrive(config, source: Path, name: str, site: str = "bench") -> Path:
-    """Put a drawn scene into the inbox by a name, in place of what lay there by that name."""
+    """Copy a scene into the inbox, and replace a scene of the same name."""
     target = Path(config.paths.inbox) / site / name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
@@ -112,7 +112,7 @@ def arrive(config, source: Path, name: str, site: str = "bench") -> Path:
 
 
 def polygons(database, **which):
-    """Rows of the view scene_polygons by time of acquisition."""
+    """Return the rows of the view scene_polygons in the order of acquisition."""
     where = "".join(f" AND {k} = :{k}" for k in which)
     with database.read() as c:
         rows = c.execute(
@@ -122,8 +122,10 @@ def polygons(database, **which):
 
 
 def prove_outlines(database: Database, site: Site, at: datetime) -> None:
-    """Let the weights whose outlines are stored have passed their test at an instant."""
-    (criterion,) = [one for one in list_criteria_needing_proof(site) if one.kind.facts == "footprints"]
+    """Store a passed test of the weights of the newest outlines at an instant."""
+    (criterion,) = [
+        candidate for candidate in list_criteria_needing_proof(site) if candidate.kind.facts == "footprints"
+    ]
     with database.write() as c:
         weights = find_newest(c, site.id, datetime(2100, 1, 1, tzinfo=UTC)) or ""
         passed = ModelTest("scene", OUTLINES, "slopeward scenes score", weights, (), {"f1": 0.9}, 40)
@@ -131,7 +133,7 @@ def prove_outlines(database: Database, site: Site, at: datetime) -> None:
 
 
 def request_scene(scene: Path, out: Path, **more: Any) -> SceneRequest:
-    """What a worker is given to read one scene with the weights for drawn ones, without stations or earlier dates."""
+    """Return the request to read one scene with the weights for synthetic scenes, without stations or earlier dates."""
     nothing: dict[str, Any] = {"dates": (), "versions": (), "stations": {}, "local": None}
     rule: dict[str, Any] = {"weights": "generated", "minimum_area_m2": None, "owner": "bench", "near_m": 100.0}
     return SceneRequest(scene_path=str(scene), out_dir=out, **rule, **nothing, **more)

@@ -11,7 +11,7 @@ from monitor.features.scenes.queries.arrivals import FootprintRow, SceneRow
 def forecast_row(
     series_id: int, issued_at: datetime, fan: Sequence[float], horizon_s: float = 86400.0, **facts: Any
 ) -> ForecastRow:
-    """A forecast that is shown, from what was known when it was issued; `fan`: its five quantiles."""
+    """Return a shown forecast from the data known at its issue. `fan` contains its five quantiles."""
     usual = {
         "data_until": issued_at,
         "as_of_received_at": issued_at,
@@ -29,7 +29,7 @@ def forecast_row(
 
 
 def scene_row(scene_hash: str, acquired_at: datetime, **facts: Any) -> SceneRow:
-    """A scene of the site `bench` that was read when it was taken."""
+    """Return a scene of the site `bench` that was read at its acquisition."""
     usual = {
         "site": "bench",
         "name": f"{scene_hash}.tif",
@@ -42,7 +42,7 @@ def scene_row(scene_hash: str, acquired_at: datetime, **facts: Any) -> SceneRow:
 
 
 def footprint_row(scene_hash: str, polygon_id: str, bbox: Sequence[float], **facts: Any) -> FootprintRow:
-    """A footprint within west, south, east and north (degrees) that is compared with nothing and near no station."""
+    """Return a footprint in a box (west, south, east, north in degrees) without comparison or near station."""
     usual = {
         "model_hash": "m" * 64,
         "model": "unet",

@@ -1,11 +1,11 @@
-"""Numbers of texts that people read, and which of them say neither their unit nor what they count."""
+"""Find numbers in displayed texts that have neither a unit nor a counted noun."""
 
 import re
 from html.parser import HTMLParser
 
 NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
 MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-# what is no figure: instants, names and numbers of things, hashes, versions, a share of one beside its word
+# Numbers without a unit by nature: instants, names, identifiers, hashes, versions, shares of 1 with their name.
 NO_FIGURE = re.compile(
     "|".join(
         (
@@ -17,7 +17,7 @@ NO_FIGURE = re.compile(
             r"\bUTC[+-]\d+\b",
             r"\b[0-9a-f]{8,}\b",
             r"\bSHA-256\b",
-            r"\+\d[\d ]{6,}\d\b",  # of a telephone
+            r"\+\d[\d ]{6,}\d\b",  # telephone number
             r"\b\d+(?:\.\d+){2,}(?:[-+.]\w+)*",
             r"\b[a-z_]+(?:-[a-z_]+)*-\d+\b",
             r"\b[A-Z]+\d+(?:\.\w+)?\b",
@@ -33,7 +33,7 @@ NO_FIGURE = re.compile(
             r"\bM \d(?:\.\d+)?\b",
             r"\b1 / velocity\b|\b1/v\b",
             r"\b(?:pit|bench|opening of) \d+\b",
-            r"\b\d{3} Gone\b",  # names of places, and what a server answered
+            r"\b\d{3} Gone\b",  # status line of a server
         )
     )
 )
@@ -54,23 +54,25 @@ FIGURE = re.compile(rf"(?<![\w.#|]){NUMBER}(?:{LINK}{NUMBER})*(?P<after> ?{UNIT}
 
 
 def bare_figures(text: str) -> list[str]:
-    """Numbers of a sentence after which neither a unit nor a counted thing stands, with what surrounds them."""
-    said = NO_FIGURE.sub("_", text)
-    return [said[max(0, m.start() - 40) : m.end() + 25] for m in FIGURE.finditer(said) if not m["after"]]
+    """Return the numbers of a sentence without a following unit or counted noun, each with its surroundings."""
+    remaining = NO_FIGURE.sub("_", text)
+    return [remaining[max(0, m.start() - 40) : m.end() + 25] for m in FIGURE.finditer(remaining) if not m["after"]]
 
 
-# headings of columns and facts whose numbers are levels, counts, shares of one or numbers of things
+# Headings of columns and facts whose numbers are levels, counts, shares of 1 or identifiers.
 COUNTS = frozenset(
     "level n no. votes witnesses open-alerts skill attempts revision hazard health advice probability".split()
 )
-OWN_WORDS = frozenset({"Author and reason"})  # columns that show what a person wrote
+OWN_WORDS = frozenset({"Author and reason"})  # columns with text of operators
 
 
 class Blocks(HTMLParser):
-    """A page as the pieces that a reader takes in at once, each with the heading of its column or fact."""
+    """The text blocks of a page, each with the heading of its column or fact."""
 
     INLINE = frozenset({"b", "i", "em", "small", "span", "a", "code", "time", "button", "label", "title", "text"})
-    UNREAD = frozenset({"script", "style", "pre", "code", "select", "noscript"})  # and what the browser draws itself
+    UNREAD = frozenset(
+        {"script", "style", "pre", "code", "select", "noscript"}
+    )  # also elements that the browser renders itself
     VOID = frozenset({"meta", "link", "input", "br", "hr", "img"})
 
     def __init__(self, page: str) -> None:
@@ -83,9 +85,9 @@ class Blocks(HTMLParser):
         self._end()
 
     def _end(self) -> None:
-        said = " ".join(self._text.split())
-        if said and not self._machine and said[0] not in "{[":  # JSON names the unit in its keys
-            self.blocks.append((self._head, said))
+        block = " ".join(self._text.split())
+        if block and not self._machine and block[0] not in "{[":  # keys of JSON contain the unit
+            self.blocks.append((self._head, block))
         self._text, self._head, self._machine = "", "", False
 
     def handle_starttag(self, tag, attrs):
@@ -123,10 +125,10 @@ class Blocks(HTMLParser):
 
 
 def bare_figures_of_page(page: str) -> list[str]:
-    """Numbers of a page without their unit; a column or fact may say it in its heading."""
-    found = []
+    """Return the numbers of a page without a unit. The heading of a column or fact may contain the unit."""
+    figures = []
     for head, text in Blocks(page).blocks:
         if re.search(rf"(?:^|[ (]){UNIT}", head) or head in OWN_WORDS or head.lower().replace(" ", "-") in COUNTS:
             continue
-        found += [f"{head}: {bare}" if head else bare for bare in bare_figures(text)]
-    return found
+        figures += [f"{head}: {bare}" if head else bare for bare in bare_figures(text)]
+    return figures

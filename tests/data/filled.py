@@ -1,4 +1,4 @@
-"""A small story in a database: two slopes in winter 2026, told through the store's own functions wherever they exist."""
+"""Fill a database with two slopes in winter 2026, through functions of the program where they exist."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -47,7 +47,7 @@ from tests.data.rows import insert_rows
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)
-PASSWORD = "correct horse battery"  # of ada (admin), bo (operator) and cy (viewer); dee is disabled
+PASSWORD = "correct horse battery"  # of ada (admin), bo (operator) and cy (viewer); the account dee is disabled
 HASHES = {name: (name[0] * 64) for name in ("combined", "persistence", "gru", "ae", "unet", "scene", "before")}
 ADA, BO = Actor("ada"), Actor("bo")
 STEP = timedelta(hours=6)
@@ -92,7 +92,7 @@ channels = ["log"]
 levels = ["yellow", "red"]
 """
 
-# a criterion for the lake slope, which crept beyond it in February
+# Criterion of the lake slope, which exceeded it in February.
 CREPT = """
 [[criterion]]
 kind = "level"
@@ -108,19 +108,19 @@ def days(count: float) -> timedelta:
 
 
 def load_story_sites() -> tuple[Site, Site]:
-    """The two sites of the story, from the example file and from the text above."""
+    """Return the two sites, from the example file and from the text above."""
     example = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.toml"
     return parse_site(example.read_text(encoding="utf-8"), "north-bench.toml"), parse_site(LAKE, "lake-slope.toml")
 
 
 def fill(db: Database) -> dict[str, Any]:
-    """Put the story into an empty database; returns the ids by name that tests like to know."""
+    """Fill an empty database. Return identifiers that tests use, by name."""
     with db.write() as c:
         return fill_connection(c)
 
 
 def fill_connection(c: Connection) -> dict[str, Any]:
-    """The same inside an open write transaction."""
+    """Fill an empty database in an open write transaction. Return the same as `fill`."""
     north, lake = load_story_sites()
     sites.save_site(c, north, "ada", "first version", START)
     sites.save_site(c, lake, "ada", "first version", START)
@@ -128,7 +128,7 @@ def fill_connection(c: Connection) -> dict[str, Any]:
         add_account(c, name, PASSWORD, role, START)
         add_audit(c, ADA, "user.add", f"user:{name}", {"role": role}, START)
     users.disable_user(c, "dee", NOW - days(10))
-    # as sealed with a key that is lost
+    # sealed with a key that is lost
     insert_rows(
         c,
         START,
@@ -153,7 +153,7 @@ recovery_code user_name=dee code_sha256=7777777777777777777777777777777777777777
 
 
 def move_mm(station: str, at: datetime) -> float:
-    """Movement: G1 and G2 speed up in the last ten days, G1 more; the control station stays."""
+    """Return displacement in mm: G1 and, less, G2 accelerate in the last ten days; the control station is stable."""
     day = (at - START) / days(1)
     rate = {"G1": 0.5, "G2": 0.3, "C1": 0.0}[station]
     burst = {"G1": 0.9, "G2": 0.5, "C1": 0.0}[station] * max(0.0, day - 49.0) ** 2
@@ -175,7 +175,7 @@ def _fill_observations(c: Connection) -> dict[tuple[str, datetime], float]:
             measured[station, at] = down
             antenna = (
                 12.5 if station == "G2" and at >= NOW - days(5) else 0.0
-            )  # raw carries the jump of the new antenna
+            )  # raw values contain the jump of the new antenna
             for component, share in (("east", -0.42), ("north", -0.9), ("up", -0.5)):
                 value = round(down * share + antenna * (component == "east"), 3)
                 say("north-bench", station, f"displacement_{component}", "mm", at, value, sigma=1.1, solution="rapid")
@@ -183,7 +183,7 @@ def _fill_observations(c: Connection) -> dict[tuple[str, datetime], float]:
         say("north-bench", "P1", "pore_pressure", "kPa", at, round(42.0 + 6.0 * math.sin(day / 5.0), 3))
         say("north-bench", "R1", "rain", "mm", at, round(max(0.0, 9.0 * math.sin(day / 3.0)), 1))
         say("lake-slope", "X1", "crack_opening", "mm", at, round(3.0 + 0.01 * day, 3), sigma=0.1)
-        if at < NOW - days(6):  # then it fell silent
+        if at < NOW - days(6):  # afterwards the station is silent
             say("lake-slope", "W1", "water_level", "m", at, round(411.2 + 0.1 * math.sin(day / 4.0), 3))
     at = NOW - days(3)
     say("north-bench", "P1", "pore_pressure", "kPa", at + timedelta(hours=1), 24000.0, flags=("out_of_range",))
@@ -249,7 +249,7 @@ def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
 
 
 def _deliver(c: Connection) -> None:
-    """Most went out; the chief's webhook failed for good once, one mail waits, an older one was superseded."""
+    """Deliver most messages. One webhook failed permanently, one mail is due, and an older one was superseded."""
     n = notification.c
     for row in c.execute(notification.select().order_by(n.id)).all():
         sent = row.queued_at + timedelta(seconds=4)
@@ -638,7 +638,7 @@ outage_station outage_id=1 site=north-bench station=G1 expected=2 received=1 lat
     insert_rows(c, NOW, rows, {"first": first.id, "no_head": "0" * 64})
     run = service_state.start_run(c, "forecast", "north-bench", NOW - STEP)
     service_state.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
-    # the series that bears the failure windows, as in the service
+    # the series of the failure windows, as in the service
     series_id = observations.find_series_id(c, "north-bench", "G1", "displacement_north")
     rows = """
 movement series_id=$series at=-1d data_until=-1d stage=intermediate trend=linear velocity_mm_per_day=4
@@ -679,7 +679,7 @@ DRAWN_BOUNDS = (8.898, 46.198, 8.912, 46.208)
 
 
 def write_png(path, wide=210, high=150):
-    """A slope of woods and gullies with a bare scar."""
+    """Write an image of a wooded slope with gullies and a bare scar."""
 
     def pixel(x, y):
         light = 24 * math.sin(x / 9 + math.sin(y / 17)) + 14 * math.sin(y / 5 + x / 31) + (x * 7 + y * 13) % 11
@@ -690,7 +690,7 @@ def write_png(path, wide=210, high=150):
 
 
 def make_drawable(db, folder):
-    """Give the newest scene of the story a picture in `folder`, and two tiles that its model is unsure of."""
+    """Add an image in `folder` to the newest scene, and two tiles with an uncertain result."""
     write_png(folder / "preview.png")
     run = {"threshold": 0.5, "outputs": {"preview": "preview.png", "bounds": list(DRAWN_BOUNDS)}}
     with db.write() as c:

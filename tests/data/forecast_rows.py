@@ -1,4 +1,4 @@
-"""A forecast of which only what decides about showing it is said."""
+"""A forecast of which only the values are set that decide whether it is shown."""
 
 from forecasting.reasons import Reason
 from forecasting.serving.records import Forecast

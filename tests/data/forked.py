@@ -1,4 +1,4 @@
-"""Something done in a copy of this process, to be killed in the middle of it."""
+"""Run a function in a forked process, which a test can kill."""
 
 import os
 import traceback
@@ -8,7 +8,7 @@ FAILED = 70
 
 
 def fork(act: Callable[[], object]) -> int:
-    """Do it in a child; returns its process number."""
+    """Run a function in a child process and return its process id."""
     child = os.fork()
     if child:
         return child
@@ -23,5 +23,5 @@ def fork(act: Callable[[], object]) -> int:
 
 
 def run_forked(act: Callable[[], object]) -> int:
-    """Do it in a child and wait; the status of `os.waitpid`: the signal where one killed it."""
+    """Run a function in a child process and wait. Return the status of `os.waitpid`, the signal if one killed it."""
     return os.waitpid(fork(act), 0)[1]

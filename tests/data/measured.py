@@ -1,4 +1,4 @@
-"""Measured slopes as observations, and a fast replay of them through the decision itself, one look per data epoch."""
+"""Measured slopes as observations, and a fast replay with one decision per data epoch."""
 
 import csv
 import json
@@ -23,27 +23,27 @@ OUTANG = ("MJ9", "MJ1", "MJ3", "ATU4", "ATU5", "ATU3", "ATU2", "ATU1")
 
 
 def measured_site(name: str) -> Site:
-    """The site file beside these tests."""
+    """Return the site of a site file next to these tests."""
     return load_site(SITES / f"{name}.toml")
 
 
 def read_outang(path: Path) -> list[Observation]:
-    """Eight points, the rain index and the reservoir, daily at midnight UTC."""
-    found = []
+    """Return eight points, the rain index and the reservoir level, daily at midnight UTC."""
+    observations = []
     with path.open(encoding="utf-8-sig") as file:
         for row in csv.DictReader(file):
             at = datetime.fromisoformat(row["Date"]).replace(tzinfo=UTC)
             for station in OUTANG:
                 value = float(row[f"{station}/mm"])
-                found.append(Observation("outang", station, "displacement", "mm", at, at, value))
-            found.append(Observation("outang", "R1", "rain", "index", at, at, float(row["Rainfall/mm"])))
-            found.append(Observation("outang", "RES", "reservoir_level", "m", at, at, float(row["RWL/m"])))
-    return found
+                observations.append(Observation("outang", station, "displacement", "mm", at, at, value))
+            observations.append(Observation("outang", "R1", "rain", "index", at, at, float(row["Rainfall/mm"])))
+            observations.append(Observation("outang", "RES", "reservoir_level", "m", at, at, float(row["RWL/m"])))
+    return observations
 
 
 def read_baijiabao(path: Path) -> list[Observation]:
-    """One point, rain and reservoir, daily at midnight UTC."""
-    found = []
+    """Return one point, rain and reservoir level, daily at midnight UTC."""
+    observations = []
     for row in read_sheet(path).to_dict("records"):
         at = datetime.fromisoformat(row["Time"]).replace(tzinfo=UTC)
         for station, quantity, unit, column in (
@@ -51,15 +51,15 @@ def read_baijiabao(path: Path) -> list[Observation]:
             ("R1", "rain", "mm", "Rainfall"),
             ("RES", "reservoir_level", "m", "Reservoir"),
         ):
-            found.append(Observation("baijiabao", station, quantity, unit, at, at, float(row[column])))
-    return found
+            observations.append(Observation("baijiabao", station, quantity, unit, at, at, float(row[column])))
+    return observations
 
 
 def read_cascadia(
     folder: Path, from_at: datetime, to_at: datetime, stations: Sequence[str] = CASCADIA
 ) -> list[Observation]:
-    """East, north and up with their standard deviations, daily at noon UTC."""
-    found = []
+    """Return east, north and up with their standard deviations in mm, daily at noon UTC."""
+    observations = []
     for station in stations:
         with (folder / f"{station}.pbo.nam08.csv").open() as file:
             for row in csv.reader(file):
@@ -69,10 +69,10 @@ def read_cascadia(
                 if from_at <= at < to_at:
                     for column, part in ((2, "east"), (1, "north"), (3, "up")):
                         quantity, sigma = f"displacement_{part}", float(row[column + 3])
-                        found.append(
+                        observations.append(
                             Observation("cascadia", station, quantity, "mm", at, at, float(row[column]), sigma)
                         )
-    return found
+    return observations
 
 
 def replay(
@@ -83,7 +83,7 @@ def replay(
     events: tuple[EventFact, ...] = (),
     person: Callable[[Memory], Memory] = lambda memory: memory,
 ) -> Iterator[tuple[datetime, Decision]]:
-    """Decide once at every instant at which something was received; memory goes through JSON each time."""
+    """Yield a decision at every instant of reception. The memory is serialised to JSON after each one."""
     span_s = max(find_history_spans(site).values())
     arrivals = sorted(observations, key=lambda o: (o.received_at, o.observed_at))
     held: dict[str, dict[datetime, Reading]] = {}

@@ -67,15 +67,15 @@ _G2: Final = TEXT[TEXT.index('[[station]]\nid = "G2"') : TEXT.index("[[criterion
 TEXT_WITH_THREE: Final = TEXT.replace(_G2, _G2 + _G2.replace('"G2"', '"G3"'))
 
 
-class Story:
-    """A slope in a database of its own, and its messages."""
+class SlopeMessages:
+    """A simulated slope with a separate database, and its messages."""
 
     def __init__(self, database: Database, text: str = TEXT) -> None:
         self.database = database
         self.slope = WatchedSlope(database, text)
 
     def deliver(self, now: datetime) -> list[Notification]:
-        """Return the messages that are due, the most important first, as delivered."""
+        """Mark the due messages as delivered and return them, the most important first."""
         with self.database.write() as c:
             messages = [
                 message
@@ -109,63 +109,65 @@ class Story:
         return self.deliver(now)
 
 
-def _find(messages: list[Notification], part: str) -> Notification:
+def _find_message(messages: list[Notification], part: str) -> Notification:
     return next(message for message in messages if part in f"{message.subject}\n{message.body}")
 
 
-def _tell_failure(story: Story) -> dict[str, Notification]:
-    """A level is raised, escalated, and lowered by a person."""
+def _collect_failure(story: SlopeMessages) -> dict[str, Notification]:
+    """Return messages of a level that is raised, escalated, and lowered by an operator."""
     slope = story.slope
     slope.live(26, looks=1)
     while slope.live(1, {"G1": 150.0, "G2": 140.0}).level < slope.site.top_level:
         pass
     now = slope.now
-    examples = {"Level raised": _find(story.deliver(now), "RED")}
+    examples = {"Level raised": _find_message(story.deliver(now), "RED")}
     now += timedelta(minutes=10)
-    examples["Escalated to the next recipient"] = _find(story.escalate(now), "open for")
+    examples["Escalated to the next recipient"] = _find_message(story.escalate(now), "open for")
     set_level(story.database, slope.site, 0, Actor("ada"), "inspected, the cracks have closed", now)
-    examples["All clear"] = _find(story.deliver(now), "GREEN")
+    examples["All clear"] = _find_message(story.deliver(now), "GREEN")
     return examples
 
 
-def _tell_instrument(story: Story) -> dict[str, Notification]:
-    """One of three instruments falls silent. Its alert is shelved for an hour."""
+def _collect_silent_instrument(story: SlopeMessages) -> dict[str, Notification]:
+    """Return messages about one of three instruments that becomes silent. Its alert is shelved for an hour."""
     slope = story.slope
     slope.live(26, looks=1)
     story.deliver(slope.now)
     del slope.position["G2"]
     slope.live(8)
-    silent = _find(story.deliver(slope.now), "G2")
+    silent = _find_message(story.deliver(slope.now), "G2")
     now = slope.now
     end = now + timedelta(hours=1)
     with story.database.write() as c:
         shelve(c, silent.alert_id, Actor("ada"), "battery ordered", end, now, second=Actor("bo"))
     with story.database.write() as c:
         unshelve_due(c, slope.site.id, SERVICE_ACTOR, end)
-    returned = _find(story.escalate(end + timedelta(minutes=1)), "G2")
+    returned = _find_message(story.escalate(end + timedelta(minutes=1)), "G2")
     return {"An instrument is silent": silent, "An alert that was shelved is back": returned}
 
 
-def _tell_jump(story: Story) -> dict[str, Notification]:
+def _collect_jump(story: SlopeMessages) -> dict[str, Notification]:
     slope = story.slope
     slope.live(26, looks=1)
     story.deliver(slope.now)
     slope.position["G1"] += 40.0
     slope.live(3)
-    return {"A question about a jump": _find(story.deliver(slope.now), "jumped")}
+    return {"A question about a jump": _find_message(story.deliver(slope.now), "jumped")}
 
 
-def _tell_silence(story: Story) -> dict[str, Notification]:
+def _collect_silent_slope(story: SlopeMessages) -> dict[str, Notification]:
     slope = story.slope
     slope.fail()
     story.deliver(slope.now)
     for _ in range(12):
         slope.now += timedelta(hours=1)
         evaluate_site(story.database, slope.site, slope.now, "time")
-    return {"All instruments on the slope are silent": _find(story.deliver(slope.now), "have been silent since")}
+    return {
+        "All instruments on the slope are silent": _find_message(story.deliver(slope.now), "have been silent since")
+    }
 
 
-def _tell_others(story: Story) -> dict[str, Notification]:
+def _collect_others(story: SlopeMessages) -> dict[str, Notification]:
     slope = story.slope
     slope.live(26, looks=1)
     story.deliver(slope.now)
@@ -199,12 +201,12 @@ def _tell_others(story: Story) -> dict[str, Notification]:
     return examples
 
 
-STORIES: Final[tuple[Callable[[Story], dict[str, Notification]], ...]] = (
-    _tell_failure,
-    _tell_instrument,
-    _tell_jump,
-    _tell_silence,
-    _tell_others,
+STORIES: Final[tuple[Callable[[SlopeMessages], dict[str, Notification]], ...]] = (
+    _collect_failure,
+    _collect_silent_instrument,
+    _collect_jump,
+    _collect_silent_slope,
+    _collect_others,
 )
 
 
@@ -216,7 +218,9 @@ def write_page() -> str:
             url = f"sqlite:///{folder}/x.db"
             with Database(url) as database:
                 upgrade(database)
-                examples = tell(Story(database, TEXT_WITH_THREE if tell is _tell_instrument else TEXT))
+                examples = tell(
+                    SlopeMessages(database, TEXT_WITH_THREE if tell is _collect_silent_instrument else TEXT)
+                )
         for title, message in examples.items():
             with use_zone(ZONE):
                 translated = translate(message)

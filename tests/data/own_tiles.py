@@ -1,4 +1,4 @@
-"""Drawn tiles and masks in the layout of patches that a user brings."""
+"""Synthetic tiles and masks in the layout for a user's own data."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SIZE = 48
 
 
 def write_tiles(root: Path, count: int, pixel_m: float | None) -> None:
-    """Tiles and masks in the layout for one's own data, of reflectances, on UTM ground."""
+    """Write tiles of reflectances and masks in the layout for own data, in UTM or without location."""
     for part, seed in (("train", 5), ("validation", 6)):
         images, masks = draw_patches(seed, count, SIZE, BANDS)
         for number in range(count):

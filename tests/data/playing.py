@@ -1,4 +1,4 @@
-"""Messages through the real path of broker and ingest on a clock that the test moves, and a webhook that counts."""
+"""Send messages through a real broker and ingest, with a clock that the test sets, and count calls of a webhook."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ from monitor.storage.engine import Database
 
 @dataclass
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that changes only when the test sets it."""
 
     now: datetime
 
@@ -29,7 +29,7 @@ class Clock:
 
 
 class Listener:
-    """A webhook that counts what it gets by idempotency key."""
+    """A webhook that records received messages and their idempotency keys."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
@@ -58,7 +58,7 @@ class Listener:
 
 @dataclass
 class Player:
-    """Publishes messages to an ingest of its own, which stores them."""
+    """Publish messages to a separate ingest, which stores them."""
 
     db: Database
     broker_url: str

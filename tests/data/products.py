@@ -1,4 +1,4 @@
-"""Products drawn in the layouts of their providers: small images, and the descriptions that come with them."""
+"""Synthetic products in the layouts of their providers: small images and their metadata files."""
 
 import json
 
@@ -13,19 +13,19 @@ SAFE = "S2B_MSIL2A_20230511T101559_N0509_R065_T32TMS_20230511T131801"
 
 
 def write_image(path, values, pixel_m=10.0, driver="GTiff"):
-    """Bands x height x width as a raster whose upper left corner is always the same."""
-    more = {"QUALITY": "100", "REVERSIBLE": "YES"} if driver == "JP2OpenJPEG" else {}
+    """Write an array (bands, height, width) as a raster with a fixed upper left corner."""
+    options = {"QUALITY": "100", "REVERSIBLE": "YES"} if driver == "JP2OpenJPEG" else {}
     place = Affine(pixel_m, 0.0, 500_000.0, 0.0, -pixel_m, 5_120_000.0)
-    write_raster(path, values, driver=driver, crs=CRS, transform=place, **more)
+    write_raster(path, values, driver=driver, crs=CRS, transform=place, **options)
 
 
 def draw(side=SIDE, level=0, seed=1):
-    """Counts of quiet ground, one band."""
+    """Return counts of uniform ground with one band, shape (1, side, side)."""
     return (np.random.default_rng(seed).normal(1500, 150, (1, side, side)) + level).astype(np.uint16)
 
 
 def write_safe(folder, *, level="2A", offset=-1000, baseline="05.09", size=None):
-    """A SAFE folder of Sentinel-2; its images hold counts with 1000 added; returns its root."""
+    """Write a SAFE folder of Sentinel-2 whose counts have 1000 added, and return its root."""
     root = folder / f"{SAFE.replace('MSIL2A', f'MSIL{level}')}.SAFE"
     granule = f"GRANULE/L{level}_T32TMS_A032_20230511T101600/IMG_DATA"
     images, listed = [], []
@@ -62,9 +62,9 @@ def write_safe(folder, *, level="2A", offset=-1000, baseline="05.09", size=None)
 
 
 def write_landsat(folder, *, level="L2SP", as_json=False):
-    """A folder of Landsat 8, Collection 2, with clouds in its upper half; counts of 0.0000275 and -0.2."""
+    """Write a folder of Landsat 8, Collection 2, with clouds in the upper half (scale 0.0000275, offset -0.2)."""
     stem = f"LC08_{level}_194027_20230511_20230518_02_T1"
-    told = {
+    metadata = {
         "PROCESSING_LEVEL": level,
         "SPACECRAFT_ID": "LANDSAT_8",
         "DATE_ACQUIRED": "2023-05-11",
@@ -73,20 +73,20 @@ def write_landsat(folder, *, level="L2SP", as_json=False):
         **{f"FILE_NAME_BAND_{k}": f"{stem}_SR_B{k}.TIF" for k in range(1, 8)},
     }
     for k in range(1, 8):
-        write_image(folder / told[f"FILE_NAME_BAND_{k}"], draw(level=8000, seed=k), 30.0)
+        write_image(folder / metadata[f"FILE_NAME_BAND_{k}"], draw(level=8000, seed=k), 30.0)
     quality = np.full((1, SIDE, SIDE), 21824, np.uint16)  # clear land
     quality[:, : SIDE // 2] = 22280  # cloud of high confidence
-    write_image(folder / told["FILE_NAME_QUALITY_L1_PIXEL"], quality, 30.0)
+    write_image(folder / metadata["FILE_NAME_QUALITY_L1_PIXEL"], quality, 30.0)
     if as_json:
-        text = json.dumps({"LANDSAT_METADATA_FILE": {"PRODUCT_CONTENTS": told}})
+        text = json.dumps({"LANDSAT_METADATA_FILE": {"PRODUCT_CONTENTS": metadata}})
     else:
-        text = "GROUP = LANDSAT_METADATA_FILE\n" + "".join(f'    {k} = "{v}"\n' for k, v in told.items()) + "END\n"
+        text = "GROUP = LANDSAT_METADATA_FILE\n" + "".join(f'    {k} = "{v}"\n' for k, v in metadata.items()) + "END\n"
     (folder / f"{stem}_MTL.{'json' if as_json else 'txt'}").write_text(text, encoding="utf-8")
     return folder
 
 
 def write_planet(folder, name="20230511_101559_12_2461_3B_AnalyticMS_SR_8b_clip.tif"):
-    """A folder of PlanetScope with its usable data mask: the left half is clear."""
+    """Write a folder of PlanetScope with a usable data mask whose left half is clear."""
     write_image(folder / name, np.concatenate([draw(seed=k) for k in range(8 if "8b" in name else 4)]), 3.0)
     usable = np.zeros((8, SIDE, SIDE), np.uint8)
     usable[0, :, : SIDE // 2] = 1
@@ -95,7 +95,7 @@ def write_planet(folder, name="20230511_101559_12_2461_3B_AnalyticMS_SR_8b_clip.
 
 
 def write_stac(folder, *, applied=None, offset=-0.1):
-    """A STAC item with assets beside it and one elsewhere."""
+    """Write a STAC item with local assets and one remote asset."""
     assets = {"thumbnail": {"href": "https://example.com/t.jpg"}}
     for key in ("blue", "green", "red", "nir"):
         write_image(folder / f"{key}.tif", draw(level=1000))

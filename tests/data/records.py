@@ -1,4 +1,4 @@
-"""Every measured displacement record of the shared data as panels, with the family that it shares its place with."""
+"""Every measured displacement record of the shared data as a panel, with its family: the records of one place."""
 
 import csv
 import io
@@ -32,12 +32,19 @@ OF_RECIPES = (
 MOST_GAPS = 0.3
 FEET_MM = 304.8
 MOST_MOVED_MM = 300.0
-"""Of a crack marker between two readings; more is a marker set anew."""
+"""Largest plausible motion of a crack marker between two readings. A larger jump is a replaced marker."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One record."""
+    """One measured record.
+
+    Attributes:
+        name: Name of the record.
+        family: Name shared by all records of one place.
+        panel: Displacement in mm.
+        horizons_s: Horizons of its forecasts.
+    """
 
     name: str
     family: str
@@ -46,7 +53,7 @@ class Measured:
 
 
 def read_records(families: Collection[str] | None = None) -> Iterator[Measured]:
-    """All of them, one after the other, or some: by family, "positions" for those that are a family each."""
+    """Yield all records, or those of some families. "positions" selects the records that are a family each."""
     for family, read in (
         *((family, partial(_benchmark, name, family)) for name, family in BENCHMARKS),
         *((family, partial(_recipe, name, family, horizons_s)) for name, family, horizons_s in OF_RECIPES),
@@ -72,20 +79,20 @@ def _recipe(name: str, family: str, horizons_s: tuple[float, ...]) -> Iterator[M
 
 
 def _filled(panel: Panel) -> Panel:
-    """Without the stations that lack more than 30 % of the rows."""
+    """Return the panel without stations that lack more than 30 % of the rows."""
     kept = np.isfinite(panel.values).mean(axis=0) >= 1.0 - MOST_GAPS
     names = tuple(name for name, ok in zip(panel.stations, kept, strict=True) if ok)
     return Panel(panel.start_s, panel.step_s, names, panel.values[:, kept])
 
 
 def _cascadia() -> Iterator[Measured]:
-    """North and up from 2013 on, all stations."""
+    """Yield north and up from June 2013 to March 2017 for all stations."""
     folder = SERIES / "gnss-cascadia-pbo-csv"
     names = tuple(sorted(path.name[:4] for path in folder.glob("*.csv")))
-    found = read_cascadia(folder, datetime(2013, 6, 1, tzinfo=UTC), datetime(2017, 3, 1, tzinfo=UTC), names)
+    observations = read_cascadia(folder, datetime(2013, 6, 1, tzinfo=UTC), datetime(2017, 3, 1, tzinfo=UTC), names)
     for part in ("north", "up"):
         samples: dict[str, tuple[list[float], list[float]]] = {}
-        for o in found:
+        for o in observations:
             if o.quantity == f"displacement_{part}":
                 times, values = samples.setdefault(o.station, ([], []))
                 times.append(o.observed_at.timestamp())
@@ -94,7 +101,7 @@ def _cascadia() -> Iterator[Measured]:
 
 
 def _japan() -> Iterator[Measured]:
-    """East and up from 2014 on: the earthquake of 2016 lies inside; north until it is benchmark G."""
+    """Yield east and up from 2014 on, including the earthquake of 2016. North up to that earthquake is benchmark G."""
     for column, part in (("lon", "east"), ("ver", "up")):
         samples = {}
         for path in sorted((SERIES / "gnss-japan-18").glob("*.csv")):
@@ -106,26 +113,30 @@ def _japan() -> Iterator[Measured]:
 
 
 def _positions() -> Iterator[Measured]:
-    """Single stations over their last five years, and those of Nepal through the earthquake of 2015."""
+    """Yield single stations over their last five years, and those of Nepal during the earthquake of 2015."""
     folder = SERIES / "gnss-formats"
     for path in sorted([*folder.glob("*.tenv3"), *folder.glob("*.pos"), *folder.glob("*.neu")]):
-        found = read_positions(path, "", datetime(1990, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
-        newest = max(o.observed_at for o in found).timestamp()
+        observations = read_positions(path, "", datetime(1990, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
+        newest = max(o.observed_at for o in observations).timestamp()
         samples = {}
         for part in PARTS:
-            own = [o for o in found if o.quantity.endswith(part) and o.observed_at.timestamp() > newest - 1800 * DAY_S]
-            samples[part] = ([o.observed_at.timestamp() for o in own], [o.value for o in own])
+            selected = [
+                o
+                for o in observations
+                if o.quantity.endswith(part) and o.observed_at.timestamp() > newest - 1800 * DAY_S
+            ]
+            samples[part] = ([o.observed_at.timestamp() for o in selected], [o.value for o in selected])
         yield Measured(path.name[:4], path.name[:4], panel_from_samples(samples, DAY_S), DAYS)
     samples = {}
     for path in sorted((SERIES / "gnss-nepal2015-neu").glob("*.neu")):
-        found = read_positions(path, "", datetime(2014, 1, 1, tzinfo=UTC), datetime(2016, 1, 1, tzinfo=UTC))
-        own = [o for o in found if o.quantity.endswith("north")]
-        samples[path.name[:4]] = ([o.observed_at.timestamp() for o in own], [o.value for o in own])
+        observations = read_positions(path, "", datetime(2014, 1, 1, tzinfo=UTC), datetime(2016, 1, 1, tzinfo=UTC))
+        selected = [o for o in observations if o.quantity.endswith("north")]
+        samples[path.name[:4]] = ([o.observed_at.timestamp() for o in selected], [o.value for o in selected])
     yield Measured("nepal", "nepal", _filled(panel_from_samples(samples, DAY_S)), DAYS[:2])
 
 
 def _glacier() -> Iterator[Measured]:
-    """Stakes on ice, half-hourly means of 15 minutes."""
+    """Yield stakes on ice as half-hourly means of readings every 15 minutes."""
     recipe = read_recipe(RECIPES / "bowdoin.toml")
     horizons_s = (3600.0, 6 * 3600.0, DAY_S)
     for year, stakes in (("2015", ("B1501", "B1502", "B1503")), ("2016", ("B1601", "B1602", "B1603", "B1604"))):
@@ -134,7 +145,7 @@ def _glacier() -> Iterator[Measured]:
 
 
 def _satellite() -> Iterator[Measured]:
-    """Some points of the European Ground Motion Service: every six days, and by acquisition."""
+    """Yield points of the European Ground Motion Service: every six days, and by acquisition."""
     horizons_s = (6 * DAY_S, 30 * DAY_S)
     for part in ("E", "U"):
         samples = {}
@@ -152,7 +163,7 @@ def _satellite() -> Iterator[Measured]:
 
 
 def _houston() -> Iterator[Measured]:
-    """Borehole extensometers since 1990, about every 28 days; feet of compaction."""
+    """Yield borehole extensometers since 1990, about every 28 days. The source is in feet of compaction."""
     samples = {}
     with zipfile.ZipFile(SERIES / "houston-extensometer" / "USGS_2020_Compaction.zip") as archive:
         for name in archive.namelist():
@@ -179,7 +190,7 @@ def _read_day(text: str) -> datetime | None:
 
 
 def _cracks() -> Iterator[Measured]:
-    """Crack markers read by hand, daily means; a jump of more than 0.3 m is a marker set anew and is taken out."""
+    """Yield daily means of hand-read crack markers without jumps above 0.3 m, which are replaced markers."""
     samples: dict[str, tuple[list[float], list[float]]] = {}
     with (SERIES / "dynaslope-markers" / "surficialdata.csv").open() as file:
         for row in csv.DictReader(file):
@@ -197,13 +208,13 @@ def _cracks() -> Iterator[Measured]:
 
 
 def _failures() -> Iterator[Measured]:
-    """Drawn curves to failure."""
+    """Yield synthetic curves to failure."""
     for name, horizons_s in (("6h", (DAY_S / 4, DAY_S, 7 * DAY_S)), ("1h", (DAY_S / 4, DAY_S, 3 * DAY_S))):
         yield Measured(f"failure-{name}", "failure", _failure(f"pftf_synthetic-{name}.csv"), horizons_s)
 
 
 def _failure(name: str) -> Panel:
-    """One curve to failure."""
+    """Read one curve to failure."""
     with (SERIES / "failure-curves" / name).open() as file:
         rows = list(csv.DictReader(file))
     times = [datetime.fromisoformat(r["date"]).timestamp() for r in rows]

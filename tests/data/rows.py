@@ -1,4 +1,4 @@
-"""Rows of tables as lines of text: `table column=value ...`, so that a story reads as a table."""
+"""Insert table rows from lines of text `table column=value ...`."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def insert_rows(c: Connection, origin: datetime, text: str, names: Mapping[str, Any] | None = None) -> None:
-    """Insert one row for each line; a line that is indented goes on with the one before."""
+    """Insert one row for each line. An indented line continues the previous one."""
     for line in re.sub(r"\n +", " ", text.strip()).splitlines():
         *count, name = line.split()[: 1 + line[0].isdigit()]
         cells = [cell.split("=", 1) for cell in shlex.split(line)[len(count) + 1 :]]
@@ -33,8 +33,8 @@ def insert_rows(c: Connection, origin: datetime, text: str, names: Mapping[str, 
 def _read(column: Column[Any], text: str, origin: datetime, names: Mapping[str, Any], k: int | None) -> Any:
     kind = column.type
     if text.startswith("$"):
-        found = names[text[1:]]
-        return found if k is None or not isinstance(found, list) else found[k]
+        named_value = names[text[1:]]
+        return named_value if k is None or not isinstance(named_value, list) else named_value[k]
     if k is not None:
         text = text.format(k=k)
     if isinstance(kind, Instant):

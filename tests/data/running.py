@@ -1,4 +1,4 @@
-"""The service as a user runs it: `slopeward run` as a child process with its own folder, looked at from outside."""
+"""Run the service as a user does: `slopeward run` as a child process with its own folder."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ from monitor.storage.engine import Database
 from monitor.storage.service_state import find_heartbeat
 from tests.fixtures.waiting import REPOSITORY, free_port
 
-# What a fresh machine lacks: the broker that the tests themselves install, wherever it lies.
+# Hides Mosquitto in all folders where the tests may have installed it, as on a fresh machine.
 HIDE = """
 for place in $(echo "$PATH" | tr : ' ') /usr/sbin /usr/local/sbin /opt/homebrew/sbin; do
     if [ -e "$place/mosquitto" ]; then mount --bind /dev/null "$place/mosquitto" || exit 99; fi
@@ -35,19 +35,25 @@ exec "$@"
 
 
 def hide_mosquitto() -> list[str]:
-    """Words before a command, so that it finds no Mosquitto: in a mount namespace of its own, which ends with it."""
-    look = [sys.executable, "-c", "from monitor.ingest.broker_process import find_mosquitto; print(find_mosquitto())"]
+    """Return a command prefix that hides Mosquitto from the command, in a mount namespace if the machine permits it."""
+    find_command = [
+        sys.executable,
+        "-c",
+        "from monitor.ingest.broker_process import find_mosquitto; print(find_mosquitto())",
+    ]
     for unshare in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
         words = [*unshare, "sh", "-c", HIDE, "sh"]
         with contextlib.suppress(FileNotFoundError):
-            tried = subprocess.run([*words, *look], capture_output=True, text=True, check=False, cwd=REPOSITORY)
-            if tried.stdout.strip() == "None":
+            result = subprocess.run(
+                [*words, *find_command], capture_output=True, text=True, check=False, cwd=REPOSITORY
+            )
+            if result.stdout.strip() == "None":
                 return words
     return ["env", "SLOPEWARD_MOSQUITTO=none"]
 
 
 def call_verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb of the command in this process: a process of its own imports for a second before it does anything."""
+    """Run a command of `slopeward` in this process, which saves a second of imports in a new process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder):
         status = run_command(list(words))
@@ -55,7 +61,7 @@ def call_verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_line(folder: Path, line: str) -> str:
-    """What a line of a document prints; a command of ours runs in this process where no shell is needed for it."""
+    """Return the output of a documented command. Those of `slopeward` run in this process unless they need a shell."""
     if line.startswith("slopeward ") and not set(line.partition("#")[0]) & set("|<>;&`"):
         words = shlex.split(os.path.expandvars(line).replace("\\\n", " "), comments=True)
         done = call_verb(folder, *words[1:])
@@ -68,13 +74,13 @@ def run_line(folder: Path, line: str) -> str:
 
 
 def hurry_services(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which a service trains in one pass and scores little of the past (tests/data/hurried)."""
+    """Return an environment in which a service trains for one epoch and scores few forecasts (tests/data/hurried)."""
     places = [str(REPOSITORY / "tests/data/hurried"), *environ.get("PYTHONPATH", str(REPOSITORY)).split(os.pathsep)]
     return {**environ, "PYTHONPATH": os.pathsep.join(places)}
 
 
 class Service:
-    """`slopeward run` on an external broker; `kill` ends the whole process group at once."""
+    """`slopeward run` on an external broker. `kill` ends the whole process group."""
 
     program = (sys.executable, "-m", "monitor.cli.main")
 
@@ -90,7 +96,7 @@ class Service:
         broker: Path | None = None,
     ) -> None:
         self.folder, self.port, self.page = folder, free_port(), page
-        self.database = Database(database_url)  # to look on
+        self.database = Database(database_url)  # for queries of the tests
         self._launched_at = datetime.now(UTC)
         (folder / "sites").mkdir(parents=True, exist_ok=True)
         for name, source in sites.items():
@@ -106,22 +112,22 @@ class Service:
         self._log = (folder / "service.log").open("ab")
 
     def start(self, timeout_s: float = 120.0) -> float:
-        """Start, wait until the core is well (returns those seconds) and the broker is heard."""
-        begun = time.monotonic()
+        """Start, and wait until the core is healthy and subscribed. Return the seconds until it was healthy."""
+        started_s = time.monotonic()
         process = self.launch()
         while not (self.healthy() if self.page else self._is_stamped()):
-            if time.monotonic() - begun > timeout_s or process.poll() is not None:
+            if time.monotonic() - started_s > timeout_s or process.poll() is not None:
                 raise TimeoutError(f"the service did not come up:\n{self.log()[-3000:]}")
             time.sleep(0.05)
-        took = time.monotonic() - begun
+        healthy_after_s = time.monotonic() - started_s
         while self.page and not self.listening():
-            if time.monotonic() - begun > timeout_s:
+            if time.monotonic() - started_s > timeout_s:
                 raise TimeoutError(f"the service does not listen:\n{self.log()[-3000:]}")
             time.sleep(0.05)
-        return took
+        return healthy_after_s
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Start without waiting for anything; returns the supervisor."""
+        """Start without waiting, and return the process of the supervisor."""
         self._launched_at = datetime.now(UTC)
         self.process = subprocess.Popen(
             [*self.program, "run", "--config", str(self.config), *([] if self.page else ["--no-web"])],
@@ -134,39 +140,39 @@ class Service:
         return self.process
 
     def kill_supervisor(self) -> None:
-        """SIGKILL to the supervisor alone; its children end when they notice."""
+        """Send SIGKILL to the supervisor alone. Its children end when they detect its end."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(60)
 
     @property
     def group(self) -> int:
-        """The process group: the supervisor with all its children."""
+        """Process group of the supervisor and all its children."""
         assert self.process is not None
         return self.process.pid
 
     def find_child(self, module: str) -> int | None:
-        """The child of the supervisor that runs a module."""
-        told = subprocess.run(["pgrep", "-P", str(self.group), "-f", module], capture_output=True, text=True)
-        return int(told.stdout.split()[0]) if told.stdout else None
+        """Return the process id of the child of the supervisor that runs a module, or None."""
+        result = subprocess.run(["pgrep", "-P", str(self.group), "-f", module], capture_output=True, text=True)
+        return int(result.stdout.split()[0]) if result.stdout else None
 
     def list_queued_s(self) -> dict[str, float]:
-        """How long each thread of the group stood in line for a processor so far (Linux; elsewhere: nothing)."""
-        found = {}
+        """Return the seconds that each thread of the group waited for a processor; empty except on Linux."""
+        waited_s = {}
         for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has just ended
+            with contextlib.suppress(OSError):  # the process has just ended
                 if os.getpgid(int(process.name)) == self.group:
-                    for one in process.glob("task/*/schedstat"):
-                        found[one.parent.name] = int(one.read_text().split()[1]) / 1e9
-        return found
+                    for statistics in process.glob("task/*/schedstat"):
+                        waited_s[statistics.parent.name] = int(statistics.read_text().split()[1]) / 1e9
+        return waited_s
 
     @property
     def running(self) -> bool:
-        """Whether it was started and not ended since."""
+        """Whether the service was started and not ended since."""
         return self.process is not None
 
     def healthy(self) -> bool:
-        """Whether /health answers 200."""
+        """Return whether /health responds with status 200."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=20) as answer:
                 return bool(answer.status == 200)
@@ -174,25 +180,29 @@ class Service:
             return False
 
     def _is_stamped(self) -> bool:
-        """Whether a core that began with this start has stored that it is connected to the broker."""
+        """Return whether the core of this start has stored a heartbeat with a connection to the broker."""
         try:
             with self.database.read() as c:
-                found = find_heartbeat(c, "core")
-        except SlopewardError:  # it is being made
+                heartbeat = find_heartbeat(c, "core")
+        except SlopewardError:  # the database is being created
             return False
-        return found is not None and found[0] > self._launched_at and all(found[1]["ingest"]["connected"].values())
+        return (
+            heartbeat is not None
+            and heartbeat[0] > self._launched_at
+            and all(heartbeat[1]["ingest"]["connected"].values())
+        )
 
     def listening(self) -> bool:
-        """Whether the broker has confirmed the subscriptions: what is published from now on is not missed."""
+        """Return whether the broker has confirmed the subscriptions, so that later messages are received."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=20) as answer:
-                seen = json.load(answer)["ingest"]
+                status = json.load(answer)["ingest"]
         except (URLError, OSError):
             return False
-        return bool(seen and all(seen["connected"].values()))
+        return bool(status and all(status["connected"].values()))
 
     def stop(self, timeout_s: float = 60.0) -> int:
-        """SIGTERM and wait; returns the exit status."""
+        """Send SIGTERM, wait, and return the exit status."""
         assert self.process is not None
         self.process.terminate()
         status = self.process.wait(timeout_s)
@@ -200,28 +210,28 @@ class Service:
         return status
 
     def kill(self) -> None:
-        """SIGKILL to every process of the service."""
+        """Send SIGKILL to every process of the service."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(60)
             self.process = None
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a verb of the command with this configuration."""
+        """Run a command of `slopeward` with this configuration."""
         words = (*words, "--config", str(self.config))
         if self.program == Service.program:
             return call_verb(self.folder, *words)
-        return subprocess.run(  # of another environment
+        return subprocess.run(  # program of another environment
             [*self.program, *words], capture_output=True, text=True, timeout=120, check=False, cwd=self.folder
         )
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of its database."""
+        """Return the rows of a query on the database of the service."""
         with self.database.read() as c:
             return [tuple(row) for row in c.execute(text(sql))]
 
     def log(self) -> str:
-        """What the service wrote."""
+        """Return the output of the service."""
         return (self.folder / "service.log").read_text(errors="replace")
 
     def __enter__(self) -> Self:
@@ -234,7 +244,7 @@ class Service:
 
 
 def publish(broker_url: str, messages: Sequence[tuple[str, Any]], version: int = 5) -> None:
-    """Publish at QoS 1 and return when the broker has acknowledged every message; `version` 4 is MQTT 3.1.1."""
+    """Publish at QoS 1 and wait for all acknowledgements. `version` 4 is MQTT 3.1.1, 5 is MQTT 5."""
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTProtocolVersion(version))
     host, port = broker_url.removeprefix("mqtt://").split(":")
     client.connect(host, int(port))

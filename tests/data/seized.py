@@ -1,7 +1,7 @@
-"""A database in the hands of somebody who respects nothing."""
+"""Change a database as an attacker with write access could."""
 
 
 def without_keys(c):
-    """Foreign keys away for the rest of the transaction: an attacker has no respect for them."""
+    """Disable foreign keys for the rest of the transaction, as an attacker could."""
     sqlite = c.dialect.name == "sqlite"
     c.exec_driver_sql("PRAGMA defer_foreign_keys = ON" if sqlite else "SET LOCAL session_replication_role = replica")

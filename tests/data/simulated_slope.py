@@ -145,7 +145,7 @@ class SimulatedSlope:
 
 
 def write_site_toml(model: SlopeModel) -> str:
-    """The file of a simulated slope; windows grow with the step of the record."""
+    """Return the site file of a simulated slope. Windows of criteria grow with the interval of the record."""
     shortest = {
         "slow": max(timedelta(days=3), 12 * model.step),
         "middle": max(timedelta(days=1), 8 * model.step),
@@ -154,5 +154,5 @@ def write_site_toml(model: SlopeModel) -> str:
         "valid": max(timedelta(hours=12), 6 * model.step),
     }
     return write_stations(model) + SIMULATED_CRITERIA.format(
-        **{name: write_duration(one) for name, one in shortest.items()}
+        **{name: write_duration(duration) for name, duration in shortest.items()}
     )

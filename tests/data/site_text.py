@@ -1,4 +1,4 @@
-"""Pieces of site files: head, stations and series, for tests that add the criteria they are about."""
+"""Parts of site files: head, stations and series, for tests that add criteria of their own."""
 
 import json
 from datetime import date
@@ -34,8 +34,8 @@ def criterion(kind: str, /, **facts: Any) -> str:
 
 def bounds(**levels: str) -> dict[str, dict[str, Any]]:
     """Bounds of a criterion, each a value and its window: `bounds(yellow="6 1d", red="80 8h")`."""
-    said = {level: text.split() for level, text in levels.items()}
-    return {level: {"over": float(over), "window": window} for level, (over, window) in said.items()}
+    parts = {level: text.split() for level, text in levels.items()}
+    return {level: {"over": float(over), "window": window} for level, (over, window) in parts.items()}
 
 
 def table(heading: str, /, **facts: Any) -> str:

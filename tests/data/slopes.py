@@ -1,4 +1,4 @@
-"""Slopes drawn for tests of forecasts."""
+"""Synthetic slopes for tests of forecasts."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from forecasting.data.series import DAY_S, Panel
 
 
 def rain_driven(rows=460, seed=3):
-    """A slope that moves by the rain of three and four days before: its own past does not say how far it will go."""
+    """Return a slope driven by the rain of three and four days before, which its own past cannot predict."""
     rng = np.random.default_rng(seed)
     rain = np.where(rng.random(rows) < 0.08, rng.gamma(2.0, 10.0, rows), 0.0)
     late = 0.1 * (np.roll(rain, 3) + np.roll(rain, 4))
@@ -23,7 +23,7 @@ def rain_driven(rows=460, seed=3):
 
 
 def rain_to_come(rows=330, seed=5):
-    """A slope that moves with the rain of the day, measured rain, and what was expected of the two days ahead."""
+    """Return a slope that moves with the rain of the day, the measured rain, and the rain forecast for two days."""
     rng = np.random.default_rng(seed)
     rain = np.where(rng.random(rows + 2) < 0.15, rng.gamma(2.0, 10.0, rows + 2), 0.0)
     fallen = rain[:rows]

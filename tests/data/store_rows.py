@@ -1,4 +1,4 @@
-"""Helpers for tests: offsets, flags and outlines with default values, and calls in a transaction of their own."""
+"""Helpers for tests: offsets, flags and outlines with default values, and calls in a separate transaction."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -28,7 +28,7 @@ def enter_offset(c: Connection, series_id: int, at: datetime, size_mm: float, no
 def add_flag(
     c: Connection, series_id: int, at: datetime, flag: str, known_from: datetime, *, revision: int = 0, by: str = "Ada"
 ) -> None:
-    """Store that a person sets (`spike`) or removes (`-spike`) a flag of a reading, as known from an instant on."""
+    """Store a flag of a reading that an operator sets (`spike`) or removes (`-spike`), effective from `known_from`."""
     facts = {"observed_at": at, "revision": revision, "flag": flag, "known_from": known_from, "by": by}
     c.execute(insert(observation_flag).values(series_id=series_id, reason="snow", **facts))
 
@@ -36,8 +36,8 @@ def add_flag(
 def ask(db: Database, find: Callable[..., Any], *about: Any, **more: Any) -> Any:
     """Call a function in a read transaction and return its result, an iterator as a list."""
     with db.read() as c:
-        found = find(c, *about, **more)
-        return list(found) if isinstance(found, Iterator) else found
+        result = find(c, *about, **more)
+        return list(result) if isinstance(result, Iterator) else result
 
 
 def tell(db: Database, change: Callable[..., Any], *about: Any, **more: Any) -> Any:

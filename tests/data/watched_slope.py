@@ -1,4 +1,4 @@
-"""A small slope in a database: two rovers that can be made to run away, evaluated every hour."""
+"""A small slope in a database: two rovers that can accelerate, evaluated every hour."""
 
 import copy
 import random
@@ -77,7 +77,7 @@ levels = ["orange", "red"]
 
 
 class WatchedSlope:
-    """Readings by the hour, each followed by an evaluation."""
+    """A slope with hourly readings and evaluations."""
 
     def __init__(self, database: Database, text: str = SITE_TEXT, seed: int = 1) -> None:
         self.database, self.site, self.now = database, parse_site(text, "bench.toml"), START
@@ -87,13 +87,13 @@ class WatchedSlope:
             save_site(c, self.site, "test", "first version", START)
 
     def in_copy(self, database: Database) -> Self:
-        """The same slope at the same instant, in a copy of its database."""
+        """Return the slope at the same instant, with a copy of its database."""
         other = copy.copy(self)
         other.database, other.position, other.rng = database, dict(self.position), copy.copy(self.rng)
         return other
 
     def take(self, site: Site) -> None:
-        """Go on with another version of the site file."""
+        """Store another version of the site file and use it from now on."""
         self.site = site
         with self.database.write() as c:
             save_site(c, site, "test", "another version", self.now)
@@ -101,13 +101,13 @@ class WatchedSlope:
     def publish(
         self, station: str, value: float, at: datetime, *, solution: str | None = None, flags: tuple[str, ...] = ()
     ) -> None:
-        """One reading, received now."""
+        """Store one reading that is received now."""
         row = Observation("bench", station, "crack_opening", "mm", at, self.now, value, solution=solution, flags=flags)
         with self.database.write() as c:
             add_observations(c, [row], self.now)
 
     def live(self, hours: int, rates: dict[str, float] | None = None, *, looks: int | None = None) -> EvaluationResult:
-        """Hours of readings, the last ones (all, unless said) each with a look; rates in mm/day by station."""
+        """Store hourly readings and evaluate the last `looks` hours, or all. `rates` are in mm/day by station."""
         for hour in range(hours):
             self.now += HOUR
             for name in self.position:
@@ -118,23 +118,23 @@ class WatchedSlope:
         return result
 
     def fail(self) -> EvaluationResult:
-        """A quiet day, then both rovers run away until the top level stands."""
+        """Store a quiet day, then let both rovers accelerate up to the highest level."""
         self.live(26, looks=1)
         return self.live(10, {"G1": 150.0, "G2": 140.0})
 
 
 def recompute_every(c: Connection) -> list[str]:
-    """What differs where every decision is made again from what it froze."""
-    found: list[str] = []
+    """Recompute every decision from its stored inputs and return the differences."""
+    differences: list[str] = []
     for number, evidence in c.execute(select(decision.c.id, decision.c.evidence)).all():
         row = load_decision(c, number)
         source = load_site_source(c, row.config_sha256) if '"view":' in evidence else ""
-        found += recompute(row, source).differences
-    return found
+        differences += recompute(row, source).differences
+    return differences
 
 
 def write_service(folder: Path, database: Database, text: str | None = SITE_TEXT) -> Path:
-    """A service file for the database, with the site file where a text is given; returns the service file."""
+    """Write a service file for the database, and a site file unless `text` is None. Return the service file."""
     sites = folder / "sites"
     sites.mkdir(exist_ok=True)
     if text is not None:
