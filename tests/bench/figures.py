@@ -23,7 +23,7 @@ class Figure:
     name: str
     value: float
     unit: str
-    reference: str  # what the reference measures
+    reference: str  # description of the reference
     reference_value: float
 
     @property

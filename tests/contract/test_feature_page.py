@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.contract.contribute_pages import FEATURE_PAGE, install, list_files, list_inside, write_package
-from tests.contract.test_features import START, lay_out, run_python
+from tests.contract.test_features import START, make_copy, run_python
 from tests.fixtures.databases import SQLITE_ONLY
 
 # After START: functions that run checks of `doctor` and list tables of the plugin.
@@ -100,7 +100,7 @@ def source(tmp_path):
     folder = tmp_path / "source"
     write_package(FEATURE_PAGE, folder)
     install(tmp_path / "others", folder)
-    lay_out(tmp_path)
+    make_copy(tmp_path)
     return folder
 
 
@@ -142,7 +142,7 @@ def test_a_version_of_the_feature_that_cannot_be_imported_is_disabled(tmp_path, 
 @pytest.mark.soak
 @pytest.mark.slow
 def test_the_feature_runs_inside_slopeward(tmp_path):
-    lay_out(tmp_path)
+    make_copy(tmp_path)
     write_inside(tmp_path)
     check_output(run_python(tmp_path, START + LOOK + NEW_TABLE + USE + SEALED).stdout)
 

@@ -132,16 +132,16 @@ for words in (["--help"], ["check", "--config", "slopeward.toml"], ["run", "--co
 """
 
 
-def lay_out(folder, *without):
+def make_copy(folder, *without):
     """Lay out the packages in a folder without some features; the other files are links to the checkout."""
     for name in ("forecasting", "detection", "alembic", "configs"):
         (folder / name).symlink_to(ROOT / name)
     features = folder / "monitor/features"
     features.mkdir(parents=True)
-    for here, there in ((ROOT / "monitor", folder / "monitor"), (ROOT / "monitor/features", features)):
-        for one in here.iterdir():
-            if one.name not in {*without, "features", "plugins.py", "__pycache__"}:
-                (there / one.name).symlink_to(one)
+    for source, target in ((ROOT / "monitor", folder / "monitor"), (ROOT / "monitor/features", features)):
+        for path in source.iterdir():
+            if path.name not in {*without, "features", "plugins.py", "__pycache__"}:
+                (target / path.name).symlink_to(path)
     (folder / "monitor/plugins.py").write_text(leave_out_lines(without), encoding="utf-8")
     (folder / "sites").mkdir()
     (folder / "sites/bench.toml").write_text(SITE, encoding="utf-8")
@@ -161,26 +161,26 @@ def leave_out_lines(names):
 
 
 def run_python(folder, code):
-    """Run code over the packages of a folder, in a copy of this process that forgets the service.
+    """Run code on the packages of a folder, in a fork of this process that removes the imported modules of the service.
 
     Other libraries are already imported, which saves two of the three seconds that a new interpreter needs.
     """
     out, err = (folder / f"{name}.txt" for name in ("out", "err"))
 
-    def act():
+    def run_code():
         gc.disable()
         os.chdir(folder)
         for name in os.environ.keys() - {"PATH", "OMP_NUM_THREADS"}:
             del os.environ[name]
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        sys.path[:] = [str(folder), str(folder / "others"), *(one for one in sys.path if Path(one) != ROOT)]
+        sys.path[:] = [str(folder), str(folder / "others"), *(entry for entry in sys.path if Path(entry) != ROOT)]
         for name in [
-            one for one in sys.modules if one.partition(".")[0] in {"monitor", "slopeward_earth", "slopeward_lab"}
+            entry for entry in sys.modules if entry.partition(".")[0] in {"monitor", "slopeward_earth", "slopeward_lab"}
         ]:
             del sys.modules[name]
         importlib.invalidate_caches()
         warnings.resetwarnings()
-        logging.root.handlers.clear()  # those of pytest: the log goes to the stream for errors
+        logging.root.handlers.clear()  # Handlers of pytest. The log is written to standard error.
         with out.open("w") as sys.stdout, err.open("w") as sys.stderr:
             try:
                 exec(code, {"__name__": "__main__"})
@@ -188,13 +188,13 @@ def run_python(folder, code):
                 traceback.print_exc()
                 raise
 
-    status = run_forked(act)
-    ended = subprocess.CompletedProcess(code, os.waitstatus_to_exitcode(status), out.read_text(), err.read_text())
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended
+    status = run_forked(run_code)
+    process = subprocess.CompletedProcess(code, os.waitstatus_to_exitcode(status), out.read_text(), err.read_text())
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process
 
 
-def test_every_folder_of_a_feature_has_its_line_and_its_tests():
+def test_every_feature_is_listed_and_has_tests():
     folders = {path.parent.name for path in (ROOT / "monitor/features").glob("*/plugin.py")}
     assert folders == {*NAMES, "replay"}
     assert folders <= {plugin.name for plugin in plugins.list_plugins()}
@@ -260,18 +260,18 @@ def test_every_place_of_a_panel_is_on_a_page_and_documented():
 @pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize("copy", [0, *(pytest.param(copy, marks=pytest.mark.soak) for copy in range(1, COPIES))])
-def test_without_folders_and_their_lines_the_service_starts(tmp_path, copy):
+def test_service_starts_without_some_features(tmp_path, copy):
     """Each feature is missing from three copies. Of any two features, a copy exists with only one of them."""
     without = [name for name, missing in zip(NAMES, combinations(range(COPIES), 3), strict=False) if copy in missing]
-    lay_out(tmp_path, *without)
+    make_copy(tmp_path, *without)
     gone = "import sys\nassert not {one.split('.')[2] for one in sys.modules if 'monitor.features.' in one} & "
     out = run_python(tmp_path, START + gone + f"{set(without)}\nimport monitor\nprint(monitor.__file__)").stdout
     assert out.splitlines()[-1].startswith(str(tmp_path)), "the copy was tried, not the checkout"
 
 
 @pytest.mark.slow
-def test_without_any_feature_the_service_starts(tmp_path):
-    lay_out(tmp_path, *NAMES)
+def test_service_starts_without_any_feature(tmp_path):
+    make_copy(tmp_path, *NAMES)
     run_python(tmp_path, START)
 
 
@@ -282,7 +282,7 @@ def test_a_site_that_names_a_channel_of_a_missing_feature_fails_the_check(tmp_pa
         for name, register in plugins.implementations("register_channels")
         for kind in (register() if name in NAMES else ())
     }
-    lay_out(tmp_path, *set(kinds.values()))
+    make_copy(tmp_path, *set(kinds.values()))
     for kind in kinds:
         text = SITE.replace("log:duty", f"{kind}:X").replace('"bench"', f'"{kind}"')
         (tmp_path / f"sites/{kind}.toml").write_text(text, encoding="utf-8")
@@ -292,7 +292,7 @@ def test_a_site_that_names_a_channel_of_a_missing_feature_fails_the_check(tmp_pa
     assert len(kinds) > 3
 
 
-def test_the_sections_of_features_are_known_by_name():
+def test_sections_of_features_are_listed_by_name():
     owners = {
         section: implementation.plugin
         for implementation in plugins.implementations("site_file_sections")
@@ -317,7 +317,7 @@ assert run_command(["check", "--config", "slopeward2.toml"]) == 1
 
 @pytest.mark.slow
 def test_a_section_of_a_missing_feature_is_a_warning_and_a_misspelt_one_an_error(tmp_path):
-    lay_out(tmp_path, *set(absent_sections.FEATURES.values()))
+    make_copy(tmp_path, *set(absent_sections.FEATURES.values()))
     profile = '\n[[profile]]\nstation = "S1"\nkind = "temperature"\n'
     rate = '\n[[criterion]]\nkind = "rate"\nseries = "S9.pore_pressure"\nyellow = {over = 5.0, window = "1d"}\n'
     texts = [SITE + profile, SITE + profile.replace("profile", "profle"), SITE + profile + rate]
@@ -403,7 +403,7 @@ def test_criteria_on_facts_of_missing_features_are_unknown(tmp_path, is_complete
         "anomalies": "anomaly-1",
         "scenes": "scene-1",
     }
-    lay_out(tmp_path, *(() if is_complete else missing))
+    make_copy(tmp_path, *(() if is_complete else missing))
     (tmp_path / "sites/bench.toml").write_text(SITE + OF_FACTS, encoding="utf-8")
     lines = [line for line in run_python(tmp_path, START).stderr.splitlines() if "is not installed" in line]
     incomplete = json.loads(run_python(tmp_path, EVALUATE).stdout)
@@ -419,7 +419,7 @@ def test_criteria_on_facts_of_missing_features_are_unknown(tmp_path, is_complete
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
-def test_without_its_folder_and_its_line_the_quick_tests_of_the_kernel_are_green(tmp_path, name):
+def test_quick_tests_of_the_kernel_pass_without_a_feature(tmp_path, name):
     for path in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0"):
         if path and f"features/{name}/" not in path:
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -433,8 +433,8 @@ def test_without_its_folder_and_its_line_the_quick_tests_of_the_kernel_are_green
 
 
 @pytest.mark.parametrize("is_emptied", [False, True])
-def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp_path, is_emptied):
-    lay_out(tmp_path)
+def test_service_does_not_start_if_a_listed_feature_is_missing(tmp_path, is_emptied):
+    make_copy(tmp_path)
     folder = tmp_path / "monitor/features" / NAMES[0]
     folder.unlink()
     if is_emptied:  # git keeps folders that contain ignored files
@@ -447,7 +447,7 @@ def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp
 
 
 def test_a_feature_that_cannot_import_a_module_keeps_its_own_error(tmp_path):
-    lay_out(tmp_path)
+    make_copy(tmp_path)
     folder = tmp_path / "monitor/features" / NAMES[0]
     folder.unlink()
     folder.mkdir()

@@ -116,7 +116,7 @@ EXAMPLES = MappingProxyType(
         "insar-grid": (spell_grid(), LOS, 15),
         "mintpy": (spell_mintpy(), (), 2),
         "licsbas": (spell_licsbas(), ("--set", "desc"), 2),
-        # The readings of a profile include the number of depths and the displacement of the top.
+        # A profile also stores the number of depths with a reading and the displacement of its free end.
         "profile": ("Hole;I1\nDate;2025-03-01\nUnit;mm\nDepth;A\n0,5;1,25\n1,5;0,50\n", (), 4),
     }
 )

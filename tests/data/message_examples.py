@@ -113,64 +113,66 @@ def _find_message(messages: list[Notification], part: str) -> Notification:
     return next(message for message in messages if part in f"{message.subject}\n{message.body}")
 
 
-def _collect_failure(story: SlopeMessages) -> dict[str, Notification]:
+def _collect_failure(slope_messages: SlopeMessages) -> dict[str, Notification]:
     """Return messages of a level that is raised, escalated, and lowered by an operator."""
-    slope = story.slope
+    slope = slope_messages.slope
     slope.live(26, looks=1)
     while slope.live(1, {"G1": 150.0, "G2": 140.0}).level < slope.site.top_level:
         pass
     now = slope.now
-    examples = {"Level raised": _find_message(story.deliver(now), "RED")}
+    examples = {"Level raised": _find_message(slope_messages.deliver(now), "RED")}
     now += timedelta(minutes=10)
-    examples["Escalated to the next recipient"] = _find_message(story.escalate(now), "open for")
-    set_level(story.database, slope.site, 0, Actor("ada"), "inspected, the cracks have closed", now)
-    examples["All clear"] = _find_message(story.deliver(now), "GREEN")
+    examples["Escalated to the next recipient"] = _find_message(slope_messages.escalate(now), "open for")
+    set_level(slope_messages.database, slope.site, 0, Actor("ada"), "inspected, the cracks have closed", now)
+    examples["All clear"] = _find_message(slope_messages.deliver(now), "GREEN")
     return examples
 
 
-def _collect_silent_instrument(story: SlopeMessages) -> dict[str, Notification]:
+def _collect_silent_instrument(slope_messages: SlopeMessages) -> dict[str, Notification]:
     """Return messages about one of three instruments that becomes silent. Its alert is shelved for an hour."""
-    slope = story.slope
+    slope = slope_messages.slope
     slope.live(26, looks=1)
-    story.deliver(slope.now)
+    slope_messages.deliver(slope.now)
     del slope.position["G2"]
     slope.live(8)
-    silent = _find_message(story.deliver(slope.now), "G2")
+    silent = _find_message(slope_messages.deliver(slope.now), "G2")
     now = slope.now
     end = now + timedelta(hours=1)
-    with story.database.write() as c:
+    with slope_messages.database.write() as c:
         shelve(c, silent.alert_id, Actor("ada"), "battery ordered", end, now, second=Actor("bo"))
-    with story.database.write() as c:
+    with slope_messages.database.write() as c:
         unshelve_due(c, slope.site.id, SERVICE_ACTOR, end)
-    returned = _find_message(story.escalate(end + timedelta(minutes=1)), "G2")
+    returned = _find_message(slope_messages.escalate(end + timedelta(minutes=1)), "G2")
     return {"An instrument is silent": silent, "An alert that was shelved is back": returned}
 
 
-def _collect_jump(story: SlopeMessages) -> dict[str, Notification]:
-    slope = story.slope
+def _collect_jump(slope_messages: SlopeMessages) -> dict[str, Notification]:
+    slope = slope_messages.slope
     slope.live(26, looks=1)
-    story.deliver(slope.now)
+    slope_messages.deliver(slope.now)
     slope.position["G1"] += 40.0
     slope.live(3)
-    return {"A question about a jump": _find_message(story.deliver(slope.now), "jumped")}
+    return {"A question about a jump": _find_message(slope_messages.deliver(slope.now), "jumped")}
 
 
-def _collect_silent_slope(story: SlopeMessages) -> dict[str, Notification]:
-    slope = story.slope
+def _collect_silent_slope(slope_messages: SlopeMessages) -> dict[str, Notification]:
+    slope = slope_messages.slope
     slope.fail()
-    story.deliver(slope.now)
+    slope_messages.deliver(slope.now)
     for _ in range(12):
         slope.now += timedelta(hours=1)
-        evaluate_site(story.database, slope.site, slope.now, "time")
+        evaluate_site(slope_messages.database, slope.site, slope.now, "time")
     return {
-        "All instruments on the slope are silent": _find_message(story.deliver(slope.now), "have been silent since")
+        "All instruments on the slope are silent": _find_message(
+            slope_messages.deliver(slope.now), "have been silent since"
+        )
     }
 
 
-def _collect_others(story: SlopeMessages) -> dict[str, Notification]:
-    slope = story.slope
+def _collect_others(slope_messages: SlopeMessages) -> dict[str, Notification]:
+    slope = slope_messages.slope
     slope.live(26, looks=1)
-    story.deliver(slope.now)
+    slope_messages.deliver(slope.now)
     now = slope.now
     dropped = join([_DROPPED(n=Figure(12, ".0f")), _QUEUE_ALL], ". ")
     notice = make_alarm("broker:dropped", 1, dropped, is_open=True)
@@ -187,12 +189,12 @@ def _collect_others(story: SlopeMessages) -> dict[str, Notification]:
     raised = AlertChange(AlertCategory.HAZARD, "hazard", 2, True, reason, now - timedelta(minutes=12), "{}")
     drilled = replace(raised, key="drill", level=3, reason=EXERCISE(text=moves), data_time=None)
     examples = {
-        "A notice of the service": story.apply(notice, now, site=False),
-        "A forecast raised the level": story.apply(raised, now),
-        "A drill": story.apply(drilled, now, exercise=True),
+        "A notice of the service": slope_messages.apply(notice, now, site=False),
+        "A forecast raised the level": slope_messages.apply(raised, now),
+        "A drill": slope_messages.apply(drilled, now, exercise=True),
     }
     recipient = slope.site.recipients[0]
-    with story.database.read() as c:
+    with slope_messages.database.read() as c:
         subject, body = digest._write(c, slope.site, recipient, now)
     examples["Daily digest"] = replace(
         examples["A drill"], alert_id=0, level=0, exercise=False, subject=subject, body=body

@@ -51,20 +51,20 @@ def service_access(broker):
 
 def subscribe(access, expected):
     """Open the persistent session `reader`. Return whether it existed, and the received payloads."""
-    got, flags = [], []
+    payloads, flags = [], []
     client = access.open_client("reader", mqtt5=True)
     client.on_connect = lambda c, u, f, *_: (flags.append(f.session_present), c.subscribe("t", 1))
-    client.on_message = lambda c, u, m: got.append(m.payload)
+    client.on_message = lambda c, u, m: payloads.append(m.payload)
     subscribed = threading.Event()
     client.on_subscribe = lambda *_: subscribed.set()
     properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 0xFFFFFFFF
     client.connect(*access.target, clean_start=False, properties=properties)
     client.loop_start()
-    wait_for(lambda: subscribed.is_set() and len(got) >= expected)
+    wait_for(lambda: subscribed.is_set() and len(payloads) >= expected)
     client.disconnect()
     client.loop_stop()
-    return flags[0], got
+    return flags[0], payloads
 
 
 def publish(access, count):
@@ -86,9 +86,9 @@ def test_the_managed_broker_keeps_3000_messages_over_a_restart(managed, port):
     managed.stop()
     assert not managed.is_alive()
     managed.start()
-    present, got = subscribe(service_access(managed), 3000)
-    assert present
-    assert len(got) == 3000
+    is_session_present, payloads = subscribe(service_access(managed), 3000)
+    assert is_session_present
+    assert len(payloads) == 3000
 
 
 def test_killed_managed_broker_keeps_its_saved_messages(managed, port, monkeypatch):
@@ -96,28 +96,29 @@ def test_killed_managed_broker_keeps_its_saved_messages(managed, port, monkeypat
     managed.start()
     subscribe(service_access(managed), 0)
     publish(service_access(managed), 100)
-    kept, published_ns = managed.folder / "mosquitto.db", time.time_ns()
+    saved_file, published_ns = managed.folder / "mosquitto.db", time.time_ns()
     wait_for(
-        lambda: kept.exists() and kept.stat().st_mtime_ns > published_ns, description="what the broker saves by itself"
+        lambda: saved_file.exists() and saved_file.stat().st_mtime_ns > published_ns,
+        description="the periodic save of the broker",
     )
     os.kill(managed.pid, signal.SIGKILL)
     managed.stop()
     managed.start()
-    present, got = subscribe(service_access(managed), 100)
-    assert (present, len(got)) == (True, 100)
+    is_session_present, payloads = subscribe(service_access(managed), 100)
+    assert (is_session_present, len(payloads)) == (True, 100)
 
 
 def test_a_broker_left_behind_by_a_killed_service_is_taken_over(managed, port):
     managed.start()
     subscribe(service_access(managed), 0)
     publish(service_access(managed), 50)
-    after = ManagedBroker(managed.folder, port)
-    after.start()
+    next_broker = ManagedBroker(managed.folder, port)
+    next_broker.start()
     try:
         assert managed.pid is None
         assert len(subscribe(service_access(managed), 50)[1]) == 50
     finally:
-        after.stop()
+        next_broker.stop()
 
 
 def test_second_service_on_a_folder_is_refused_and_the_broker_keeps_running(tmp_path, monkeypatch):
@@ -277,8 +278,8 @@ def start(guarded, database, password, ca_file):
         "test",
         {"SLOPEWARD_BROKER__PASSWORD": password},
     )
-    told = (lambda _: None, lambda _: None, lambda: datetime.now(UTC))
-    ingest = Ingest(IngestContext(database, config, {"north": SITE}, *told))
+    callbacks = (lambda _: None, lambda _: None, lambda: datetime.now(UTC))
+    ingest = Ingest(IngestContext(database, config, {"north": SITE}, *callbacks))
     ingest.start()
     return ingest
 
@@ -306,13 +307,13 @@ def test_messages_come_through_tls_with_a_password(guarded, sqlite_url):
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # paho leaves a failed socket to the garbage collector
 @pytest.mark.parametrize(
-    ("password", "trusted", "said"), [("wrong", True, "refused"), ("right", False, "CERTIFICATE_VERIFY_FAILED")]
+    ("password", "trusted", "problem"), [("wrong", True, "refused"), ("right", False, "CERTIFICATE_VERIFY_FAILED")]
 )
-def test_a_refusal_is_said_and_never_kills_the_network_thread(guarded, sqlite_url, password, trusted, said):
+def test_a_refusal_is_said_and_never_kills_the_network_thread(guarded, sqlite_url, password, trusted, problem):
     database = Database(sqlite_url)
     ingest = start(guarded, database, password, guarded.cert if trusted else "")
     try:
-        wait_for(lambda: said in ingest.status()["problems"].get("live", ""))
+        wait_for(lambda: problem in ingest.status()["problems"].get("live", ""))
         assert not any(ingest.status()["connected"].values())
         assert all(s._client._thread.is_alive() for s in ingest._sessions.values())
     finally:

@@ -254,11 +254,11 @@ def decode(name, payload, topic="gateway/up/W1", **more):
     return values_of(decode_whole(name, payload, topic, **more))
 
 
-def decode_whole(name, payload, topic="gateway/up/W1", told=(), **more):
+def decode_whole(name, payload, topic="gateway/up/W1", settings=(), **more):
     raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     message, vocabulary = BrokerMessage(topic, raw, NOW, "live", **more), Vocabulary({"north": SITE})
     received = ReceivedMessage(message, TopicPlace(name, "north", ""), SITE, vocabulary, References())
-    return find_decoder(name, Binding("gateway/#", name, settings=told))(received)
+    return find_decoder(name, Binding("gateway/#", name, settings=settings))(received)
 
 
 def values_of(decoded):
@@ -303,11 +303,11 @@ def test_failed_measurements_are_left_out_and_stored_times_are_used():
         decode("milesight", chirpstack("0377FFFF"))
     # Without a fix a GPS receiver counts from 1980-01-06.
     old = {"deviceName": "T1", "rxInfo": [{"time": "1980-01-06T00:10:00Z"}], "data": "AXVk"}
-    with pytest.raises(PayloadError) as found:
+    with pytest.raises(PayloadError) as error:
         decode("milesight", old)
-    assert found.value.code == "clock_unset"
-    found = decode("milesight", chirpstack("20CE" + (1_772_000_000).to_bytes(4, "little").hex() + "0500"))
-    assert found["T1.water_level"] == (pytest.approx(0.05), "m", datetime.fromtimestamp(1_772_000_000, UTC))
+    assert error.value.code == "clock_unset"
+    result = decode("milesight", chirpstack("20CE" + (1_772_000_000).to_bytes(4, "little").hex() + "0500"))
+    assert result["T1.water_level"] == (pytest.approx(0.05), "m", datetime.fromtimestamp(1_772_000_000, UTC))
 
 
 @pytest.mark.parametrize(
@@ -346,29 +346,29 @@ LIVE = (("date", "reception"),)
 
 def test_senml_examples_of_the_standard_are_decoded():
     """Examples of RFC 8428, 5.1.1 to 5.1.3, with our quantities: base values, relative times, sums with base values."""
-    readings = decode("senml", [{"n": "urn:dev:ow:10e2073a01080063:temperature", "u": "Cel", "v": 23.1}], told=LIVE)
+    readings = decode("senml", [{"n": "urn:dev:ow:10e2073a01080063:temperature", "u": "Cel", "v": 23.1}], settings=LIVE)
     assert readings == {"10e2073a01080063.temperature": (23.1, "degC", NOW)}
     base = {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1}
     readings = decode("senml", [base, {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2}, {"n": "note", "vs": "ok"}])
     assert readings["G1.water_level"][:2] == (120.1, "m")
     assert readings["G1.battery_voltage"][2] == datetime.fromtimestamp(1.772e9 - 5, UTC)
     rain = [{"bn": "G1/", "n": "rain", "u": "mm", "t": -60, "v": 0.2}]
-    assert decode("senml", rain, told=LIVE)["G1.rain"][2] == datetime(2026, 3, 1, 6, 59, tzinfo=UTC)
+    assert decode("senml", rain, settings=LIVE)["G1.rain"][2] == datetime(2026, 3, 1, 6, 59, tzinfo=UTC)
     warm = [{"bn": "G1:", "bt": 1.772e9, "bv": 20, "bu": "Cel", "n": "temperature", "v": 1}]
     assert decode("senml", warm)["G1.temperature"][0] == 21
 
 
 def test_bad_senml_record_does_not_affect_the_others():
     pack = [{"bn": "G1:", "u": "Cel", "n": "temperature", "v": 1}]
-    for told, retained, code in (((), False, "no_time"), (LIVE, True, "retained")):
-        with pytest.raises(PayloadError) as found:
-            decode("senml", pack, told=told, retained=retained)
-        assert found.value.code == code
+    for date_settings, retained, code in (((), False, "no_time"), (LIVE, True, "retained")):
+        with pytest.raises(PayloadError) as error:
+            decode("senml", pack, settings=date_settings, retained=retained)
+        assert error.value.code == code
     assert is_undated(Binding("senml/#", "senml", settings=LIVE))
     pack = [{"bn": "G1:", "bt": 1.772e9, "n": "battery_level", "u": "%EL", "v": 80}, {"n": "flux", "u": "W", "v": 1}]
-    found = decode_whole("senml", [*pack, {"n": "rain", "u": "mm", "t": -60, "v": 0.2}])
-    assert {k: v[0] for k, v in values_of(found).items()} == {"G1.battery_level": 80.0, "G1.rain": 0.2}
-    (fault,) = found.faults
+    result = decode_whole("senml", [*pack, {"n": "rain", "u": "mm", "t": -60, "v": 0.2}])
+    assert {k: v[0] for k, v in values_of(result).items()} == {"G1.battery_level": 80.0, "G1.rain": 0.2}
+    (fault,) = result.faults
     assert (fault.code, "1 of 3 records" in fault.reason) == ("unknown_quantity", True)
     known = json.loads(fault.payload)  # complete, so that it can be replayed
     assert known == [{"bn": "G1:", "bt": 1.772e9, "n": "flux", "u": "W", "v": 1}]
@@ -417,10 +417,10 @@ def test_weather_station_without_a_barometer_is_decoded():
     both = {**post, "totalrainin": "4.0"}
     assert decode("ecowitt", both)["W1.rain"][0] == pytest.approx(101.6)
     piezo = (("rain", "yrain_piezo"),)  # no other counter replaces the named one
-    assert decode("ecowitt", both, told=piezo)["W1.rain"][0] == 25.4
-    assert "W1.rain" not in decode("ecowitt", {**both, "yrain_piezo": ""}, told=piezo)
+    assert decode("ecowitt", both, settings=piezo)["W1.rain"][0] == 25.4
+    assert "W1.rain" not in decode("ecowitt", {**both, "yrain_piezo": ""}, settings=piezo)
     with pytest.raises(ConfigError, match="rain: expected one of totalrainin"):
-        decode("ecowitt", post, told=(("rain", "rain"),))
+        decode("ecowitt", post, settings=(("rain", "rain"),))
     with pytest.raises(PayloadError, match="no temperature"):
         decode("ecowitt", {"dateutc": "2022-05-18 18:17:37", "uv": "3"})
 

@@ -291,14 +291,14 @@ def test_layer_in_a_band_of_a_geotiff_is_asked_for_and_then_applied(tmp_path):
 
 def test_mask_of_a_date_belongs_to_the_file_of_that_date(tmp_path):
     values = draw_displacement()
-    found = {}
+    points = {}
     for k, name in enumerate(NAMES):
         write_raster(tmp_path / f"{name}_disp.tif", values[k : k + 1])
         good = GOOD if k else np.ones_like(GOOD)
         write_raster(tmp_path / f"{name}_mask.tif", good.astype("u1")[None], DESCRIPTION="1 is good, 0 is bad")
     for name in NAMES:
-        found |= read_raster(tmp_path / f"{name}_disp.tif")[1]
-    assert len(found) == GOOD.size + 2 * GOOD.sum()
+        points |= read_raster(tmp_path / f"{name}_disp.tif")[1]
+    assert len(points) == GOOD.size + 2 * GOOD.sum()
 
 
 def test_mask_file_on_another_grid_is_named(tmp_path):

@@ -58,8 +58,8 @@ def test_measured_rain_at_a_station_is_that_of_its_cell(rain):
     lon, lat = Transformer.from_crs(albers, "EPSG:4326", always_xy=True).transform(x[column] + 150, y[row] - 150)
     here = StationPlace("R1", lat, lon)
     elsewhere = StationPlace("FAR", 46.0, 9.0)
-    (found,) = read_rows_at_stations(rain, quantity="rain", places=(here, elsewhere))
-    assert found == (datetime(2020, 10, 31, 5, tzinfo=UTC), "R1", pytest.approx(raw[row, column] * 0.05), "mm")
+    (reading,) = read_rows_at_stations(rain, quantity="rain", places=(here, elsewhere))
+    assert reading == (datetime(2020, 10, 31, 5, tzinfo=UTC), "R1", pytest.approx(raw[row, column] * 0.05), "mm")
     near = np.hypot(*np.meshgrid(x - x[column] - 150, y - y[row] + 150)) <= 1500
     (mean,) = read_rows_at_stations(rain, quantity="rain", window_m=1500.0, places=(here,))
     assert near.sum() > 4

@@ -131,7 +131,7 @@ FIRST, SECOND = "24e124136b324001", "24e124136b324002"
         ("json/T3/up", decoded_json),
     ],
 )
-def test_second_device_under_one_name_is_set_aside_and_asked_about(bench, topic, make):
+def test_second_device_with_the_same_name_is_quarantined_and_a_question(bench, topic, make):
     assert bench.send(topic, make(FIRST, TILT, bench.now)) == 0
     bench.tick()
     assert bench.send(topic, make(SECOND, TILT, bench.now)) == 1
@@ -164,7 +164,7 @@ def sparkplug(at: datetime, **metrics: float) -> bytes:
     return bytes([*octets, number]) + b"".join(parts) + b"\x18\x00"
 
 
-def test_second_sparkplug_node_with_a_device_of_the_same_name_is_asked_about(bench):
+def test_second_sparkplug_node_with_a_device_of_the_same_name_is_a_question(bench):
     assert bench.send("spBv1.0/hill/DDATA/gateway1/T3", sparkplug(bench.now, tilt_x_deg=1.5)) == 0
     bench.tick()
     assert bench.send("spBv1.0/hill/DDATA/gateway2/T3", sparkplug(bench.now, tilt_x_deg=2.5)) == 1
@@ -286,7 +286,7 @@ def test_another_base_station_is_another_frame_and_no_motion(bench, topic, make,
     for _ in range(30):
         assert bench.send(topic, make(bench.now, 0.0, bases[0])) == 0
         bench.tick()
-    for _ in range(30):  # the coordinates of the second base are wrong by 40 mm
+    for _ in range(30):  # the coordinates of the second base station are wrong by 40 mm
         assert bench.send(topic, make(bench.now, 40.0, bases[1])) == 1
         bench.tick()
     assert bench.count(where, "displacement_east") == 30
@@ -307,7 +307,7 @@ def test_another_base_station_is_another_frame_and_no_motion(bench, topic, make,
         ("rover/G1/up", by_expression, "REF1"),
     ],
 )
-def test_message_that_does_not_name_its_base_changes_no_frame(bench, topic, make, base):
+def test_message_without_a_base_station_changes_no_frame(bench, topic, make, base):
     for named in (base, "", base, ""):
         assert bench.send(topic, make(bench.now, 0.0, named)) == 0
         bench.tick()
@@ -315,22 +315,22 @@ def test_message_that_does_not_name_its_base_changes_no_frame(bench, topic, make
 
 
 @pytest.mark.parametrize(("fix", "flags"), [("fixed", ""), ("float", ""), ("single", "no_fix"), ("DGPS", "no_fix")])
-def test_position_that_is_good_to_metres_is_no_displacement(bench, fix, flags):
+def test_position_with_metre_accuracy_is_no_displacement(bench, fix, flags):
     block = {"enu_mm": [1.0, 0.0, 0.0], "epoch0": "2026-01-01T00:00:00Z", "frame": "local", "fix": fix}
     bench.send("slopeward/v1/bench/G1/obs", {"time": format_iso(bench.now), "gnss": block})
     assert {row["flags"] for row in bench.load("latest_observation", station="G1")} == {flags}
 
 
-def test_lines_of_a_stream_are_in_the_frame_of_its_newest_head(bench):
+def test_lines_of_a_stream_are_in_the_frame_of_its_newest_header(bench):
     bases = [f"46.{k}10000000   8.910000000   900.0000" for k in (2, 3)]
     topic = "gnss/N1/rtklib"
     assert bench.send(topic, rtklib(bench.now, 0.0, bases[0])) == 0
     columns = b"%  UTC                  latitude(deg) longitude(deg)  height(m)   Q  ns"
     for base, refused in ((None, 0), (bases[1], 1)):
         if base is not None:
-            bench.send(topic, f"% ref pos   : {base}\n".encode() + columns)  # the head in a message of its own
+            bench.send(topic, f"% ref pos   : {base}\n".encode() + columns)  # the header in a separate message
         bench.tick()
-        lines = rtklib(bench.now, 40.0, "").splitlines()[1:]  # without the head
+        lines = rtklib(bench.now, 40.0, "").splitlines()[1:]  # without the header
         assert bench.send(topic, b"\n".join(lines)) == refused
     assert bench.count("N1", "displacement_east") == 2
     assert bench.list_refused()[-1][0] == "other_frame"
@@ -348,43 +348,43 @@ def send_lines(bench: Bench, east_mm: float) -> int:
     return bench.send("gnss/N1/rtklib", b"\n".join(rtklib(bench.now, east_mm, "").splitlines()[1:]))
 
 
-def send_head(bench: Bench, base: str) -> None:
+def send_header(bench: Bench, base: str) -> None:
     bench.tick()
     bench.send("gnss/N1/rtklib", f"% ref pos   : {base}\n".encode() + COLUMNS)
 
 
 @pytest.mark.parametrize("restarts", [0, 1, 3])
-def test_the_newest_head_of_a_stream_holds_after_a_restart(bench, restarts):
+def test_newest_header_of_a_stream_applies_after_a_restart(bench, restarts):
     first, second = (f"46.{k}10000000   8.910000000   900.0000" for k in (2, 3))
-    send_head(bench, first)
+    send_header(bench, first)
     assert send_lines(bench, 0.0) == 0
-    send_head(bench, second)
+    send_header(bench, second)
     for _ in range(restarts):
         restart(bench)
     assert send_lines(bench, 40.0) == 1, "lines after the head of another base are in another frame"
-    send_head(bench, first)
+    send_header(bench, first)
     restart(bench)
     assert send_lines(bench, 0.0) == 0
     assert bench.count("N1", "displacement_east") == 2
 
 
-def test_heads_of_stations_that_nobody_declared_are_not_stored(bench):
+def test_headers_of_undeclared_stations_are_not_stored(bench):
     bench.send("gnss/N9/rtklib", b"% ref pos   : 46.2   8.9   900.0\n" + COLUMNS)
     with bench.database.read() as c:
         assert [name for name in load_heartbeats(c) if name.startswith(HEAD_PREFIX)] == []
 
 
-def answer(bench: Bench, station: str, said: ReferenceAnswer) -> None:
+def answer_question(bench: Bench, station: str, reply: ReferenceAnswer) -> None:
     with bench.database.write() as c:
-        answer_reference(c, f"bench/{station}", Actor("Ada", via="cli"), "it is VRS", bench.now, answer=said)
+        answer_reference(c, f"bench/{station}", Actor("Ada", via="cli"), "it is VRS", bench.now, answer=reply)
 
 
 def send_bases(bench: Bench, topic: str, make: Any, bases: tuple[str, ...]) -> list[int]:
-    found = []
+    rejected = []
     for base in bases:
         bench.tick()
-        found.append(bench.send(topic, make(bench.now, 0.0, base)))
-    return found
+        rejected.append(bench.send(topic, make(bench.now, 0.0, base)))
+    return rejected
 
 
 @pytest.mark.parametrize(
@@ -405,24 +405,24 @@ def test_one_answer_covers_all_base_stations_of_a_network(bench, topic, make, ba
     [question] = bench.list_questions()
     assert f"instruments reference bench {station} new" in question
     assert "or network" in question
-    answer(bench, station, ReferenceAnswer.NETWORK)
+    answer_question(bench, station, ReferenceAnswer.NETWORK)
     assert send_bases(bench, topic, make, bases) == [0] * 5
     restart(bench)
     assert send_bases(bench, topic, make, bases[::-1]) == [0] * 5
     assert not any("verify now" in question for question in bench.list_questions())
 
 
-def test_another_single_base_is_asked_about_after_the_answer_new(bench):
+def test_another_single_base_is_a_question_after_the_answer_new(bench):
     topic = "gnss/N1/nmea"
     assert send_bases(bench, topic, nmea, ("0012", "0013")) == [0, 1]
-    answer(bench, "N1", ReferenceAnswer.NEW)
+    answer_question(bench, "N1", ReferenceAnswer.NEW)
     assert send_bases(bench, topic, nmea, ("0013", "0014", "0012")) == [0, 1, 1]
 
 
 def test_a_network_does_not_cover_another_datum(bench):
     topic = "slopeward/v1/bench/G1/obs"
     send_bases(bench, topic, gnss, ("0012", "0013"))
-    answer(bench, "G1", ReferenceAnswer.NETWORK)
+    answer_question(bench, "G1", ReferenceAnswer.NETWORK)
     bench.tick()
     other = json.loads(gnss(bench.now, 0.0, "0013"))
     other["gnss"]["frame"] = "ITRF2020"
@@ -430,7 +430,7 @@ def test_a_network_does_not_cover_another_datum(bench):
     [question] = [text for text in bench.list_questions() if "verify now" in text]
     assert "or network" not in question
     with pytest.raises(RefusedError, match="more than the base station"):
-        answer(bench, "G1", ReferenceAnswer.NETWORK)
+        answer_question(bench, "G1", ReferenceAnswer.NETWORK)
 
 
 @pytest.mark.parametrize(
@@ -470,7 +470,7 @@ def test_a_decoder_that_names_its_network_asks_about_another_network_alone(bench
     assert len(bench.list_questions()) == 1
 
 
-def test_satellite_corrections_are_no_other_base_station(bench):
+def test_satellite_corrections_are_not_another_base_station(bench):
     """A receiver that loses its radio link falls back to SBAS: quality 2, and the satellite as differential station."""
     for quality, base in ((2, "0131"), (4, "0012"), (2, "0136"), (5, "0012"), (1, ""), (4, "0012")):
         assert bench.send("gnss/N1/nmea", nmea(bench.now, 0.0, base, quality)) == 0

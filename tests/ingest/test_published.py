@@ -308,8 +308,8 @@ def test_json_is_decoded_by_expressions(pipeline):
     assert values(decoded) == {"357518080166580.temperature": 13.86, "357518080166580.battery_voltage": 4.15}
     assert decoded.observations[0].observed_at == utc(2019, 10, 29, 15, 46, 42)
     polled = {"pattern": "poll/{station}", "name": "json"}
-    told = (("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result"))
-    listed = with_decoder(**polled, series=(("air", "temperature_degc"),), settings=told)
+    list_settings = (("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result"))
+    listed = with_decoder(**polled, series=(("air", "temperature_degc"),), settings=list_settings)
     assert values(read(listed, "poll/WUM", p.OBSERVATIONS)) == {"WUM.temperature": -3.4}
     both = (("a", "temperature_degc"), ("b", "battery_voltage_v"))
     named = with_decoder(**polled, series=both, settings=(("time", "t"),))
@@ -325,8 +325,8 @@ def test_json_is_decoded_by_expressions(pipeline):
 
 
 def test_json_item_with_another_unit_than_the_site_file_is_rejected():
-    told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"), ("unit", "u"))
-    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "tilt_x_deg"),), settings=told)
+    expressions = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"), ("unit", "u"))
+    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "tilt_x_deg"),), settings=expressions)
     item = {"t": 1772344800000, "n": "tx", "v": 1.0}
     units = {"mrad": "unit_mismatch", "rad": "unit_mismatch", "°": "", "deg": "", "degrees": "", "odd": ""}
     units |= dict.fromkeys(
@@ -341,8 +341,10 @@ def test_json_item_with_another_unit_than_the_site_file_is_rejected():
 
 def test_json_item_of_bad_quality_is_rejected_and_other_items_are_read():
     """OPC gateways repeat the last value of a failed sensor with a bad quality, which was once stored as a reading."""
-    told = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"))
-    site = with_decoder(pattern="poll/{station}", name="json", series=(("tx", "crack_opening_mm"),), settings=told)
+    expressions = (("each", "r"), ("time", "t"), ("time_unit", "ms"), ("quantity", "n"), ("value", "v"))
+    site = with_decoder(
+        pattern="poll/{station}", name="json", series=(("tx", "crack_opening_mm"),), settings=expressions
+    )
     item = {"t": 1772344800000, "n": "tx", "v": 1.0}
     opc = {"value": 2158886912, "description": "BadSensorFailure"}
     bad = ({"q": False}, {"quality": "bad"}, {"Status": "Sensor fault"}, {"valid": False}, {"statusCode": opc})

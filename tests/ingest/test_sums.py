@@ -23,7 +23,7 @@ def draw_sums(rng, days=3):
 
 
 def accumulate(sums, reset_every, height):
-    """Yield the readings of a counter in mm that is reset to `height` every `anew` readings, or never for 0."""
+    """Yield the readings of a counter in mm that is reset to `height` every `reset_every` readings, or never for 0."""
     shown = height
     for k, amount in enumerate(sums):
         shown = round((height if reset_every and k % reset_every == 0 else shown) + amount, 1)
