@@ -1,4 +1,4 @@
-"""Random histories of a small slope, and the decisions they lead to: what the rules of the domain are checked on."""
+"""Random histories of a small slope and the decisions on them, for the tests of the rules of the domain."""
 
 import json
 import random
@@ -21,7 +21,7 @@ START = parse_time("2026-01-01T00:00:00Z")
 STEP_S = 6 * 3600.0
 DAY_S = 86400.0
 EPOCHS = 48
-RESTART = 5  # looks
+RESTART = 5  # number of decisions between two restarts
 MAX_SILENCE_S = 2 * DAY_S
 VALID_S = 3 * DAY_S
 SPAN_S = 6 * DAY_S
@@ -58,14 +58,14 @@ GROUP = {"A": "A", "B": "B", "C": "REF", "D": "REF"}
 
 
 class Chooser(Protocol):
-    """Something that picks numbers: hypothesis, or a seeded generator."""
+    """Function that draws an integer: from hypothesis, or from a seeded generator."""
 
     def __call__(self, low: int, high: int) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """How one station moves: a rate (mm/day) between two epochs, quiet before and after."""
+    """Motion of one station: a rate in mm/day between two epochs, and no motion before and after."""
 
     rate: float = 0.0
     from_epoch: int = 0
@@ -74,31 +74,31 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What happens to the slope and its instruments."""
+    """Motion of the slope and faults of its instruments, by station."""
 
     seed: int
     motions: dict[str, Motion] = field(default_factory=dict)
     gaps: dict[str, tuple[int, int]] = field(default_factory=dict)
     flagged: dict[str, tuple[int, int]] = field(default_factory=dict)
-    steps: dict[str, tuple[int, float]] = field(default_factory=dict)  # lasting
+    steps: dict[str, tuple[int, float]] = field(default_factory=dict)  # epoch and size of a lasting step, mm
     spikes: dict[str, tuple[int, float]] = field(default_factory=dict)
-    late: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # from, to, epochs of delay
-    shift: tuple[int, float] | None = None  # of reference REF
-    auxiliary: dict[str, tuple[str, int]] = field(default_factory=dict)  # never, well, broken or silent from an epoch
-    drains: tuple[int, int] | None = None  # epochs at which a backlog is said to drain
+    late: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # first and last epoch, delay in epochs
+    shift: tuple[int, float] | None = None  # epoch and size of a jump of the reference REF, mm
+    auxiliary: dict[str, tuple[str, int]] = field(default_factory=dict)  # state of the series from an epoch on
+    drains: tuple[int, int] | None = None  # first and last epoch at which a backlog drains
     noise: float = 1.0
     epochs: int = EPOCHS
 
 
 def draw_history(pick: Chooser, epochs: int = EPOCHS) -> History:
-    """A history in which interesting things happen often; a short one begins to move earlier."""
+    """Draw a history with frequent motion and faults. In a short history the motion starts earlier."""
     first, lasts, slow = (14, (8, 12), 5) if epochs == EPOCHS else (14 - (EPOCHS - epochs) // 2, (5, 8), 6)
     motions, gaps, flagged, steps, spikes, late = {}, {}, {}, {}, {}, {}
     story = pick(0, 9)
     for index, name in enumerate(MOVERS):
         moves = story >= 3 and (index < 2 or pick(0, 2) == 0)
         if moves:
-            # the first stories with movement stay below orange and end, so that levels fall by themselves
+            # In the first stories with movement, the level stays below orange and can fall after the motion.
             rate = 9.0 if story < slow else (30.0, 120.0)[pick(0, 1)] if story < 7 else 120.0
             begin = pick(first, first + 4)
             motions[name] = Motion(rate, begin, begin + pick(*lasts) if story < slow or pick(0, 2) else epochs)
@@ -118,7 +118,7 @@ def draw_history(pick: Chooser, epochs: int = EPOCHS) -> History:
     if story == 6 and pick(0, 1):
         begin = pick(first + 12, first + 20)
         gaps |= dict.fromkeys(MOVERS, (begin, epochs))
-    if story == 3 and epochs < EPOCHS and pick(0, 2) == 0:  # silence while yellow stands
+    if story == 3 and epochs < EPOCHS and pick(0, 2) == 0:  # silence at level yellow
         gaps |= dict.fromkeys(MOVERS, (first + 7, epochs))
     shift = (pick(12, epochs - 8), float(pick(40, 120))) if pick(0, 9) == 0 else None
     seed = pick(0, 10**6)
@@ -129,15 +129,15 @@ def draw_history(pick: Chooser, epochs: int = EPOCHS) -> History:
 
 
 def seeded(seed: int) -> History:
-    """The history of a seed."""
+    """Return the history of a seed."""
     rng = random.Random(seed)
     return draw_history(rng.randint)
 
 
 def messages(history: History) -> list[tuple[float, str, Reading]]:
-    """Every reading by instant of reception, with its station, or its series where it is no displacement."""
+    """Return (time of reception, station, reading). Readings other than displacement have the name of their series."""
     rng = random.Random(history.seed)
-    found = []
+    rows = []
     for name in (*MOVERS, "K"):
         position = 0.0
         motion = history.motions.get(name, Motion())
@@ -155,22 +155,22 @@ def messages(history: History) -> list[tuple[float, str, Reading]]:
             if gap <= epoch < end:
                 continue
             begin, end = history.flagged.get(name, (10**9, 0))
-            wrong = begin <= epoch < end
-            value += rng.uniform(-400.0, 400.0) if wrong else 0.0
+            is_flagged = begin <= epoch < end
+            value += rng.uniform(-400.0, 400.0) if is_flagged else 0.0
             begin, end, delay = history.late.get(name, (10**9, 0, 0))
             received_s = epoch_s(START) + (epoch + (delay if begin <= epoch < end else 0)) * STEP_S
             at_s = epoch_s(START) + epoch * STEP_S
-            flags = ("broken",) if wrong else ()
-            found.append((received_s, name, reading(at_s, received_s, value, flags)))
-    for name, (how, since) in history.auxiliary.items():
-        place = f"{name}.{AUXILIARY[name][0]}"
-        for epoch in range(0 if how != "never" else history.epochs, history.epochs):
+            flags = ("broken",) if is_flagged else ()
+            rows.append((received_s, name, reading(at_s, received_s, value, flags)))
+    for name, (state, since) in history.auxiliary.items():
+        series_name = f"{name}.{AUXILIARY[name][0]}"
+        for epoch in range(0 if state != "never" else history.epochs, history.epochs):
             at_s, bad = epoch_s(START) + epoch * STEP_S, epoch >= since
-            if how == "broken" and bad:
-                found.append((at_s, place, reading(at_s, at_s, -9999.0, ("out_of_range",))))
-            elif how != "silent" or not bad:
-                found.append((at_s, place, reading(at_s, at_s, 20.0 + rng.gauss(0.0, 1.0))))
-    return sorted(found, key=lambda m: (m[0], m[2].observed_at, m[1]))
+            if state == "broken" and bad:
+                rows.append((at_s, series_name, reading(at_s, at_s, -9999.0, ("out_of_range",))))
+            elif state != "silent" or not bad:
+                rows.append((at_s, series_name, reading(at_s, at_s, 20.0 + rng.gauss(0.0, 1.0))))
+    return sorted(rows, key=lambda m: (m[0], m[2].observed_at, m[1]))
 
 
 def reading(at_s: float, received_s: float, value: float, flags: tuple[str, ...] = ()) -> Reading:
@@ -179,7 +179,7 @@ def reading(at_s: float, received_s: float, value: float, flags: tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One decision with what it was made from."""
+    """One decision, with its time, the memory before it and its inputs."""
 
     now: datetime
     before: Memory
@@ -206,7 +206,10 @@ def run(
     cold: bool = False,
     start: tuple[int, Memory] = (0, Memory()),
 ) -> list[Look]:
-    """Decide at every epoch (and at `ticks` instants between); memory goes through JSON at times, as in a restart."""
+    """Decide at every epoch and at `ticks` instants between epochs.
+
+    After every `RESTART` decisions the memory is written as JSON and read again, as in a restart.
+    """
     feed = sorted([*messages(history), *extra], key=lambda m: (m[0], m[2].observed_at, m[1]))
     held: dict[str, dict[datetime, Reading]] = {}
     newest: dict[str, NewestEpoch] = {}
@@ -239,16 +242,16 @@ def run(
 
 
 def levels(looks: Sequence[Look]) -> list[int]:
-    """Hazard level at each look."""
+    """Return the hazard level at each decision."""
     return [look.decision.level for look in looks]
 
 
 def usable(look: Look, name: str) -> list[Reading]:
-    """Readings of a station that may count at a look, by the letter of the rules."""
-    found = look.inputs.readings.get(f"{name}.displacement", ())
-    return [r for r in found if not r.flags and r.observed_at <= look.now]
+    """Return the readings of a station that may count at a decision: unflagged, and not from the future."""
+    readings = look.inputs.readings.get(f"{name}.displacement", ())
+    return [r for r in readings if not r.flags and r.observed_at <= look.now]
 
 
 def quiet(seed: int, **changes: object) -> History:
-    """Nothing moves."""
+    """Return a history without motion."""
     return replace(History(seed), **changes)

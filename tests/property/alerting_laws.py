@@ -1,4 +1,4 @@
-"""The laws of the domain as checks on a run of decisions, and the slope with everything on that they are checked on."""
+"""Rules of the domain as checks on a series of decisions, and a slope that uses every feature of the decision."""
 
 import json
 import random
@@ -42,9 +42,9 @@ from tests.property.alerting_histories import (
 )
 
 EPOCHS = 34
-TAIL = 5  # epochs of silence behind each history
-FIRST_LOOK = 5  # epochs: before that no window holds enough for a fit
-ADVICE = 2  # epochs of advice alone before anything else is changed
+TAIL = 5  # epochs of silence after each history
+FIRST_LOOK = 5  # First epoch with a decision. Before it, no window contains enough readings for a fit.
+ADVICE = 2  # epochs with advice before any other change
 STRICTER_S = 3 * DAY_S  # after an earthquake
 RAIN_WINDOW_S, RAIN_BOUND_MM, RAIN_RECOVER = 2 * DAY_S, 60.0, 0.7
 GAUGE = Station("R", series=(SeriesSpec("R", "rain", "mm", STEP_S, MAX_SILENCE_S),))
@@ -93,30 +93,30 @@ Message = tuple[float, str, Reading]
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A history of the whole slope."""
+    """A history of the whole slope: motion, faults, rain, maintenance and an earthquake."""
 
     history: History
     rain: tuple[float, ...]  # mm by epoch
-    dry_gauge: tuple[int, int]  # epochs at which the gauge says nothing
-    broken_gauge: tuple[int, int]  # epochs at which it is flagged
+    dry_gauge: tuple[int, int]  # epochs without readings of the gauge
+    broken_gauge: tuple[int, int]  # epochs at which its readings are flagged
     maintenance: tuple[MaintenanceFact, ...] = ()
     quake: EventFact | None = None
     extra: tuple[Message, ...] = field(default=(), compare=False)
 
     def messages(self) -> list[Message]:
-        """What the gauge says, beside the stations."""
-        found = list(self.extra)
+        """Return the readings of the gauge and the extra messages, in addition to those of the stations."""
+        result = list(self.extra)
         for epoch, amount in enumerate(self.rain):
             if not self.dry_gauge[0] <= epoch < self.dry_gauge[1]:
                 at_s = at_of(epoch)
                 wrong = self.broken_gauge[0] <= epoch < self.broken_gauge[1]
-                found.append(
+                result.append(
                     (at_s, "R.rain", reading(at_s, at_s, 200.0 if wrong else amount, ("stuck",) if wrong else ()))
                 )
-        return found
+        return result
 
     def see(self, now_s: float, inputs: DecisionInputs) -> DecisionInputs:
-        """What people declared, as far as it is known."""
+        """Return the inputs with the maintenance and the earthquake that are known at `now_s`."""
         quake = self.quake
         return replace(
             inputs,
@@ -130,7 +130,7 @@ def at_of(epoch: float) -> float:
 
 
 def draw_story(seed: int) -> Story:
-    """The story of a seed."""
+    """Return the story of a seed."""
     rng = random.Random(seed)
     pick = rng.randint
     rain = [0.0] * EPOCHS
@@ -153,7 +153,7 @@ def draw_story(seed: int) -> Story:
         at_s, known_s, value = at_of(begin), at_of(begin + pick(0, 2)), pick(5, 40) / 100.0
         quake = EventFact(at_s, at_s, known_s, "earthquake", value, "M", "usgs", 1, "mqtt")
     history = draw_history(pick, EPOCHS)
-    if pick(0, 5) == 0:  # one bad epoch of two independent stations, in half of the stories a lasting step
+    if pick(0, 5) == 0:  # One bad epoch of two independent stations. In half of the stories it is a lasting step.
         at, field_name = pick(12, EPOCHS - 4), ("spikes", "steps")[pick(0, 1)]
         sizes = {name: (at, float(pick(40, 300))) for name in rng.choice((("A", "B"), ("A", "C"), ("B", "D")))}
         history = replace(history, **{field_name: {**getattr(history, field_name), **sizes}})
@@ -168,7 +168,7 @@ def play(
     alter: Callable[[float, DecisionInputs], DecisionInputs] | None = None,
     start: tuple[int, Memory] = (FIRST_LOOK, Memory()),
 ) -> list[Look]:
-    """Decide through a story and the silence behind it, from an epoch on and with what is remembered there."""
+    """Decide through a story and the silence after it, from an epoch on and with the memory of that epoch."""
 
     def see(now_s: float, inputs: DecisionInputs) -> DecisionInputs:
         inputs = story.see(now_s, inputs)
@@ -197,39 +197,39 @@ def _is_heard(look: Look, name: str) -> bool:
     return bool(sound) and look.now_s - epoch_s(sound[-1].observed_at) <= MAX_SILENCE_S
 
 
-def law_1_lowering_needs_fresh_word(looks: Sequence[Look]) -> None:
-    """A level falls only when all who raised it speak, soundly and lately; the two highest never by data."""
+def law_1_level_falls_only_on_recent_data(looks: Sequence[Look]) -> None:
+    """A level falls only with recent unflagged readings of all supporters. Data never lower the two highest levels."""
     for look in looks:
         before, after = look.before.level, look.decision.level
         if after >= before:
             continue
-        assert SITE.levels[before].auto_lower, "a high level fell without a person"
-        for key, asked in look.before.supporters.items():
-            if asked < before or key.startswith("step|"):
+        assert SITE.levels[before].auto_lower, "a high level fell without an operator"
+        for key, requested_level in look.before.supporters.items():
+            if requested_level < before or key.startswith("step|"):
                 continue
-            # a rule is known not to hold when one of its parts is denied by fresh data
-            behind = (*MOVERS, "R") if key.startswith("rule|") else (read_supporter(key).station,)
-            assert any(_is_heard(look, name) for name in behind), f"{key} was silent or broken"
+            # A combination rule no longer holds as soon as recent data contradict one of its parts.
+            names = (*MOVERS, "R") if key.startswith("rule|") else (read_supporter(key).station,)
+            assert any(_is_heard(look, name) for name in names), f"the level fell although {key} was silent or flagged"
 
 
-def law_1_silence_lowers_nothing(looks: Sequence[Look]) -> None:
-    """Behind the last reading nothing falls, and nothing rises but by a clock that ran or work that is over."""
+def law_1_silence_lowers_no_level(looks: Sequence[Look]) -> None:
+    """After the last reading no level falls. A level rises only when a deadline passes or maintenance ends."""
     tail = looks[-TAIL:]
-    seen, start = levels(tail), tail[0].before
+    tail_levels, start = levels(tail), tail[0].before
     ends_s = [m.to_s for look in tail for m in look.inputs.maintenance]
     ends_s += [at_s + STRICTER_S for look in tail for e in look.inputs.events for at_s in (e.from_s, e.to_s)]
     late_s = [epoch_s(r.received_at) for rows in tail[-1].inputs.readings.values() for r in rows[-12:]]
-    # what waited for work, or for stricter bounds, to end, or what comes late, may be the word on which a level falls
+    # A level may fall when maintenance or stricter bounds end, or when late readings arrive.
     comes = any(at_s >= tail[0].now_s for at_s in late_s) or any(at_s >= tail[0].now_s - STEP_S for at_s in ends_s)
     if not comes:
-        assert seen == sorted(seen), f"silence lowered {seen}"
+        assert tail_levels == sorted(tail_levels), f"silence lowered {tail_levels}"
     waits = comes or start.steps or start.common or start.asked or any(look.inputs.maintenance for look in tail)
     if not waits:
-        assert len(set(seen[1:])) <= 1, f"silence raised {seen}"
+        assert len(set(tail_levels[1:])) <= 1, f"silence raised {tail_levels}"
 
 
-def law_1_a_person_is_asked(looks: Sequence[Look]) -> None:
-    """ "cannot see: decide" opens when sound data of all supporters are missing for long, and only then."""
+def law_1_missing_data_open_an_alert(looks: Sequence[Look]) -> None:
+    """The alert "cannot see: decide" opens if and only if unflagged data of all supporters are missing for long."""
     hold_s = SITE.fusion.hold_when_missing_s
     for look in looks:
         level = look.decision.level
@@ -237,21 +237,29 @@ def law_1_a_person_is_asked(looks: Sequence[Look]) -> None:
             n: look.now_s - max((epoch_s(r.observed_at) for r in _sound(look, n)), default=epoch_s(START))
             for n in (*MOVERS, "R")
         }
-        behind = {k.station for k, v in look.decision.memory.supporters.items() if v >= level > 0}
-        asked = "health:site:cannot_see" in look.decision.memory.conditions
-        if not look.inputs.draining and behind and all(age_s.get(n, 0.0) > MAX_SILENCE_S + hold_s for n in behind):
-            assert asked, f"{behind} cannot be seen at {look.now}, and nobody is asked"
-        # one epoch after a long gap is a word on no velocity: three are
-        spoken = all(
+        supporting_stations = {k.station for k, v in look.decision.memory.supporters.items() if v >= level > 0}
+        is_open = "health:site:cannot_see" in look.decision.memory.conditions
+        if (
+            not look.inputs.draining
+            and supporting_stations
+            and all(age_s.get(n, 0.0) > MAX_SILENCE_S + hold_s for n in supporting_stations)
+        ):
+            assert is_open, f"no data of {supporting_stations} at {look.now}, and no alert asks for a decision"
+        # A velocity needs three epochs after a long gap.
+        has_velocity_data = all(
             len(s := _sound(look, n)) > 2 and look.now_s - epoch_s(s[-3].observed_at) < MAX_SILENCE_S
             for n in (*MOVERS, "R")
         )
-        if spoken and all(age < MAX_SILENCE_S - 3 * STEP_S for age in age_s.values()) and not look.inputs.draining:
-            assert not asked, "everything is there, and the service says that it cannot see"
+        if (
+            has_velocity_data
+            and all(age < MAX_SILENCE_S - 3 * STEP_S for age in age_s.values())
+            and not look.inputs.draining
+        ):
+            assert not is_open, "the alert is open although all data are present"
 
 
 def law_2_votes_age_with_their_data(looks: Sequence[Look]) -> None:
-    """What counts is not older than it may be, and no younger than its newest datum."""
+    """A counted vote is not older than its validity, and its data are not newer than the newest reading."""
     for look in looks:
         for key, vote in look.decision.evidence["votes"].items():
             name = key.partition("|")[2]
@@ -259,15 +267,15 @@ def law_2_votes_age_with_their_data(looks: Sequence[Look]) -> None:
                 continue
             sound = _sound(look, name)
             if sound:
-                assert vote["newest_s"] <= epoch_s(sound[-1].observed_at), f"{key} is younger than its data"
+                assert vote["newest_s"] <= epoch_s(sound[-1].observed_at), f"{key} is newer than its data"
             if vote["counted"]:
                 assert look.now_s <= vote["newest_s"] + VALID_S, f"{key} counted beyond its validity"
                 assert sound, f"{key} counted without any data"
                 assert look.now_s - epoch_s(sound[-1].observed_at) <= VALID_S, f"{key} counted beyond its validity"
 
 
-def law_3_sick_votes_are_pended(looks: Sequence[Look]) -> None:
-    """The vote of a sick instrument does not count, that of a well one beside it does; ledgers stay apart."""
+def law_3_votes_of_faulty_instruments_do_not_count(looks: Sequence[Look]) -> None:
+    """Votes of faulty instruments do not count, those of healthy ones do. Only the hazard has the hazard ledger."""
     for look in looks:
         open_now = look.decision.memory.conditions
         for key, vote in look.decision.evidence["votes"].items():
@@ -275,16 +283,16 @@ def law_3_sick_votes_are_pended(looks: Sequence[Look]) -> None:
             series = f"{name}.{ {'v': 'displacement', 'r': 'rain'}.get(criterion) or AUXILIARY[name][0] }"
             sick = any(f"health:{series}:{state}" in open_now for state in ("flagged", "stuck"))
             if vote["level"] > 0 and sick:
-                assert not vote["counted"], f"{key} counted though sick"
-                assert vote["pended"], "without a reason"
+                assert not vote["counted"], f"{key} counted although its instrument is faulty"
+                assert vote["pended"], "the vote is set aside without a reason"
             elif vote["level"] > 0 and name not in {"C", "D"} and SILENT_SLOPE not in open_now:
-                assert "maintenance" in (vote["pended"] or "maintenance"), f"{key}: {vote['pended']} though well"
+                assert "maintenance" in (vote["pended"] or "maintenance"), f"{key}: {vote['pended']} although healthy"
         for change in look.decision.changes:
             assert (change.ledger == AlertCategory.HAZARD) == (change.key == "hazard")
 
 
-def law_4_the_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
-    """The top needs two that share nothing; a lone top word is the next lower level and "verify now"."""
+def law_4_top_level_has_independent_witnesses(looks: Sequence[Look]) -> None:
+    """The top level needs two independent witnesses. A single one leads to the next lower level and "verify now"."""
     for look in looks:
         evidence = look.decision.evidence
         tops = {
@@ -297,7 +305,7 @@ def law_4_the_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
             if s["state"] in {"counted", "movement"} and s["level"] == 3 and "pended" not in s
         }
         if look.decision.level == 3 and look.before.level < 3:
-            assert len(tops) >= 2, f"red on {tops}"
+            assert len(tops) >= 2, f"red with the witnesses {tops} only"
         if len(tops) == 1:
             assert look.decision.level >= 2
             assert "health:site:lone_top" in look.decision.memory.conditions
@@ -311,27 +319,28 @@ def law_4_the_top_has_independent_witnesses(looks: Sequence[Look]) -> None:
             assert {"health:site:reachable", SILENT_SLOPE} & look.decision.memory.conditions.keys()
 
 
-def law_5_steps_wait_for_their_clock(looks: Sequence[Look]) -> None:
-    """A step asks nothing while it waits; it counts when its clock is over, and never for more than its rate."""
+def law_5_step_counts_after_its_deadline(looks: Sequence[Look]) -> None:
+    """A pending step requests no level. It counts after its deadline, for at most the level of its size."""
     for look in looks:
         before, after = look.before.steps, look.decision.memory.steps
         for key, step in after.items():
-            said = look.decision.evidence["steps"][key]["level"]
-            assert said <= step.level
+            requested_level = look.decision.evidence["steps"][key]["level"]
+            assert requested_level <= step.level
             if step.state in {"pending", "event", "instrument"}:
-                assert said == 0, f"{key} asks for {said} while it is {step.state}"
+                assert requested_level == 0, f"{key} requests {requested_level} in state {step.state}"
             if step.state == "counted":
-                assert said <= 1, "nobody said that it was movement"
-                assert look.now_s >= step.known_s + SITE.fusion.verify_within_s, f"{key} counted before its clock"
+                assert requested_level <= 1, "no operator confirmed movement"
+                assert look.now_s >= step.known_s + SITE.fusion.verify_within_s, f"{key} counted before its deadline"
             if step.state == "pending":
-                assert look.now_s < step.known_s + SITE.fusion.verify_within_s, f"{key} waits for ever"
-        for key, step in before.items():  # only an explanation takes one back that counts
+                assert look.now_s < step.known_s + SITE.fusion.verify_within_s, f"{key} is pending after its deadline"
+        # Only an explanation removes a step that counts.
+        for key, step in before.items():
             if step.state in {"counted", "movement"}:
                 assert key in after, f"{key} was dropped"
 
 
-def law_5_a_pair_has_spoken_twice(looks: Sequence[Look]) -> None:
-    """What two independent stations show at one epoch counts once each has spoken again, or when the clock is over."""
+def law_5_pair_counts_after_another_reading(looks: Sequence[Look]) -> None:
+    """Steps of two independent stations at one epoch count after another reading of each, or after the deadline."""
     for look in looks:
         for key, step in look.decision.memory.steps.items():
             was = look.before.steps.get(key)
@@ -339,18 +348,21 @@ def law_5_a_pair_has_spoken_twice(looks: Sequence[Look]) -> None:
                 continue
             later = [r for r in usable(look, key.partition("@")[0]) if epoch_s(r.observed_at) > step.at_s]
             is_over = look.now_s >= step.known_s + SITE.fusion.verify_within_s
-            assert later or is_over, f"{key} was believed on one epoch"
+            assert later or is_over, f"{key} counted after a single epoch"
 
 
-def law_6_dwell_counts_epochs(looks: Sequence[Look]) -> None:
-    """A vote rises on two distinct epochs over its bound, or one far beyond it, by a second, plain computation."""
+def law_6_vote_rises_after_its_dwell(looks: Sequence[Look]) -> None:
+    """A vote rises on two epochs above its bound or on one far above it.
+
+    The velocities are computed a second time in a simple way.
+    """
     for look in looks:
         for word in look.decision.evidence["words"]:
             if word["criterion"] != "v" or word["raise_level"] == 0:
                 continue
             name = word["station"]
             before, sound = look.before.votes.get(f"v|{name}"), usable(look, name)
-            # where readings were set aside or a step was taken out a plain look at them says something else
+            # The simple computation differs where readings were set aside or a step was removed.
             plain = word["facts"]["epochs"] == len(sound) and all(
                 not k.startswith(f"{name}@") for k in look.decision.memory.steps
             )
@@ -359,7 +371,7 @@ def law_6_dwell_counts_epochs(looks: Sequence[Look]) -> None:
             bound = next(b for b in word["facts"]["bounds"] if b["level"] == word["raise_level"])
             over = [low for low in _find_lows(sound, bound["window_s"]) if low > bound["bound"]]
             far = bool(over) and over[-1] > 3.0 * bound["bound"]
-            assert len(over) >= 2 or far, f"{name} rose on {over} over {bound['bound']}"
+            assert len(over) >= 2 or far, f"the vote of {name} rose on {over} above {bound['bound']}"
 
 
 def _find_lows(sound: Sequence[Reading], window_s: float) -> Iterator[float]:
@@ -371,8 +383,8 @@ def _find_lows(sound: Sequence[Reading], window_s: float) -> Iterator[float]:
             yield fit.low
 
 
-def law_9_recomputes_bit_for_bit(looks: Sequence[Look], site=FULL) -> None:
-    """From its frozen inputs a decision comes out the same, to the last bit; with nothing held from before."""
+def law_9_decision_is_reproducible(looks: Sequence[Look], site=FULL) -> None:
+    """A decision from its stored inputs, without any cache, is identical to the last bit."""
     changed = [look for look in looks if look.decision.changes]
     for look in (looks[len(looks) // 2], *changed[-1:]):
         frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.inputs.to_json()}))
@@ -382,8 +394,8 @@ def law_9_recomputes_bit_for_bit(looks: Sequence[Look], site=FULL) -> None:
         assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
 
 
-def law_14_thin_rain_lowers_nothing(looks: Sequence[Look]) -> None:
-    """A rain vote is what a plain sum says; where the gauge says too little it may rise and may not fall."""
+def law_14_low_coverage_lowers_no_rain_vote(looks: Sequence[Look]) -> None:
+    """A rain vote agrees with a simple sum. With a low coverage of the gauge it may rise but not fall."""
     for look in looks:
         vote, before = look.decision.memory.votes.get("r|R"), look.before.votes.get("r|R")
         sound = _sound(look, "R")
@@ -395,52 +407,54 @@ def law_14_thin_rain_lowers_nothing(looks: Sequence[Look]) -> None:
         total, coverage = sum(inside), len(inside) * STEP_S / RAIN_WINDOW_S
         was = 0 if before is None else before.level
         if vote.level > was:
-            assert total > factor * RAIN_BOUND_MM, f"rose on {total} mm"
+            assert total > factor * RAIN_BOUND_MM, f"the rain vote rose on {total} mm"
         if vote.level < was:
-            assert coverage >= 0.8, f"fell on a sum that covers {coverage:.2f}"
-            assert total < RAIN_RECOVER * factor * RAIN_BOUND_MM, f"fell on {total} mm"
+            assert coverage >= 0.8, f"the rain vote fell at a coverage of {coverage:.2f}"
+            assert total < RAIN_RECOVER * factor * RAIN_BOUND_MM, f"the rain vote fell on {total} mm"
 
 
 def law_15_nobody_alone_hides_a_high_level(looks: Sequence[Look]) -> None:
-    """Work on a station sets its votes aside below the two highest levels, with a second person below the highest."""
+    """Maintenance by one person sets aside votes below the two highest levels; by two people, below the highest."""
     for look in looks:
         covers = [m for m in look.inputs.maintenance if m.from_s <= look.now_s < m.to_s]
         for key, vote in look.decision.evidence["votes"].items():
             if not (vote["pended"] or "").startswith("maintenance"):
                 continue
             mine = [m for m in covers if m.station == key.partition("|")[2]]
-            assert mine, f"{key} is set aside by work that nobody declared now"
+            assert mine, f"{key} is set aside without declared maintenance"
             two = any(m.second_by and m.second_by.casefold() != m.by.casefold() for m in mine)
             assert vote["level"] < (3 if two else 2), f"{key}: one person hides level {vote['level']}"
 
 
 Law = Callable[[Sequence[Look]], None]
 LAWS: tuple[Law, ...] = (
-    law_1_lowering_needs_fresh_word,
-    law_1_silence_lowers_nothing,
-    law_1_a_person_is_asked,
+    law_1_level_falls_only_on_recent_data,
+    law_1_silence_lowers_no_level,
+    law_1_missing_data_open_an_alert,
     law_2_votes_age_with_their_data,
-    law_3_sick_votes_are_pended,
-    law_4_the_top_has_independent_witnesses,
-    law_5_steps_wait_for_their_clock,
-    law_5_a_pair_has_spoken_twice,
-    law_6_dwell_counts_epochs,
-    law_9_recomputes_bit_for_bit,
-    law_14_thin_rain_lowers_nothing,
+    law_3_votes_of_faulty_instruments_do_not_count,
+    law_4_top_level_has_independent_witnesses,
+    law_5_step_counts_after_its_deadline,
+    law_5_pair_counts_after_another_reading,
+    law_6_vote_rises_after_its_dwell,
+    law_9_decision_is_reproducible,
+    law_14_low_coverage_lowers_no_rain_vote,
     law_15_nobody_alone_hides_a_high_level,
 )
 
 
 def play_changed(story: Story, looks: Sequence[Look]) -> list[Look]:
-    """The same story with what may not matter: advice, a bystander, data from the future, an offset, broken data."""
+    """Play the story again with additions that must not change the level.
+
+    These are advice, data from the future, an offset and flagged data.
+    """
     rng = random.Random(story.history.seed)
     ahead = sorted(rng.sample(range(EPOCHS - 8, EPOCHS), 2))
-    extra: list[Message] = [  # a clock that is far ahead
-        (at_of(epoch), "A", reading(at_of(epoch + 90), at_of(epoch), 5000.0)) for epoch in ahead
-    ]
+    # A station whose clock is far ahead.
+    extra: list[Message] = [(at_of(epoch), "A", reading(at_of(epoch + 90), at_of(epoch), 5000.0)) for epoch in ahead]
     offset = _choose_offset(story, rng)
     if not looks[EPOCHS - FIRST_LOOK].before.steps:
-        rate = rng.choice((0.0, 40.0))  # a smooth lie is worse than a wild one
+        rate = rng.choice((0.0, 40.0))  # smooth wrong values are harder to detect than wild ones
         for epoch in range(EPOCHS, EPOCHS + TAIL):
             for name in MOVERS:
                 value = rate * (epoch - EPOCHS) + rng.gauss(0.0, 1.0)
@@ -452,7 +466,7 @@ def play_changed(story: Story, looks: Sequence[Look]) -> list[Look]:
         inputs = replace(inputs, anomalies=scores, footprints=scene)
         return inputs if offset is None else offset.apply(inputs)
 
-    # until something changes both are one: the run with the changes goes on from what the plain one remembers there
+    # Both runs are equal until the first change, so the changed run starts there with the memory of the plain one.
     first = ahead[0] if offset is None else min(ahead[0], round((offset.from_s - at_of(0)) / STEP_S))
     begin = max(FIRST_LOOK, first - ADVICE)
     before = looks[begin - FIRST_LOOK].before
@@ -460,25 +474,30 @@ def play_changed(story: Story, looks: Sequence[Look]) -> list[Look]:
 
 
 def _choose_offset(story: Story, rng: random.Random) -> "Offset | None":
-    """A station that jumps by nothing else, when it is re-zeroed, and by how much."""
-    jumping = {*story.history.steps, *story.history.spikes}  # an offset declared at a bad epoch answers it
+    """Choose a station without other jumps, and the time and size of its offset. Return None if there is none."""
+    jumping = {
+        *story.history.steps,
+        *story.history.spikes,
+    }  # an offset at the epoch of a step would answer its question
     free = [n for n in MOVERS if n not in jumping and (story.history.shift is None or n in "AB")]
     if not free:
         return None
     name = rng.choice(free)
-    # before, or while, the slope moves: what comes before is not replayed
+    # Before or during the motion: earlier epochs are not replayed.
     begin = rng.randint(8 if story.history.seed % 3 == 0 else 18, EPOCHS - 4)
     return Offset(name, at_of(begin), rng.choice((-1.0, 1.0)) * rng.randint(40, 400))
 
 
 @dataclass(slots=True)
 class Offset:
-    """As if the raw values of a station had jumped and the offset were declared at once."""
+    """A jump of the raw values of a station, with an offset that is declared at once."""
 
     name: str
     from_s: float
     size: float
-    made: dict[int, tuple[Reading, Reading]] = field(default_factory=dict)  # so that a reading stays the same object
+    made: dict[int, tuple[Reading, Reading]] = field(
+        default_factory=dict
+    )  # corrected readings, so that each stays the same object
 
     def apply(self, inputs: DecisionInputs) -> DecisionInputs:
         key, since = f"{self.name}.displacement", from_epoch_s(self.from_s)
@@ -493,26 +512,26 @@ class Offset:
 
 
 def check_changed(story: Story, looks: Sequence[Look]) -> None:
-    """Rules 1, 3, 7, 8 and 11: the level is the same at every look, and the advice is told."""
+    """Rules 1, 3, 7, 8 and 11: the level is the same at every decision, and the advice is open."""
     changed = play_changed(story, looks)
-    assert levels(changed) == levels(looks)[-len(changed) :], "what may not matter moved the level"
+    assert levels(changed) == levels(looks)[-len(changed) :], "advice, offsets or unusable data changed the level"
     assert any(k.startswith("advice:odd") for k in changed[-1].decision.memory.conditions)
 
 
 @dataclass(slots=True)
 class Statistics:
-    """How often interesting things happened."""
+    """Number of stories in which each kind of event occurred."""
 
     count: int = 0
-    found: dict[str, int] = field(default_factory=dict)
+    occurrences: dict[str, int] = field(default_factory=dict)
 
     def note(self, story: Story, looks: Sequence[Look]) -> None:
-        """Look at one history."""
-        seen = levels(looks)
+        """Count the events of one history."""
+        hazard_levels = levels(looks)
         facts: Mapping[str, object] = {
-            "top": max(seen) == 3,
+            "top": max(hazard_levels) == 3,
             "gaps": story.history.gaps,
-            "down": any(b < a for a, b in pairwise(seen)),
+            "down": any(b < a for a, b in pairwise(hazard_levels)),
             "verify": any(":verify" in k for look in looks for k in look.decision.memory.conditions),
             "rain": any(v.level for look in looks for k, v in look.decision.memory.votes.items() if k == "r|R"),
             "rule": any(k.startswith("rule|") for look in looks for k in look.decision.memory.supporters),
@@ -533,14 +552,14 @@ class Statistics:
         }
         self.count += 1
         for name, fact in facts.items():
-            self.found[name] = self.found.get(name, 0) + bool(fact)
+            self.occurrences[name] = self.occurrences.get(name, 0) + bool(fact)
 
     def share(self, name: str) -> float:
-        return self.found.get(name, 0) / max(1, self.count)
+        return self.occurrences.get(name, 0) / max(1, self.count)
 
 
 def check_story(seed: int, statistics: Statistics | None = None) -> None:
-    """Play one story, hold it against every law, and once more with what may not matter."""
+    """Check one story against every law, and again with additions that must not change the level."""
     story = draw_story(seed)
     looks = play(story)
     for law in LAWS:

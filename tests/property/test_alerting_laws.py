@@ -1,4 +1,4 @@
-"""Rules 1 to 9, 11, 14 and 15 on generated stories of a slope with everything on, and a broken variant of each."""
+"""Rules 1 to 9, 11, 14 and 15 hold on generated stories of a slope, and a broken variant of each rule fails."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.property.alerting_histories import DAY_S
 from tests.property.alerting_laws import Statistics, check_story
 
 PARTS = 2
-ENOUGH = 100  # stories: shares of fewer depend on chance
+ENOUGH = 100  # number of stories; shares of fewer stories depend on chance
 AT_LEAST = {"top": 0.2, "gaps": 0.2, "down": 0.08, "verify": 0.2, "rain": 0.15, "rule": 0.1, "fast": 0.2}
 AT_LEAST |= {"lowered": 0.1, "covered": 0.02, "alone": 0.1, "pair": 0.03, "disturbed": 0.005}
 
@@ -19,7 +19,7 @@ AT_LEAST |= {"lowered": 0.1, "covered": 0.02, "alone": 0.1, "pair": 0.03, "distu
 @pytest.mark.one_case_in(2)
 @pytest.mark.parametrize("stories", with_soak(24, 10_000))
 @pytest.mark.parametrize("part", range(PARTS))
-def test_the_laws_hold_in_random_stories(part, stories):
+def test_laws_hold_in_random_stories(part, stories):
     statistics = Statistics()
     for seed in range(part, stories, PARTS):
         check_story(seed, statistics)
@@ -96,7 +96,7 @@ MUTANTS = {
     "15 one person hides all": (prepare, "find_maintenance_masks", _anybody),
 }
 CAUGHT_WITHIN = 60  # stories
-# where some were last caught: looked at first, to save time
+# Seeds at which some variants failed before. They are checked first, to save time.
 FIRST = {
     "1 missing data lower": 29,
     "1 nobody is notified": 29,

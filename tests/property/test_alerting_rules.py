@@ -1,4 +1,4 @@
-"""Rules of the domain in scenes chosen for each; for each one broken variant that the same check catches."""
+"""Each rule of the domain holds in a scenario chosen for it, and the same check rejects a broken variant."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,55 +31,57 @@ from tests.property.alerting_histories import (
 
 Check = Callable[[Sequence[Look]], None]
 SEEDS = range(3)
-BRIEF = 34  # epochs: what happens at the twentieth is over by then
+BRIEF = 34  # epochs; an event at epoch 20 is over by then
 
 
 def check_silence_changes_no_level(_: object = None) -> None:
-    """Rule 1: when everything falls silent the level stands for ever, and "cannot see: decide" is told."""
+    """Rule 1: when all stations fall silent the level stays, and "cannot see: decide" opens."""
     creeping = [quiet(s, motions={"A": Motion(9.0, 20)}) for s in range(2)]
     for seed, drawn in enumerate([*creeping, *(seeded(s) for s in SEEDS)]):
         history = replace(drawn, steps={}, shift=None, late={})
         looks = run(history, more_epochs=24)
         tail = levels(looks)[EPOCHS:]
-        assert set(tail) == {tail[0]}, f"seed {seed}: silence moved the level {tail}"
+        assert set(tail) == {tail[0]}, f"seed {seed}: silence changed the level: {tail}"
         assert looks[-1].decision.observability == "blind"
         assert "health:site:cannot_see" in looks[-1].decision.memory.conditions
 
 
 def check_a_broken_thermometer_changes_nothing(_: object = None) -> None:
-    """Rules 1 and 3: an auxiliary series on a voting station that breaks or is missing silences and blinds nobody."""
+    """Rules 1 and 3: a broken or missing auxiliary series of a station sets no other vote aside."""
     for seed in SEEDS[:2]:
         history = replace(seeded(seed), drains=None)
         well = run(replace(history, auxiliary=dict.fromkeys(AUXILIARY, ("well", 0))))
         for how in ("never", "broken", "silent"):
             looks = run(replace(history, auxiliary=dict.fromkeys(AUXILIARY, (how, 10))))
             assert levels(looks) == levels(well), f"seed {seed}: a thermometer that is {how} changed the level"
-            # the piezometer may vote and so may see; the thermometers may not
+            # The piezometer has a vote, so it counts as an observation. The thermometers have none.
             looks = run(replace(history, auxiliary={"A": (how, 10), "B": ("well", 0), "C": (how, 10)}))
             for ours, other in zip(looks, well, strict=True):
                 assert (ours.decision.observability == "blind") == (other.decision.observability == "blind"), how
                 assert ours.decision.reachable_level == other.decision.reachable_level, how
-                told = "health:site:cannot_see"
-                assert (told in ours.decision.memory.conditions) == (told in other.decision.memory.conditions), how
+                key = "health:site:cannot_see"
+                assert (key in ours.decision.memory.conditions) == (key in other.decision.memory.conditions), how
 
 
 def check_a_backlog_changes_no_answer(_: object = None) -> None:
-    """Rules 3 and 5: while a backlog drains, what was asked about a reference and what was sick stay as they were."""
+    """Rules 3 and 5: while a backlog drains, the question about a reference and faults of instruments stay open."""
     together = {n: Motion(30.0, 20) for n in ("C", "D", "K")}
     for seed in range(2):
         plain = quiet(seed, motions=together, noise=0.5)
         looks, drained = run(plain), run(replace(plain, drains=(30, 33)))
         since = [look.decision.memory.common.get("REF") for look in looks]
-        assert any(since), "nothing moved as one"
-        assert [look.decision.memory.common.get("REF") for look in drained] == since, "the clock began anew"
+        assert any(since), "no common motion was found"
+        assert [look.decision.memory.common.get("REF") for look in drained] == since, "the deadline started again"
         sick = replace(quiet(seed, motions={"A": Motion(30.0, 12, 22)}, flagged={"A": (22, EPOCHS)}), drains=(34, 36))
         for look in run(sick)[32:]:
-            assert "health:A.displacement:flagged" in look.decision.memory.conditions, "the alarm closed for nothing"
+            assert "health:A.displacement:flagged" in look.decision.memory.conditions, (
+                "the alarm closed without new data"
+            )
             assert not look.decision.evidence["votes"]["v|A"]["counted"]
 
 
-def check_broken_data_are_no_sight(_: object = None) -> None:
-    """Rule 1: flagged data that go on coming are not seen, and a second one that falls silent starts no new clock."""
+def check_flagged_data_are_no_observation(_: object = None) -> None:
+    """Rule 1: flagged data do not count as observations, and a second silent station does not restart the deadline."""
     moving = {n: Motion(120.0, 4, 20) for n in ("A", "B")}
     first = {
         "flagged": quiet(1, motions=moving, flagged=dict.fromkeys("AB", (20, EPOCHS))),
@@ -92,8 +94,8 @@ def check_broken_data_are_no_sight(_: object = None) -> None:
     for how, history in first.items():
         for name in ("never", "well"):
             looks = run(replace(history, auxiliary=dict.fromkeys(AUXILIARY, (name, 0))))
-            asked = [i for i, look in enumerate(looks) if "health:site:cannot_see" in look.decision.memory.conditions]
-            assert asked == list(range(39, EPOCHS)), f"{how}, thermometer {name}: asked at {asked}"
+            open_at = [i for i, look in enumerate(looks) if "health:site:cannot_see" in look.decision.memory.conditions]
+            assert open_at == list(range(39, EPOCHS)), f"{how}, thermometer {name}: alert open at {open_at}"
 
 
 def check_one_spike_changes_nothing(_: object = None) -> None:
@@ -104,7 +106,7 @@ def check_one_spike_changes_nothing(_: object = None) -> None:
         for size in (500.0, 28.0):
             spiked = replace(history, spikes={"A": (20 + 3 * seed, size if seed % 2 else -size)})
             assert levels(run(spiked)) == calm, f"seed {seed}, {size} mm"
-    # where no step would be asked about and one hit were enough, leaving each epoch out once still protects
+    # Without questions about steps and with a dwell of one epoch, leaving out each epoch in turn still protects.
     loose = replace(
         SITE,
         stations=tuple(replace(s, series=(replace(s.series[0], verify_step=1e4),)) for s in SITE.stations),
@@ -114,70 +116,81 @@ def check_one_spike_changes_nothing(_: object = None) -> None:
         assert set(levels(run(quiet(seed, spikes={"A": (30, 500.0)}), loose))) == {0}
 
 
-def check_a_step_waits_for_its_clock(_: object = None) -> None:
-    """Rule 5: a lasting step is no hazard within its clock, and movement after it, until a person says no."""
+def check_step_counts_after_its_deadline(_: object = None) -> None:
+    """Rule 5: a lasting step is no hazard before its deadline and movement after it, until an operator rejects it."""
     for seed in range(2):
         at, size = 20 + seed, 45.0 + 30.0 * seed
         looks = run(quiet(seed, epochs=BRIEF, steps={"B": (at, size)}))
-        seen = levels(looks)
-        clock = round(DAY_S / STEP_S)
-        assert set(seen[: at + clock]) == {0}, "believed before its clock was over"
-        assert all(level == 1 for level in seen[at + clock :]), "dropped, or believed more than it says"
+        hazard_levels = levels(looks)
+        deadline_epochs = round(DAY_S / STEP_S)
+        assert set(hazard_levels[: at + deadline_epochs]) == {0}, "the step counted before its deadline"
+        assert all(level == 1 for level in hazard_levels[at + deadline_epochs :]), (
+            "the step was dropped or counted for a higher level"
+        )
         assert "health:B:verify" in looks[at].decision.memory.conditions
-    # silence after it is movement
+    # A step that is followed by silence is movement.
     alone = run(quiet(1, steps={"B": (20, 90.0)}, gaps={"B": (21, EPOCHS)}))
-    assert max(levels(alone)) == 2, "silence after a step is more than a step"
+    assert max(levels(alone)) == 2, "a step before silence requests the level of its size"
 
 
-def check_two_that_jump_wait_for_one_more_epoch(_: object = None) -> None:
-    """Rule 5: one bad epoch in two independent stations raises nothing; what stays, goes on or falls silent does."""
-    clock, told = round(DAY_S / STEP_S), "health:site:disturbance"
+def check_two_jumping_stations_need_one_more_epoch(_: object = None) -> None:
+    """Rule 5: one bad epoch of two independent stations raises no level.
+
+    A jump that stays, continues or is followed by silence raises it.
+    """
+    deadline_epochs = round(DAY_S / STEP_S)
+    key = "health:site:disturbance"
     for seed in range(2):
         size = {"A": (20, 150.0), "B": (20, 120.0 + 40.0 * seed)}
         struck = run(quiet(seed, epochs=BRIEF, spikes=size))
         assert set(levels(struck)) == {0}, "a common disturbance raised a level"
-        asked = [{"health:A:verify", "health:B:verify"} & set(x.decision.memory.conditions) for x in struck]
-        assert [i for i, open_now in enumerate(asked) if open_now] == [20], "asked about at once, and no longer"
-        assert [told in x.decision.memory.conditions for x in struck] == [20 < i < 25 for i in range(BRIEF)], "told"
+        open_questions = [{"health:A:verify", "health:B:verify"} & set(x.decision.memory.conditions) for x in struck]
+        assert [i for i, open_now in enumerate(open_questions) if open_now] == [20], (
+            "the questions are open at the epoch of the jump only"
+        )
+        assert [key in x.decision.memory.conditions for x in struck] == [20 < i < 25 for i in range(BRIEF)]
         stays = run(quiet(seed, epochs=BRIEF, steps=size))
-        assert levels(stays)[20:23] == [0, 0, 3], "a collapse loses two epochs"
+        assert levels(stays)[20:23] == [0, 0, 3], "a lasting jump counts after two epochs"
         page = stays[20].decision.memory.conditions["health:A:verify"].reason
         assert "Independent stations jumped as well: B" in page
         onwards = run(quiet(seed, epochs=BRIEF, motions={n: Motion(480.0, 20) for n in "AB"}))
-        assert levels(onwards)[20:23] == [0, 0, 3], "what goes on at once is no disturbance"
+        assert levels(onwards)[20:23] == [0, 0, 3], "a motion that continues is no disturbance"
         silent = run(quiet(seed, epochs=BRIEF, steps=size, gaps=dict.fromkeys("AB", (21, EPOCHS))))
-        assert levels(silent)[20 + clock - 1 : 21 + clock] == [0, 3], "silence is no way back"
+        assert levels(silent)[20 + deadline_epochs - 1 : 21 + deadline_epochs] == [0, 3], (
+            "silence after the jump does not withdraw it"
+        )
         half = run(quiet(seed, epochs=BRIEF, steps={"A": size["A"]}, spikes={"B": size["B"]}))
-        assert set(levels(half)[: 20 + clock]) == {0}, "the one that stays is alone"
-        assert set(levels(half)[20 + clock :]) == {1}
+        assert set(levels(half)[: 20 + deadline_epochs]) == {0}, "only one station has a lasting step"
+        assert set(levels(half)[20 + deadline_epochs :]) == {1}
         bold = replace(SITE, fusion=replace(SITE.fusion, fast_track=True))
-        assert levels(run(quiet(seed, epochs=BRIEF, steps=size), bold))[20] == 3, "the site file chose otherwise"
+        assert levels(run(quiet(seed, epochs=BRIEF, steps=size), bold))[20] == 3, "the site file enables the fast track"
 
 
 def check_common_shift_is_verified_not_red(_: object = None) -> None:
-    """Rule 5: all rovers of one reference jump and nothing else moves: ask, do not raise; never red."""
+    """Rule 5: a common jump of all rovers of one reference opens a question and never leads to red."""
     for seed in range(2):
         looks = run(quiet(seed, epochs=BRIEF, shift=(22, 50.0 + 10 * seed)))
-        seen = levels(looks)
-        assert set(seen[: 22 + round(DAY_S / STEP_S)]) == {0}
-        assert max(seen) < 3
+        hazard_levels = levels(looks)
+        assert set(hazard_levels[: 22 + round(DAY_S / STEP_S)]) == {0}
+        assert max(hazard_levels) < 3
         assert "health:reference:REF:verify" in looks[22].decision.memory.conditions
 
 
-def check_ticks_count_nothing(_: object = None) -> None:
-    """Rule 6: looks between the data change nothing."""
+def check_decisions_between_readings_change_no_level(_: object = None) -> None:
+    """Rule 6: decisions between two readings change no level."""
     for seed in SEEDS[:2]:
         history = replace(seeded(seed), steps={}, shift=None)
         assert levels(run(history, ticks=2))[::3] == levels(run(history))
 
 
 def check_offsets_explain_steps(_: object = None) -> None:
-    """Rule 11: with the offset entered, the raw step is gone: nothing rises, what was asked is answered."""
+    """Rule 11: a declared offset removes the step: no level rises, and the question closes."""
 
     def corrected(now_s: float, inputs: DecisionInputs) -> DecisionInputs:
         since = from_epoch_s(epoch_s(START) + 22 * STEP_S)
         if now_s < epoch_s(START) + 24 * STEP_S:
-            return inputs  # entered two epochs after it happened
+            # The offset is declared two epochs after the jump.
+            return inputs
         rows = tuple(
             replace(r, offset_applied=70.0, value=r.value_raw - 70.0) if r.observed_at >= since else r
             for r in inputs.readings["A.displacement"]
@@ -195,12 +208,12 @@ RELATIONS: dict[str, Callable[[object], None]] = {
     "silence": check_silence_changes_no_level,
     "thermometer": check_a_broken_thermometer_changes_nothing,
     "backlog": check_a_backlog_changes_no_answer,
-    "sight": check_broken_data_are_no_sight,
+    "sight": check_flagged_data_are_no_observation,
     "spike": check_one_spike_changes_nothing,
-    "step": check_a_step_waits_for_its_clock,
-    "pair": check_two_that_jump_wait_for_one_more_epoch,
+    "step": check_step_counts_after_its_deadline,
+    "pair": check_two_jumping_stations_need_one_more_epoch,
     "common": check_common_shift_is_verified_not_red,
-    "ticks": check_ticks_count_nothing,
+    "ticks": check_decisions_between_readings_change_no_level,
     "offset": check_offsets_explain_steps,
 }
 
@@ -210,8 +223,8 @@ def test_rule_holds(name):
     RELATIONS[name](None)
 
 
-def test_late_data_are_used_when_they_arrive_and_leave_the_past_alone():
-    """Rule 2: until they come, nothing differs from a gap; then they are in the next look."""
+def test_late_data_change_only_decisions_after_their_arrival():
+    """Rule 2: before late data arrive, decisions are those of a gap; the next decision uses them."""
     history = quiet(3, motions={"A": Motion(30.0, 18), "B": Motion(30.0, 18)})
     delayed = replace(history, late={"A": (24, 30, 8)})
     missing = replace(history, gaps={"A": (24, 30)})
@@ -224,7 +237,7 @@ def test_late_data_are_used_when_they_arrive_and_leave_the_past_alone():
 
 
 def test_no_decision_module_reads_a_clock_or_uses_arrays():
-    """Rules 8 and 9: decisions take `now`, and are plain float64 Python."""
+    """Rules 8 and 9: decisions take `now` as an argument and compute in plain Python floats."""
     folder = Path(decide.__file__).parent
     for path in [*folder.rglob("*.py"), Path(records.__file__)]:
         text = path.read_text()
@@ -245,9 +258,14 @@ def _any_rate_over(fits, bound, *_):
     return any(fit.rate > bound for fit in fits)
 
 
-WAITS = check_two_that_jump_wait_for_one_more_epoch
+WAITS = check_two_jumping_stations_need_one_more_epoch
 MUTANTS = {
-    "1 broken data are sight": (observability, "_find_last_expected", _seen_by_newest, check_broken_data_are_no_sight),
+    "1 broken data are sight": (
+        observability,
+        "_find_last_expected",
+        _seen_by_newest,
+        check_flagged_data_are_no_observation,
+    ),
     "1 a backlog forgets": (
         station_health,
         "_find_lasting_problem",
@@ -260,7 +278,7 @@ MUTANTS = {
         _whole_station,
         check_a_broken_thermometer_changes_nothing,
     ),
-    "5 steps are believed": (tracks, "find_verification_limit", lambda *_: None, check_a_step_waits_for_its_clock),
+    "5 steps are believed": (tracks, "find_verification_limit", lambda *_: None, check_step_counts_after_its_deadline),
     "5 a pair is believed at once": (steps, "is_confirmed", lambda *_: True, WAITS),
     "5 what goes on came back": (steps, "list_unresolved", lambda *_: set(), WAITS),
     "5 a disturbance is told to nobody": (paired_steps, "_list_disturbances", lambda *_: {}, WAITS),

@@ -23,7 +23,7 @@ NEW = 90
 
 
 def draw_site(rng, stations, step_s, cells):
-    """Readings with holes and jitter; the newest ones hold a spike, a stuck run, a replay, a unit and a clock."""
+    """Draw readings with gaps and jitter. The newest have a spike, a stuck run, a replay, a wrong unit or clock."""
     samples = {}
     for k in range(stations):
         kept = np.flatnonzero(rng.random(cells) > 0.05)
@@ -77,7 +77,7 @@ def test_scores_of_single_readings_equal_those_of_the_whole_record(seed, station
             assert running.add_readings([name], [at_s], [value]) == 0
             at = at_s
         take_in()
-    # what a cell was scored on while a neighbour's reading was still missing may differ: the last word is compared
+    # A score may differ while the reading of a neighbour is still missing, so only the last score is compared.
     for detector in thresholds:
         whole = score(ScoringRequest(detector, samples, step_s, since_s=from_s)).scores
         assert whole
@@ -91,7 +91,7 @@ def test_scores_of_single_readings_equal_those_of_the_whole_record(seed, station
         described = [(one, convert_reason(one.compared_with)) for one in whole]
         with_others = [(one, text) for one, text in described if "other series" in text]
         assert bool(with_others) == (stations > 3)
-        # by name where it is beyond its threshold, an echo too, which alarms no more
+        # Findings above their threshold have a name. So have echoes, which no longer raise an alarm.
         assert all(("(" in text) == (one.score > one.threshold) for one, text in with_others)
     for name, (times, values) in samples.items():
         series = build_series(times, values, step_s)
@@ -107,7 +107,7 @@ TOLERANCE = 1e-6
 
 
 def draw_table(seed: int, rows: int, cells: int, holes: float) -> np.ndarray:
-    """Noise with a common part, steps and holes; some series begin late or fall silent."""
+    """Draw noise with a common part, steps and gaps. Some series start late or fall silent."""
     rng = np.random.default_rng(seed)
     table = np.round(rng.normal(0, 1, (rows, cells)) + rng.normal(0, 1, cells) + 0.02 * np.arange(cells), 2)
     table[0, cells // 2 :] += 9.0
@@ -137,7 +137,7 @@ def test_scores_block_by_block_equal_those_of_the_whole_record(seed, rows, step_
     while done < table.shape[1]:
         k = int(rng.choice([1, 2, 3, 30]))
         block = table[:, done : done + k]
-        # some of the newest readings come later: the cells are seen without them first, and are not closed
+        # Some of the newest readings arrive later. Their cells are scored without them first and stay open.
         running.feed(np.where(rng.random(block.shape) < 0.3, np.nan, block), first + done, 0)
         keep = int(rng.integers(1, block.shape[1] + 1))
         out = running.feed(block, first + done, keep)
@@ -153,13 +153,13 @@ def test_scores_block_by_block_equal_those_of_the_whole_record(seed, rows, step_
 @pytest.mark.parametrize("seed", range(4))
 def test_median_of_others_equals_a_simple_computation(seed):
     table = np.round(draw_table(seed, 5 + seed, 300, 0.3) / 1000.0)  # with ties
-    found = median_of_others(table)
+    medians = median_of_others(table)
     for row in range(len(table)):
         rest = np.delete(table, row, axis=0)
         for cell in range(table.shape[1]):
-            known = rest[np.isfinite(rest[:, cell]), cell]
-            expected = np.median(known) if len(known) >= FEWEST_OTHERS else np.nan
-            assert found[row, cell] == expected or (np.isnan(found[row, cell]) and np.isnan(expected))
+            finite_values = rest[np.isfinite(rest[:, cell]), cell]
+            expected = np.median(finite_values) if len(finite_values) >= FEWEST_OTHERS else np.nan
+            assert medians[row, cell] == expected or (np.isnan(medians[row, cell]) and np.isnan(expected))
 
 
 DAY = 86400.0
@@ -174,24 +174,24 @@ DAY = 86400.0
     holes=st.floats(0.0, 0.6),
     allowed=st.integers(int(COUNTABLE), 12),
 )
-def test_a_counted_threshold_keeps_the_budget_and_is_the_lowest_from_above(seed, stations, cells, ties, holes, allowed):
+def test_counted_threshold_is_the_lowest_that_keeps_the_budget(seed, stations, cells, ties, holes, allowed):
     rng = np.random.default_rng(seed)
     rows = [rng.exponential(1.0, cells) for _ in range(stations)]
     rows = [np.round(row, 1) if ties else row for row in rows]
     rows = [np.where(rng.random(cells) < holes, np.nan, row) for row in rows]
     times = np.arange(cells) * DAY
     months = sum(int(np.isfinite(row).sum()) for row in rows) * DAY / MONTH_S
-    found = choose_threshold(rows, [times] * stations, DAY, (allowed + 0.01) / months)
+    threshold = choose_threshold(rows, [times] * stations, DAY, (allowed + 0.01) / months)
 
     def runs(limit, strict):
         return sum(count_runs(times[row > limit] if strict else times[row >= limit]) for row in rows)
 
-    assert found.method == "count"
-    assert runs(found.value, strict=True) == found.false_alarms <= allowed
-    # Every higher threshold keeps the budget too: no quiet island far down is taken.
-    higher = sorted({v for row in rows for v in row[np.isfinite(row)] if v > found.value})
+    assert threshold.method == "count"
+    assert runs(threshold.value, strict=True) == threshold.false_alarms <= allowed
+    # Every higher threshold keeps the budget too, so the threshold is not in an isolated quiet range further down.
+    higher = sorted({v for row in rows for v in row[np.isfinite(row)] if v > threshold.value})
     assert all(runs(v, strict=True) <= allowed for v in higher)
-    event("budget binds" if runs(found.value, strict=False) > allowed else "melted or tied")
+    event("budget binds" if runs(threshold.value, strict=False) > allowed else "melted or tied")
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,4 +1,4 @@
-"""What change control calls harmless lets no high level come later, fall sooner or stand lower, on random histories."""
+"""A change of the site file that change control calls harmless lowers or delays no high level, on random histories."""
 
 from dataclasses import replace
 from functools import cache
@@ -61,7 +61,7 @@ def play(seed):
 
 
 def lower(site, seeds):
-    """Seeds at which a high level stands lower at some look than with the site as it was."""
+    """Return the seeds with a decision at which a high level is lower than with the original site file."""
     for seed in seeds:
         pairs = zip(play(seed), levels(run(seeded(seed), site)), strict=True)
         if any(now < was for was, now in pairs if was >= HIGH):
@@ -71,18 +71,18 @@ def lower(site, seeds):
 @pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("seeds", with_soak(REACHING, range(100)))
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_is_called_harmless_lowers_no_high_level(name, seeds):
+def test_harmless_change_lowers_no_high_level(name, seeds):
     assert find_loosening(SITE, HARMLESS[name]) == ()
     assert list(lower(HARMLESS[name], seeds)) == []
 
 
 @pytest.mark.parametrize("name", LOOSENING)
-def test_what_lowers_a_high_level_is_called_loosening(name):
+def test_change_that_lowers_a_high_level_is_loosening(name):
     assert any(lower(LOOSENING[name], REACHING))
     assert find_loosening(SITE, LOOSENING[name])
 
 
-def test_the_histories_reach_the_top():
+def test_histories_reach_the_top_level():
     assert [max(play(seed)) for seed in REACHING] == [SITE.top_level] * len(REACHING)
 
 

@@ -1,4 +1,4 @@
-"""What counts differs from the reference by at most five standard errors, unless two people signed it."""
+"""Without two signatures, a corrected value differs from its reference by at most five standard errors."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ SIGMA_MM = 2.0
 SITE = parse_site(head("bench") + station("G1", series("displacement", "mm", noise_floor_mm=SIGMA_MM)), "bench.toml")
 LIMIT_MM = 5.0 * SIGMA_MM
 EPOCHS = 4
-# a correction of one epoch in standard errors, its solution, and whether two people sign all that is open afterwards
+# A correction of one epoch in standard errors, its solution, and whether two people sign all open corrections then.
 CORRECTION = st.tuples(
     st.integers(0, EPOCHS - 1),
     st.floats(-12.0, 12.0, allow_nan=False),
@@ -34,7 +34,7 @@ CORRECTION = st.tuples(
 
 
 def apply_corrections(c, drawn):
-    """Store corrections one after the other and check after each what counts."""
+    """Store corrections one after the other, and check the counting values after each."""
     at = [START + k * HOUR for k in range(EPOCHS)]
     add_observations(c, [Observation("bench", "G1", "displacement", "mm", t, t, 0.0) for t in at], START)
     series_id = find_series_id(c, "bench", "G1", "displacement")
@@ -66,7 +66,7 @@ def store(database):
 
 
 def roll_back(store, act):
-    """Run an act in a transaction that leaves nothing behind."""
+    """Run an act in a transaction that is rolled back."""
 
     with pytest.raises(StoppedError), store.write() as c:
         act(c)

@@ -1,4 +1,4 @@
-"""Nothing that nobody stands behind lowers a level, at any look of any history."""
+"""Events that no operator confirmed lower no level, at any decision of any history."""
 
 import random
 from dataclasses import replace
@@ -24,8 +24,8 @@ SHAKEN = Criterion(
 )
 
 
-def told(seed):
-    """A flood of events of any kind and size, each known as it is told: what an attacker would send, and more."""
+def draw_events(seed):
+    """Return a function that adds many events of any kind and size to inputs, as an attacker would send them."""
     rng = random.Random(seed)
     flood = []
     for number in range(rng.randint(1, 30)):
@@ -38,12 +38,12 @@ def told(seed):
 
 
 def find_lower(plain, with_events):
-    """Looks at which the level stands below that of the same history without events."""
+    """Return the decisions with a lower level than in the same history without events."""
     return [i for i, (a, b) in enumerate(zip(levels(plain), levels(with_events), strict=True)) if b < a]
 
 
 STRICTER = replace(SITE, criteria=(*SITE.criteria, SHAKEN))
-# the jump that is asked about follows from the bounds where the site file does not say it
+# A site whose size of a questioned jump follows from the bounds.
 DERIVED = replace(
     STRICTER,
     stations=tuple(replace(s, series=tuple(replace(k, verify_step=None) for k in s.series)) for s in SITE.stations),
@@ -54,19 +54,22 @@ DERIVED = replace(
 @pytest.mark.parametrize("histories", with_soak(6, 400))
 @pytest.mark.parametrize("site", [SITE, STRICTER, DERIVED], ids=["plain", "stricter", "derived"])
 def test_events_of_nobody_lower_no_level_at_any_look(site, histories):
-    met = 0
+    histories_with_matches = 0
     for seed in range(histories):
         history = seeded(seed)
-        if seed % 3 == 0:  # steps of several stations at once, where an earthquake would explain them
+        # Simultaneous steps of several stations, which an earthquake would explain.
+        if seed % 3 == 0:
             history = quiet(seed, steps={"A": (20, 90.0 + seed), "B": (20, 80.0), "C": (25, 50.0)})
-        looks = run(history, site, alter=told(seed))
+        looks = run(history, site, alter=draw_events(seed))
         assert find_lower(run(history, site), looks) == [], seed
-        met += any(" at the time of " in s.reason for look in looks for s in look.decision.memory.steps.values())
-    assert met >= histories // 6, "the events met hardly any step"
+        histories_with_matches += any(
+            " at the time of " in s.reason for look in looks for s in look.decision.memory.steps.values()
+        )
+    assert histories_with_matches >= histories // 6, "too few events coincided with a step"
 
 
-def test_stricter_bounds_take_no_motion_in_leaps_for_steps():
-    """Leaps below the jump that is asked about are motion; with bounds halved for some days they are motion still."""
+def test_motion_in_leaps_is_no_step_while_bounds_are_stricter():
+    """Leaps below the size of a questioned jump are motion, also while an event halves the bounds for some days."""
     still = replace(quiet(3), noise=0.02)
     fine = replace(
         DERIVED,
@@ -79,18 +82,18 @@ def test_stricter_bounds_take_no_motion_in_leaps_for_steps():
     def leap(now_s, inputs):
         rows = inputs.readings.get("A.displacement", ())
         moved = [(r, r.value + 5.0 * (((r.observed_at - START).total_seconds() / STEP_S - 12) // 2)) for r in rows]
-        found = tuple(
+        displaced = tuple(
             replace(r, value=v, value_raw=v) if (r.observed_at - START).total_seconds() / STEP_S >= 12 else r
             for r, v in moved
         )
-        return replace(inputs, readings={**inputs.readings, "A.displacement": found})
+        return replace(inputs, readings={**inputs.readings, "A.displacement": displaced})
 
     shaken = EventFact(T0 + 8 * STEP_S, T0 + 8 * STEP_S, T0 + 8 * STEP_S, "earthquake", 0.3, "M 5", "feed", 1, "mqtt")
 
-    def leap_and_tell(now_s, inputs):
-        known = (shaken,) if now_s >= shaken.received_s else ()
-        return replace(leap(now_s, inputs), events=known)
+    def leap_with_earthquake(now_s, inputs):
+        events = (shaken,) if now_s >= shaken.received_s else ()
+        return replace(leap(now_s, inputs), events=events)
 
-    plain, looks = run(still, fine, alter=leap), run(still, fine, alter=leap_and_tell)
+    plain, looks = run(still, fine, alter=leap), run(still, fine, alter=leap_with_earthquake)
     assert max(levels(plain)) >= 1
     assert find_lower(plain, looks) == []

@@ -1,7 +1,7 @@
 """Rules of forecasts that hold over whole records.
 
-No forecast reads the future. A network is never what is shown. Scores count movement and not the level. No quantile
-passes a physical limit of its series.
+No forecast uses later readings. A forecast of a network is never shown alone. Scores measure movement and not the
+level. No quantile exceeds a physical limit of its series.
 """
 
 from dataclasses import replace
@@ -53,7 +53,7 @@ def slopes(rows=250, stations=20, seed=3):
     "name", [*WITHOUT_TRAINING, *(pytest.param(name, marks=pytest.mark.soak) for name in sorted(list_networks()))]
 )
 @pytest.mark.parametrize("count", with_soak(200, 1000))
-def test_forecasts_do_not_move_with_their_future(name, count):
+def test_forecasts_do_not_depend_on_later_rows(name, count):
     is_trained = name not in WITHOUT_TRAINING
     panel = slopes(stations=6 if is_trained else 20)
     (result,) = run_leak_test(panel, [name], HORIZONS[:2] if is_trained else HORIZONS, count=count)
@@ -62,7 +62,7 @@ def test_forecasts_do_not_move_with_their_future(name, count):
 
 @pytest.mark.parametrize("count", with_soak(5, 1000))
 @pytest.mark.parametrize("method", sorted(list_methods()))
-def test_forecasts_from_components_do_not_move(method, count):
+def test_forecasts_from_components_do_not_depend_on_later_rows(method, count):
     if count == 5:
         rows, steps = 60, (1,)
     elif method in {"ceemdan", "emd"}:
@@ -75,7 +75,7 @@ def test_forecasts_from_components_do_not_move(method, count):
     ((result, worth),) = run_decomposition_test(series, steps, period=12, count=count, methods=[method], seed=2)
     assert result.changed == 0
     assert result.forecasts == worth["issues"] * len(steps) >= count
-    if method != "trailing":  # a trailing mean is the same whenever it is taken
+    if method != "trailing":  # A trailing mean does not depend on later rows.
         assert worth["differ"] > 0
 
 
@@ -92,7 +92,7 @@ NUMBERS = st.integers(0, 10_000)
 @given(seed=NUMBERS, networks=st.integers(0, 3), error_mm=st.sampled_from([0.0, 0.1, 100.0]))
 @settings(max_examples=8, deadline=None)
 def test_a_network_is_never_the_forecast(seed, networks, error_mm):
-    """One forecast per station and horizon is shown, and it is the combined one, however good the networks are."""
+    """Only the combined forecast is shown for a station and horizon, however good the networks are."""
     panel = slopes(rows=90, stations=2, seed=seed)
 
     def run_drawn(panel, horizons_s, checkpoint, _first_row=0):
@@ -116,14 +116,14 @@ def test_a_network_is_never_the_forecast(seed, networks, error_mm):
 @pytest.mark.soak
 @given(seed=NUMBERS, shift=st.integers(-10_000, 10_000))
 @settings(max_examples=3, deadline=None)
-def test_scores_rest_on_movement_not_on_the_level(seed, shift):
-    """Rule 13: where the zero of a series lies changes no score."""
+def test_scores_measure_movement_and_not_the_level(seed, shift):
+    """Rule 13: the zero of a series changes no score."""
     panel = slopes(rows=160, stations=2, seed=seed)
     moved = Panel(0.0, DAY_S, panel.stations, panel.values + float(shift))
-    one, two = (
+    plain_scores, shifted_scores = (
         [s.to_json() for t in run_trials(p, [], [DAY_S], folds=1) for s in score_all(t)] for p in (panel, moved)
     )
-    for a, b in zip(one, two, strict=True):
+    for a, b in zip(plain_scores, shifted_scores, strict=True):
         assert a["n"] == b["n"] > 0
         assert "r2" not in a
         for key in ("mae", "rmse", "skill_persistence", "coverage_80", "winkler_80"):
@@ -132,16 +132,16 @@ def test_scores_rest_on_movement_not_on_the_level(seed, shift):
 
 @pytest.mark.parametrize("creep", [0.5, 3.0])
 def test_a_forecast_without_skill_gets_no_credit_for_the_level(creep):
-    """R² on the cumulative curve praises persistence, which missed all movement; the score by origin does not."""
+    """R² of the cumulative curve is high for persistence, which missed all movement; the score by origin is not."""
     rng = np.random.default_rng(3)
     values = np.cumsum(creep * (1 + 0.3 * rng.normal(size=(220, 2))), axis=0)
     panel = Panel(0.0, DAY_S, ("A", "B"), values)
     trials = run_trials(panel, [], [7 * DAY_S], folds=1)
     scores = {s.model: s.to_json() for t in trials for s in score_all(t) if s.station is None}
     missed, spread = values[7:] - values[:-7], values[7:] - values[7:].mean()
-    assert 1.0 - (missed**2).sum() / (spread**2).sum() > 0.95, "what papers report gives it full marks"
+    assert 1.0 - (missed**2).sum() / (spread**2).sum() > 0.95, "R² of the cumulative curve is high"
     lost = scores["persistence"]
-    assert lost["mae"] == pytest.approx(7 * creep, rel=0.1), "counted in movement: all of it was missed"
+    assert lost["mae"] == pytest.approx(7 * creep, rel=0.1), "the error is the whole movement"
     assert lost["skill_persistence"] == 0.0
     assert lost["skill_best_baseline"] < -1.0
     assert scores["line"]["skill_persistence"] > 0.7
@@ -149,7 +149,7 @@ def test_a_forecast_without_skill_gets_no_credit_for_the_level(creep):
 
 def test_quantiles_of_measured_slopes_are_in_order_and_widen_with_the_horizon(measured):
     panel = read_long_csv(measured("benchmarks/SK.csv"))
-    # through the rush of September 2017
+    # includes the fast movement of September 2017
     panel = Panel(panel.start_s, panel.step_s, panel.stations[:4], panel.values[150:450, :4])
     rows = [row for row in issue_forecasts(panel, HORIZONS).rows if row.shown]
     assert len(rows) == 12
@@ -161,7 +161,7 @@ def test_quantiles_of_measured_slopes_are_in_order_and_widen_with_the_horizon(me
 
 
 def test_no_interval_is_narrower_than_what_a_logger_rounds_to():
-    """Readings in whole mm of a slope that creeps: half of them lie on the line through their neighbours."""
+    """Readings of a creeping slope in whole mm: half of them are on the line through their neighbours."""
     values = np.round(0.05 * np.arange(300.0))[:, None]
     issue = issue_forecasts(Panel(0.0, DAY_S, ("A",), values), HORIZONS)
     shown = [row for row in issue.rows if row.shown]
@@ -187,7 +187,7 @@ interval = "1d"
 
 @st.composite
 def cases(draw):
-    """A fan in any order of size, a newest reading, its noise, and limits of which some are missing."""
+    """Draw quantiles in any order, a newest reading, its noise, and limits of which some are missing."""
     size = st.floats(-200.0, 200.0)
     fan = np.sort(np.array([draw(size) for _ in range(5)]))
     low, high = sorted((draw(size), draw(size)))
@@ -200,7 +200,7 @@ def cases(draw):
 
 @given(cases())
 @settings(max_examples=80, deadline=None)
-def test_any_fan_keeps_to_any_limits(case):
+def test_quantiles_are_within_the_limits(case):
     fan, value, noise, limits = case
     clipped = clip_to_limits(fan, value, noise, limits)
     assert (np.diff(clipped) >= 0.0).all(), "quantiles stay in order"
@@ -214,37 +214,39 @@ def test_any_fan_keeps_to_any_limits(case):
     np.testing.assert_allclose(clip_to_limits(clipped, value, noise, limits), clipped, atol=1e-9)
     assert clip_to_limits(fan, value, noise, Limits()).tolist() == fan.tolist()
     moved = clip_to_limits(fan + 7.0, value, noise, limits)
-    assert (np.abs(moved - clipped) <= 7.0 + 1e-9).all(), "what is near stays near: no jump is added to a path"
+    assert (np.abs(moved - clipped) <= 7.0 + 1e-9).all(), "limits add no jump between horizons"
     if limits.low == -np.inf and limits.high == np.inf:
         asked = LEAST_WIDTH * noise * np.diff(NORMAL)
-        assert (np.diff(clipped) >= np.minimum(np.diff(fan), asked) - 1e-9).all(), "not narrower than a reading allows"
+        assert (np.diff(clipped) >= np.minimum(np.diff(fan), asked) - 1e-9).all(), (
+            "the interval is not narrower than the resolution of a reading"
+        )
 
 
 @pytest.mark.soak
-def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
+def test_forecast_of_a_crack_has_the_limit_of_its_quantity():
     scene = crack()
     panel = panel_from_samples({"C1": (scene.times_s, scene.values)}, scene.step_s)
     may_fall_mm = QUANTITIES["crack_opening"].may_fall
     limits = {"C1": Limits(may_fall=may_fall_mm)}
     rows = issue_forecasts(panel, scene.horizons_s, limits=limits).rows
-    assert COMBINED in {one.model for one in rows}
-    fallen = [replace(one, q025=60.0, q10=70.0, q50=76.8, q90=80.0, q975=81.2) for one in rows]
-    for one in apply_limits(panel, fallen, limits):
-        assert one.q025 > one.data_value - may_fall_mm - 2.0
-        bound_mm = one.data_value - may_fall_mm
-        assert convert_reason(one.reason).endswith(f"; held above {bound_mm:.6g} mm, a physical bound")
-    assert [one.q50 for one in apply_limits(panel, rows, limits)] == [one.q50 for one in rows]
+    assert COMBINED in {row.model for row in rows}
+    fallen = [replace(row, q025=60.0, q10=70.0, q50=76.8, q90=80.0, q975=81.2) for row in rows]
+    for row in apply_limits(panel, fallen, limits):
+        assert row.q025 > row.data_value - may_fall_mm - 2.0
+        bound_mm = row.data_value - may_fall_mm
+        assert convert_reason(row.reason).endswith(f"; held above {bound_mm:.6g} mm, a physical bound")
+    assert [row.q50 for row in apply_limits(panel, rows, limits)] == [row.q50 for row in rows]
 
 
-def test_a_site_file_says_more_than_the_quantity():
-    def walls(text, quantity="crack_opening"):
-        own = SITE.replace('"crack_opening"', f'"{quantity}"')
-        return parse_site(own + text, "x.toml").stations[0].series[0].physical_limits
+def test_limits_of_the_site_file_override_those_of_the_quantity():
+    def read_limits(text, quantity="crack_opening"):
+        site_text = SITE.replace('"crack_opening"', f'"{quantity}"')
+        return parse_site(site_text + text, "x.toml").stations[0].series[0].physical_limits
 
-    assert walls("") == (-np.inf, np.inf, 50.0, np.inf)
-    # 2 cm; a range that is only that of the instrument binds no forecast
-    assert walls("may_fall = 0.2\nhigh = 15.0") == (-np.inf, np.inf, 2.0, np.inf)
-    assert walls('low = -1.0\nhigh = 15.0\nphysical = ["high", "low"]\nmay_rise = 0') == (-10.0, 150.0, 50.0, 0.0)
+    assert read_limits("") == (-np.inf, np.inf, 50.0, np.inf)
+    # 2 cm. The range of the instrument alone limits no forecast.
+    assert read_limits("may_fall = 0.2\nhigh = 15.0") == (-np.inf, np.inf, 2.0, np.inf)
+    assert read_limits('low = -1.0\nhigh = 15.0\nphysical = ["high", "low"]\nmay_rise = 0') == (-10.0, 150.0, 50.0, 0.0)
     rain = SITE.replace('"crack_opening"', '"rain"').replace('"cm"', '"mm"')
     assert parse_site(rain, "x.toml").stations[0].series[0].physical_limits == (0.0, np.inf, np.inf, np.inf)
     assert parse_site(rain + "low = 0.2", "x.toml").stations[0].series[0].physical_limits.low == 0.0
@@ -259,13 +261,13 @@ def test_a_site_file_says_more_than_the_quantity():
         ("may_fall = nan", ["may_fall", "finite"]),
     ],
 )
-def test_a_wrong_declaration_is_named(text, words):
+def test_wrong_declaration_is_rejected_by_name(text, words):
     with pytest.raises(ConfigError) as error:
         parse_site(SITE + text, "x.toml")
     assert all(word in str(error.value) for word in words)
 
 
-def test_what_a_site_declares_reaches_its_forecasts():
+def test_declared_limits_apply_to_forecasts():
     site = parse_site(SITE + "may_fall = 0.0", "x.toml")
     times = DAY_S * np.arange(150.0)
     values = -2.0 * np.arange(150.0) + np.random.default_rng(4).normal(0.0, 0.2, 150)
@@ -279,7 +281,7 @@ def test_what_a_site_declares_reaches_its_forecasts():
 
     limited, free = issue(record), issue(replace(record, limits={}))
     assert len(limited) == len(free) == 9
-    for one, before in zip(limited, free, strict=True):
-        assert before.q025 < one.q025
-        assert one.q025 > one.data_value - 1.5
-        assert "held above" in convert_reason(one.reason)
+    for limited_row, free_row in zip(limited, free, strict=True):
+        assert free_row.q025 < limited_row.q025
+        assert limited_row.q025 > limited_row.data_value - 1.5
+        assert "held above" in convert_reason(limited_row.reason)

@@ -1,4 +1,4 @@
-"""A message of any id says the same in every language: each value comes out, no brace is left, nothing is raised."""
+"""A message of any template shows each of its values in every language and contains no unreplaced placeholder."""
 
 import ast
 import importlib
@@ -43,7 +43,9 @@ INSTANT = st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1), timezones=st.
 TIMES = st.builds(Timestamp.of, INSTANT, st.sampled_from(["exact", "second", "minute", "day"]))
 PLAIN = st.one_of(
     NAME,
-    st.sampled_from(["red", "green; 3 mm", "{n}", "a: b", "2026-03-01 06:00 UTC"]),  # people name things so
+    st.sampled_from(
+        ["red", "green; 3 mm", "{n}", "a: b", "2026-03-01 06:00 UTC"]
+    ),  # names that people give to stations
     st.integers(0, 99_999),
     st.builds(
         Figure, FINITE, st.sampled_from(["g", ".2f", ".0f", ".1%"]), st.sampled_from(["", "mm", "mm/day²", "kPa"])
@@ -55,7 +57,7 @@ WORDED = st.builds(Term, st.sampled_from(sorted(LEVELS | WORDS)))
 
 
 def import_all():
-    """Every module of the three packages, so that every template is known."""
+    """Import every module of the three packages, so that every template is registered."""
     for package in ("monitor", "forecasting", "detection"):
         for module in pkgutil.walk_packages([str(ROOT / package)], f"{package}."):
             importlib.import_module(module.name)
@@ -67,7 +69,7 @@ TEMPLATES = sorted(ENGLISH.items())
 
 @st.composite
 def messages(draw, depth=1):
-    """A message of any template with drawn values."""
+    """Draw a message of any template with any values."""
     template_id, english = draw(st.sampled_from(TEMPLATES))
     kinds = [PLAIN, TIMES, WORDED]
     if depth:
@@ -78,7 +80,7 @@ def messages(draw, depth=1):
 
 
 def list_shown(value, language):
-    """What must stand in the text, of names and figures, in the order in which nobody minds."""
+    """Return the names and figures that the text must contain, in any order."""
     if isinstance(value, Message):
         return [shown for one in value.values.values() for shown in list_shown(one, language)]
     if isinstance(value, MessageList):
@@ -102,20 +104,20 @@ def test_every_value_comes_out_and_no_brace_is_left(language, message, zone):
     text = "".join(part.text for part in parts)
     for shown in list_shown(message, language):
         assert shown in text, (message.id, text)
-    ours = text.replace("{n}", "")  # somebody called his station so
+    ours = text.replace("{n}", "")  # the name of a station
     assert "{" not in ours, (message.id, text)
     assert all(part.at is None or part.at.tzinfo is not None for part in parts)
 
 
 @settings(max_examples=25, deadline=None)
 @given(message=messages())
-def test_in_english_and_utc_a_message_reads_as_it_is_stored(message):
+def test_message_in_english_and_utc_equals_its_stored_text(message):
     assert "".join(part.text for part in render(message, "en", UNCHANGED)) == message
 
 
 @settings(max_examples=80, deadline=None)
 @given(message=messages())
-def test_a_message_comes_back_from_a_row_from_json_and_from_another_process(message):
+def test_message_survives_storage_json_and_pickle(message):
     for back in (
         pickle.loads(pickle.dumps(message)),
         read_message(str(message), message.id, values_to_json(message.values)),
@@ -133,8 +135,8 @@ def test_ids_are_dotted_names():
 
 
 def list_calls():
-    """Each call of a template that is a constant of its file, or is imported by name: where, the text, the call."""
-    known: dict[tuple[str, str], str] = {}
+    """List each call of a template that is a constant of its file or imported by name: place, text and call."""
+    templates: dict[tuple[str, str], str] = {}
     nodes, rest = {}, {}
     for path in [p for package in ("monitor", "forecasting", "detection") for p in (ROOT / package).rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
@@ -153,23 +155,23 @@ def list_calls():
                 isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "Template"
             )
             if is_template and isinstance(target, ast.Name):
-                known[module, target.id] = ast.literal_eval(value.args[1])
-    constants = {name for _, name in known}
+                templates[module, target.id] = ast.literal_eval(value.args[1])
+    constants = {name for _, name in templates}
     for path in (p for p, text in rest.items() if constants & {*re.findall(r"\w+", text)}):
         nodes[path] = [n for n in ast.walk(ast.parse(rest[path])) if isinstance(n, ast.ImportFrom | ast.Call)]
-    for path, found in nodes.items():
+    for path, file_nodes in nodes.items():
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        names = {name: text for (m, name), text in known.items() if m == module}
-        for node in found:
+        names = {name: text for (m, name), text in templates.items() if m == module}
+        for node in file_nodes:
             for a in node.names if isinstance(node, ast.ImportFrom) else ():
-                if (node.module, a.name) in known:
-                    names[a.asname or a.name] = known[node.module, a.name]
-        for node in found:
+                if (node.module, a.name) in templates:
+                    names[a.asname or a.name] = templates[node.module, a.name]
+        for node in file_nodes:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", names[node.func.id], node
 
 
-def test_a_template_is_called_with_its_places_and_no_others():
+def test_template_is_called_with_exactly_its_placeholders():
     wrong = [
         where
         for where, english, call in list_calls()

@@ -1,9 +1,9 @@
-"""Missing is unknown: whatever a rule removes or does not receive, no result turns motion or rain into rest unnoticed.
+"""Missing readings are unknown: no result silently reports motion or rain as rest because readings are missing.
 
-Each example is a complete record of one instrument and the same record with readings removed, corrupted or late. Both
-are decided hour by hour. A result on the damaged record may be lower than on the complete one only where its coverage
-is below 100 % and the site does not see "full". A level that was reached stands as long as the complete record asks for
-it. Broken variants of the rules must fail.
+Each example is a complete record of one instrument and the same record with readings removed, corrupted or late. The
+test decides on both hour by hour. A result on the damaged record may be lower than on the complete one only if its
+coverage is below 100 % and the observability of the site is not "full". A level that was reached remains as long as the
+complete record requests it. Broken variants of the rules must fail.
 """
 
 import random
@@ -40,7 +40,7 @@ FIRST_LOOK: Final = 30
 SILENCE_S: Final = 3 * HOUR_S
 WINDOW_S: Final = 12 * HOUR_S
 DWELL: Final = Dwell(2, 3)
-# A result may lag by the silence that the site file allows, and by the readings that the dwell then still needs.
+# A result may be late by the silence that the site file allows and the readings that the dwell needs after it.
 LAG_HOURS: Final = 6
 LEVELS: Final = tuple(Level(i, name, True) for i, name in enumerate(("green", "yellow", "orange", "red")))
 NOISE: Final = 0.05
@@ -124,7 +124,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Example:
-    """What happens on the slope, and what becomes of the readings."""
+    """The motion or rain of an example, and the damage to its readings."""
 
     instrument: Instrument
     seed: int
@@ -133,7 +133,7 @@ class Example:
     to_hour: int
     damages: tuple[Damage, ...]
     min_coverage: float | None = 1.0
-    burst_hour: int | None = None  # two hours of a cloudburst begin here
+    burst_hour: int | None = None  # start of a cloudburst of two hours
 
 
 def make_reading(at_s: float, value: float, sigma: float | None = None, flags: tuple[str, ...] = ()) -> Reading:
@@ -141,7 +141,7 @@ def make_reading(at_s: float, value: float, sigma: float | None = None, flags: t
 
 
 def make_record(example: Example) -> Record:
-    """Complete readings, hour by hour."""
+    """Return the complete readings, hour by hour."""
     rng = random.Random(example.seed)
     instrument = example.instrument
     moved = 0.0
@@ -182,20 +182,20 @@ def flag(instrument: Instrument, reading: Reading, hour: int) -> Reading:
 
 
 def fill(instrument: Instrument, reading: Reading, hour: int) -> Reading:
-    """Send the value that stands for none."""
+    """Send the fill value."""
     del instrument, hour
     return replace(reading, value=-999.0, value_raw=-999.0, flags=(FILL,))
 
 
 def leave_range(instrument: Instrument, reading: Reading, hour: int) -> Reading:
-    """Send a value out of the range of the series: of rain below zero."""
+    """Send a value out of the range of the series. For rain it is negative."""
     del hour
     value = -1.0 if instrument.spec.quantity == "rain" else 9e3
     return replace(reading, value=value, value_raw=value)
 
 
 def spike(instrument: Instrument, reading: Reading, hour: int) -> Reading:
-    """Send a wild value now and then; of rain more than ever fell anywhere."""
+    """Send an outlier now and then. For rain it exceeds every rainfall on record."""
     if hour % 5:
         return reading
     value = 4000.0 if instrument.spec.quantity == "rain" else reading.value + 300.0
@@ -216,7 +216,7 @@ def correct_alone(instrument: Instrument, reading: Reading, hour: int) -> Readin
 
 
 def stop(instrument: Instrument, reading: Reading, hour: int) -> Reading:
-    """Send the end of the scale, which the instrument has reached."""
+    """Send the end of the scale, as an instrument at its limit does."""
     del instrument, hour
     return replace(reading, value=4999.0, value_raw=4999.0, flags=(AT_STOP,))
 
@@ -250,7 +250,7 @@ def _damage(instrument: Instrument, damage: Damage, quantity: str, rows: Sequenc
         is_hit = damage.from_hour <= hour < damage.from_hour + damage.hours
         if not is_hit:
             last_sound = reading.value
-        if damage.how == "restart":  # the counter begins again at zero, right after a reading
+        if damage.how == "restart":  # the counter restarts at zero, right after a reading
             if hour == damage.from_hour - 1:
                 shown = reading.value
             value = reading.value - shown if hour >= damage.from_hour else reading.value
@@ -291,9 +291,9 @@ def examples(draw: st.DrawFn) -> Example:
     if instrument.name == "sums":
         ways += ["overlap", "again"]
     from_hour = draw(st.integers(24, 60))
-    # before, the instrument has shown how often it repeats itself
+    # The readings before it show how often the instrument repeats a value.
     damage = st.builds(Damage, st.sampled_from(ways), st.integers(22, HOURS - 4), st.integers(1, 14))
-    # a lost tip leaves no trace, so the bursts of a gauge that sends tips alone are not drawn
+    # A lost tip cannot be detected, so no bursts are drawn for a gauge that sends only tips.
     has_burst = instrument.name in {"sums", "counter"} and draw(st.booleans())
     return Example(
         instrument,
@@ -309,7 +309,7 @@ def examples(draw: st.DrawFn) -> Example:
 
 # ---- the law -------------------------------------------------------------------------------------------------------
 def play(site: Site, record: Record) -> Iterator[Decision]:
-    """Decide hour by hour with what had arrived until then."""
+    """Decide hour by hour with the readings received so far."""
     memory = Memory()
     for hour in range(FIRST_LOOK, HOURS):
         now = from_epoch_s(START_S + hour * HOUR_S + 60.0)
@@ -338,8 +338,8 @@ def check(example: Example) -> None:
         asked.append(true["raise_level"])
         due = min(asked[-LAG_HOURS:]) if len(asked) >= LAG_HOURS else 0
         if word["raise_level"] < due:
-            assert word.get("coverage", {"share": 1.0})["share"] < 1.0, f"{word['reason']}: known for 100 %"
-            assert damaged.observability != "full", f"{word['reason']}: sees full"
+            assert word.get("coverage", {"share": 1.0})["share"] < 1.0, f"{word['reason']}: the coverage is 100 %"
+            assert damaged.observability != "full", f"{word['reason']}: the observability is full"
         if damaged.level < before:
             assert true["raise_level"] < before, f"the level fell to {damaged.level}: {damaged.evidence['sentence']}"
         before = damaged.level
@@ -348,7 +348,7 @@ def check(example: Example) -> None:
 @expensive_examples(60)
 @seed(73)
 @given(examples())
-def test_what_is_missing_is_never_reported_as_rest(example: Example):
+def test_missing_readings_are_never_reported_as_rest(example: Example):
     check(example)
 
 
@@ -440,7 +440,7 @@ def make_frozen_storm(*, is_frozen: bool) -> Record:
     return {"rain": [make_reading(START_S + hour * HOUR_S, mm) for hour, mm in enumerate([0.1, *amounts[1:]])]}
 
 
-def test_a_gauge_that_repeats_a_large_sum_is_not_known_whole():
+def test_gauge_that_repeats_a_large_sum_has_incomplete_coverage():
     instrument = next(one for one in INSTRUMENTS if one.name == "sums")
     site = instrument.make_site(None)
     true = list(play(site, make_frozen_storm(is_frozen=False)))
@@ -522,7 +522,7 @@ FIRST = {
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))
-def test_a_rule_that_hides_what_is_missing_is_caught(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_rule_that_hides_missing_readings_is_detected(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(*MUTANTS[name])
     with pytest.raises(AssertionError):
         for example in (KNOWN[FIRST.get(name, 0)], *KNOWN):

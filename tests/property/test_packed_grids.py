@@ -51,10 +51,10 @@ def check(folder, encoding, order, engine, seed):
     expected = write(path, numbers, missing, encoding, order, engine)
     rows, columns = slice(1, 3), slice(0, 4)
     with open_netcdf(path, None, use_end=False) as stack:
-        found = stack.read(slice(1, 4), rows, columns)
+        window_values = stack.read(slice(1, 4), rows, columns)
         assert stack.times[1].hour == 1
         assert stack.x[3] == pytest.approx(8.3)
-    np.testing.assert_allclose(found, expected[1:4, rows, columns], rtol=1e-12, atol=1e-9)
+    np.testing.assert_allclose(window_values, expected[1:4, rows, columns], rtol=1e-12, atol=1e-9)
 
 
 @pytest.mark.soak

@@ -40,7 +40,7 @@ FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 
 @st.composite
 def spellings(draw):
-    """A name, and another spelling of the same person."""
+    """Draw a name and another spelling of it."""
     parts = draw(st.lists(LETTERS.filter(fold_name), min_size=1, max_size=3))
     one = " ".join(parts)
     other = "".join(draw(UNSEEN) + part for part in parts) + draw(UNSEEN)
@@ -61,14 +61,14 @@ def test_spellings_of_one_name_are_one_person(pair):
 
 
 @given(st.lists(UNSEEN, max_size=5).map("".join))
-def test_what_shows_nothing_is_nobody(nothing):
+def test_name_without_visible_characters_is_rejected(nothing):
     assert fold_name(nothing) == tidy_name(nothing) == ""
     assert not Recipient("post", (), ()).is_person(nothing)
     with pytest.raises(PayloadError):
         read_person(nothing, "by")
 
 
-def test_a_folded_name_that_another_pass_would_change_is_folded_on():
+def test_name_is_folded_until_it_no_longer_changes():
     assert fold_name("\u0345\u0399") == fold_name(fold_name("\u0345\u0399"))
     assert not is_same_person("R. Mori", "R. Moro")
 
@@ -77,7 +77,7 @@ SECONDS = ["R.  Mori", "r. mori", "\uff32. Mori", "R.\u00a0Mori", "R. Mori\u200b
 
 
 @pytest.mark.parametrize("other", SECONDS)
-def test_no_act_takes_a_second_spelling_for_a_second_person(database, other):
+def test_second_spelling_is_no_second_person_in_any_act(database, other):
     first, second = Actor("R. Mori"), Actor(other)
     with database.write() as c:
         with pytest.raises(RefusedError):
@@ -97,7 +97,7 @@ def test_an_account_is_not_opened_twice_under_another_spelling(database):
         users.require_account(c, "ADA")
 
 
-def say(body):
+def receive(body):
     message = BrokerMessage("slopeward/v1/north-bench/report", json.dumps(body).encode(), NOW, "live")
     site = Site("north-bench", "North bench", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
     return ReceivedMessage(message, TopicPlace("report", site.id, ""), site, Vocabulary({}), References())
@@ -110,12 +110,12 @@ def test_words_of_an_observer_begin_no_line_of_a_message():
         "by": "Ada",
         "text": "3 cm\r\nAll clear: level green\x1b[2J\u2028\u202ewen",
     }
-    told = decode_report(say(body)).report
-    assert (told.kind, told.text) == ("crack", "3 cm All clear: level green[2J wen")
+    report = decode_report(receive(body)).report
+    assert (report.kind, report.text) == ("crack", "3 cm All clear: level green[2J wen")
     with pytest.raises(PayloadError, match="shows no character"):
-        decode_report(say({**body, "text": "\x1b\u202e"}))
+        decode_report(receive({**body, "text": "\x1b\u202e"}))
     event = {"from": body["time"], "to": body["time"], "kind": "blasting", "text": "bench 4\nAll clear"}
-    assert decode_event(say(event)).event.text == "bench 4 All clear"
+    assert decode_event(receive(event)).event.text == "bench 4 All clear"
 
 
 def test_observers_are_named_as_people(database):

@@ -43,14 +43,14 @@ def draw_rain(chance, days):
 
 
 def fell(minutes, from_s, to_s):
-    """What fell in (from_s, to_s]: minute `k` ends at `k + 1` minutes."""
+    """Return the rainfall in (from_s, to_s]. Minute `k` ends at `k + 1` minutes."""
     first = max(0, round((from_s - BEGIN_S) / MINUTE_S))
     last = max(0, round((to_s - BEGIN_S) / MINUTE_S))
     return fsum(minutes[first:last])
 
 
 def read_counter(chance, minutes, restart, step):
-    """Readings of a counter each `step` minutes, complete and in order, that restarts as told."""
+    """Readings of a counter each `step` minutes, complete and in order. `restart` says when it restarts."""
     rows, shown, dry = [], chance.choice([0.0, 37.4]), 0
     for number, mm in enumerate(minutes):
         at_s = BEGIN_S + (number + 1) * MINUTE_S
@@ -70,16 +70,16 @@ def read_counter(chance, minutes, restart, step):
 
 
 def damage(chance, rows, faults):
-    """Rows without some of them, and with some of them a second time a little later."""
-    found = []
+    """Return the rows with some of them removed and some repeated a little later."""
+    damaged_rows = []
     for at_s, value in rows:
         if "missing" in faults and chance.random() < 0.05:
             continue
-        found.append((at_s, value))
+        damaged_rows.append((at_s, value))
         if "doubled" in faults and chance.random() < 0.2:
-            found.append((at_s + chance.choice([7.0, 21.0]), value))
-    chance.shuffle(found)  # late rows: readings are stored by their time
-    return sorted(found)
+            damaged_rows.append((at_s + chance.choice([7.0, 21.0]), value))
+    chance.shuffle(damaged_rows)  # late rows: readings are stored by their time
+    return sorted(damaged_rows)
 
 
 def declare(stamp, interval_s):
@@ -208,11 +208,11 @@ def forget_unknown(rule):
 
 
 def save_first_of_interval(rows, interval_s):
-    kept = []
+    first_rows = []
     for row in rows:
-        if not kept or row[0] - kept[-1][0] >= 0.5 * interval_s:
-            kept.append(row)
-    return RainAmounts(tuple(t for t, _ in kept), tuple(mm for _, mm in kept))
+        if not first_rows or row[0] - first_rows[-1][0] >= 0.5 * interval_s:
+            first_rows.append(row)
+    return RainAmounts(tuple(t for t, _ in first_rows), tuple(mm for _, mm in first_rows))
 
 
 def count_falls_as_nothing(rows, interval_s):

@@ -27,7 +27,7 @@ from tests.fixtures.soak import with_soak
 from tests.property.alerting_histories import START
 
 NAMES = ("Ada", "Bo", "Cleo", "Dan", "Eva")
-# Written out, so that the test does not ask the rule that it tests.
+# Written out, so that the expectation does not depend on the tested rule.
 FOR_PEOPLE = {"apprise", "email", "log", "push", "sms", "voice", "webhook"}
 LEDGERS = ("hazard", "health", "advice")
 HEAD = """
@@ -83,7 +83,7 @@ def _address(kind, number):
 
 
 class Story:
-    """A site whose shadow mode begins and ends, while alerts come and go and messages are sent."""
+    """A site whose shadow mode starts and ends, while alerts come and go and messages are sent."""
 
     def __init__(self, db, seed):
         self.db = db

@@ -99,11 +99,11 @@ def write(folder, columns):
 
 def find_misread(path, columns, answers=None):
     """Return the columns that are read with another meaning and about which nobody is asked."""
-    found = guess(read_raw_table(path), answers or {})
-    if found.questions:
+    result = guess(read_raw_table(path), answers or {})
+    if result.questions:
         return []
-    rules = {rule.name: rule for rule in found.mapping.columns}
-    rows = read_valid_rows(path, save_and_reload(found.mapping, path))
+    rules = {rule.name: rule for rule in result.mapping.columns}
+    rows = read_valid_rows(path, save_and_reload(result.mapping, path))
     misread = []
     for column in columns:
         rule = rules.get(column.heading)

@@ -34,7 +34,7 @@ HIDDEN = {AlertState.SHELVED, AlertState.CLOSED}
 
 
 class Desk:
-    """Somebody who does whatever comes to mind with one alert, and notes what should have been refused."""
+    """Performs random acts on one alert and checks each against rule 15."""
 
     def __init__(self, c, number):
         self.c, self.rng, self.now = c, random.Random(number), START + timedelta(seconds=number)
@@ -47,17 +47,17 @@ class Desk:
         self.acts = 0
 
     def change(self, level):
-        """The service finds another level."""
-        said = AlertChange(self.ledger, self.key, level, level > 0, "seen", self.now, "{}")
-        apply_changes(self.c, [said], ChangeContext(self.site, None, (), ROBOT, self.now, "v"))
+        """Let the service change the level of the alert."""
+        alert_change = AlertChange(self.ledger, self.key, level, level > 0, "seen", self.now, "{}")
+        apply_changes(self.c, [alert_change], ChangeContext(self.site, None, (), ROBOT, self.now, "v"))
         self.level = level
 
     def entries(self):
-        """Acts for the audit log so far; they are written as the transaction ends."""
+        """Return the number of acts for the audit log. They are written at the end of the transaction."""
         return len(self.c.get_execution_options()["slopeward_sealing"].acts)
 
     def act(self):
-        """One act, held against the rule."""
+        """Perform one random act and check it against the rule."""
         before, state = self.entries(), find_alert(self.c, self.id).state
         second = self.rng.choice((None, BOB, SAME, ROBOT))
         two = second is BOB
@@ -76,26 +76,26 @@ class Desk:
                 shelve(self.c, self.id, Actor(" "), " ", self.now + timedelta(hours=1), self.now, second=BOB)
             elif self.level < (TOP if self.ledger == AlertCategory.HAZARD else 2) and state != AlertState.CLOSED:
                 self.change(self.level + 1)
-                assert find_alert(self.c, self.id).state not in HIDDEN, "it grew worse and is still hidden"
+                assert find_alert(self.c, self.id).state not in HIDDEN, "the level rose and the alert is still hidden"
                 return
             else:
                 return
         except RefusedError:
-            assert self.entries() == before, "what was refused is in the log"
-            assert find_alert(self.c, self.id).state == state, "what was refused was done"
+            assert self.entries() == before, "a refused act is in the audit log"
+            assert find_alert(self.c, self.id).state == state, "a refused act changed the alert"
             return
         self.acts += 1
-        assert name != "nameless", "nobody signed"
+        assert name != "nameless", "an act without a name was accepted"
         assert self.entries() == before + 1, f"{name} is not in the audit log"
         hidden = find_alert(self.c, self.id).state in HIDDEN
         if name in {"shelve", "close"} and hidden and grave:
             assert two, f"{name} of level {self.level} in {self.ledger} by one person"
         if name == "close" and self.ledger == AlertCategory.HAZARD:
-            assert self.level == 0, "closed while the level stands"
+            assert self.level == 0, "closed above the lowest level"
 
 
 def check_acts(database, numbers):
-    """A short sequence of acts on each of many alerts."""
+    """Perform a short sequence of acts on each of many alerts."""
     acts = 0
     with database.write() as c:
         for number in numbers:
@@ -103,7 +103,7 @@ def check_acts(database, numbers):
             for _ in range(2):
                 desk.act()
             acts += desk.acts
-    assert acts > len(numbers) // 2, "hardly anything was done"
+    assert acts > len(numbers) // 2, "too few acts were accepted"
 
 
 @pytest.mark.parametrize("acts", with_soak(200, 10_000))
@@ -114,13 +114,14 @@ def test_nobody_alone_hides_a_high_level_and_every_act_is_in_the_log(database, a
         assert verify_chain(c) == []
         entries = c.execute(select(func.count()).select_from(audit_entry)).scalar()
     rng = random.Random(count)
-    for _ in range(5):  # one altered word anywhere is found
+    # The check of the chain finds one altered word anywhere.
+    for _ in range(5):
         chosen = rng.randint(1, entries)
         with database.write() as c:
-            told = c.execute(select(audit_entry.c.detail).where(audit_entry.c.id == chosen)).scalar()
-            c.execute(update(audit_entry).where(audit_entry.c.id == chosen).values(detail=told.replace("a", "e", 1)))
-            assert verify_chain(c), f"entry {chosen} was altered and nobody noticed"
-            c.execute(update(audit_entry).where(audit_entry.c.id == chosen).values(detail=told))
+            detail = c.execute(select(audit_entry.c.detail).where(audit_entry.c.id == chosen)).scalar()
+            c.execute(update(audit_entry).where(audit_entry.c.id == chosen).values(detail=detail.replace("a", "e", 1)))
+            assert verify_chain(c), f"entry {chosen} was altered and the chain is still valid"
+            c.execute(update(audit_entry).where(audit_entry.c.id == chosen).values(detail=detail))
 
 
 @pytest.mark.one_case_in(3)
@@ -138,7 +139,7 @@ def test_a_broken_variant_of_the_rule_is_caught(module, attribute, broken, datab
         check_acts(database, range(120))
 
 
-def test_a_level_set_by_a_person_asks_for_a_person_and_a_reason(database):
+def test_manual_level_needs_a_person_and_a_reason(database):
     for actor, reason in ((ROBOT, "because"), (ADA, " ")):
         with pytest.raises(RefusedError):
             operator_acts.set_level(database, SITE, 1, actor, reason, START)

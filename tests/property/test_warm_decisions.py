@@ -1,5 +1,7 @@
-"""What is held between evaluations changes nothing: warm and cold give the same canonical JSON, whatever arrives.
-Rules 2, 10 and 11 on random stores: what speaks of an epoch, what was known when, and what offsets do to it.
+"""Caches between evaluations change no result: decisions with and without them have the same canonical JSON.
+
+Rules 2, 10 and 11 hold on random databases: the counting revision of an epoch, the readings known at an earlier time,
+and the effect of offsets.
 """
 
 import json
@@ -43,7 +45,7 @@ LENGTH = 60  # epochs
 
 
 def check_walk_in_pieces(seeds):
-    """A walk that is taken further ends where one in a single piece ends, and says when it took something back."""
+    """Check that step detection in pieces gives the result of a single pass and counts each rewrite of old epochs."""
     settled = agreed = 0
     for seed in seeds:
         rng = random.Random(seed)
@@ -64,11 +66,15 @@ def check_walk_in_pieces(seeds):
         whole.extend(times, times, values, sigmas)
         while at < count:
             end = min(count, at + rng.randint(1, 5))
-            kept, level, rewrites = list(pieces.counting), dict(pieces.values_without_jumps), pieces.rewrites
+            counting_before, level, rewrites = list(pieces.counting), dict(pieces.values_without_jumps), pieces.rewrites
             pieces.extend(times[at:end], times[at:end], values[at:end], sigmas[at:end])
             if pieces.rewrites == rewrites:
-                assert pieces.counting[: len(kept)] == kept, f"seed {seed}: taken back in silence"
-                assert all(pieces.values_without_jumps[k] == level[k] for k in kept), f"seed {seed}: moved in silence"
+                assert pieces.counting[: len(counting_before)] == counting_before, (
+                    f"seed {seed}: an epoch was removed without a rewrite"
+                )
+                assert all(pieces.values_without_jumps[k] == level[k] for k in counting_before), (
+                    f"seed {seed}: a value changed without a rewrite"
+                )
             at = end
         assert outcome(pieces) == outcome(whole), f"seed {seed}"
         late = [i for i, jump in whole.jumps if jump.detectable_s > times[i]]
@@ -82,32 +88,33 @@ def outcome(walk):
 
 
 @pytest.mark.parametrize("walks", with_soak(300, 10_000))
-def test_a_walk_in_pieces_ends_where_one_in_a_single_piece_ends(walks):
+def test_step_detection_in_pieces_equals_a_single_pass(walks):
     settled, agreed = check_walk_in_pieces(range(walks))
-    assert settled > walks // 200, "too few scatters ended at another place"
+    assert settled > walks // 200, "too few jumps were found late by their scatter"
     assert agreed > walks // 200, "too few epochs agreed on a step within their own errors"
 
 
 @pytest.mark.one_case_in(2)
 @pytest.mark.parametrize("broken", ["_restart", "_measure_scatter"])
-def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
+def test_step_detection_with_stale_results_is_detected(broken, monkeypatch):
     plain = getattr(StepDetector, broken)
 
-    def first_time(walk):  # the opening is judged once, or the scatter measured once, and never again
-        if id(walk) not in kept:
-            kept[id(walk)] = (walk, plain(walk))
+    # The start is examined once, or the scatter is measured once, and the result is used for ever.
+    def first_time(walk):
+        if id(walk) not in results:
+            results[id(walk)] = (walk, plain(walk))
         elif broken == "_restart":
             return len(walk.counting)
-        return kept[id(walk)][1]
+        return results[id(walk)][1]
 
-    kept = {}
+    results = {}
     monkeypatch.setattr(StepDetector, broken, first_time)
     with pytest.raises((AssertionError, IndexError, KeyError)):
         check_walk_in_pieces(range(200))
 
 
 def check_warm_is_cold(seeds):
-    """Decide over drawn histories with one memory of tracks, and each time again without it."""
+    """Check that decisions with a cache of tracks equal those without a cache."""
     for seed in seeds:
         warm = run(seeded(seed), warm=EvaluationCache())
         for look in warm[seed % 3 :: 3]:
@@ -119,48 +126,48 @@ def check_warm_is_cold(seeds):
 
 
 def check_order(memory):
-    """What a replay goes on with is what a service reads back from its database, to the order of every mapping."""
-    stored, kept = Memory.read(json.loads(canonical_json(memory.to_json()))), memory.sort_mappings()
-    assert kept == stored
-    assert json.dumps(kept.to_json()) == json.dumps(stored.to_json()), "one order differs"
+    """Check that a memory equals its stored form, including the order of every mapping."""
+    stored, sorted_memory = Memory.read(json.loads(canonical_json(memory.to_json()))), memory.sort_mappings()
+    assert sorted_memory == stored
+    assert json.dumps(sorted_memory.to_json()) == json.dumps(stored.to_json()), "the order of a mapping differs"
     for name in ("votes", "supporters", "answered", "steps", "unheard"):
-        assert [*map(type, getattr(kept, name))] == [*map(type, getattr(stored, name))]
+        assert [*map(type, getattr(sorted_memory, name))] == [*map(type, getattr(stored, name))]
 
 
 @pytest.mark.parametrize("histories", with_soak(4, 400))
 @pytest.mark.parametrize("part", range(2))
-def test_a_decision_with_tracks_held_is_the_decision_without(part, histories):
+def test_decision_with_cached_tracks_equals_decision_without(part, histories):
     check_warm_is_cold(range(part, histories, 2))
 
 
-def test_tracks_that_are_held_too_long_are_caught(monkeypatch):
+def test_stale_cached_tracks_are_detected(monkeypatch):
     monkeypatch.setattr(tracks, "_is_continuation", lambda *_: True)
     with pytest.raises((AssertionError, IndexError)):
         check_warm_is_cold(range(12))
 
 
 class Jumble:
-    """A database to which a seeded hand does whatever may happen to observations, epoch by epoch."""
+    """A database whose observations change at random from epoch to epoch."""
 
     def __init__(self, database, seed):
-        self.database, self.rng, self.said, self.offsets, self.waiting = database, random.Random(seed), [], [], []
+        self.database, self.rng, self.stored, self.offsets, self.waiting = database, random.Random(seed), [], [], []
 
     def go_on(self, epoch):
-        """One epoch: new readings, and now and then late ones, revisions, flags, offsets, some taken back."""
+        """Store the new readings of an epoch, and at random late ones, revisions, flags, offsets and revocations."""
         rng, now = self.rng, from_epoch_s(epoch_s(START) + epoch * STEP_S)
         fresh = [(name, now) for name in "ABCDK" if rng.random() < 0.9]
-        if rng.random() < 0.1:  # a series that comes late
+        if rng.random() < 0.1:  # a series whose readings arrive late
             self.waiting, fresh = self.waiting + fresh[-1:], fresh[:-1]
         late, self.waiting = (self.waiting, []) if rng.random() < 0.3 else ([], self.waiting)
-        again = [rng.choice(self.said)] if self.said and rng.random() < 0.25 else []
+        again = [rng.choice(self.stored)] if self.stored and rng.random() < 0.25 else []
         rows = [self._observe(name, at, now) for name, at in (*fresh, *late, *again)]
         if rng.random() < 0.1:  # a clock that is ahead
             rows.append(self._observe("A", now + timedelta(seconds=STEP_S * rng.randint(1, 4)), now))
-        self.said += [*fresh, *late]
+        self.stored += [*fresh, *late]
         with self.database.write() as c:
             add_observations(c, rows, now)
             ids = {s.station: s.id for s in load_series(c, SITE.id)}
-            name, at = rng.choice(self.said)
+            name, at = rng.choice(self.stored)
             if rng.random() < 0.15:
                 flag = rng.choice(("bad_fix", "-bad_fix", "step_confirmed"))
                 c.execute(
@@ -192,13 +199,13 @@ class Jumble:
 
     def _observe(self, name, at, now):
         rng = self.rng
-        # the same value again is a duplicate, another one a revision
+        # An equal value is a duplicate; a different value is a revision.
         value, solution = round(rng.gauss(0.0, 3.0), 0), rng.choice((None, None, "rapid", "final", "corrected"))
         return Observation(SITE.id, name, "displacement", "mm", at, now, value, 1.0, solution)
 
 
 def check_held_readings(database, seeds):
-    """Look after every epoch with one memory, and each time again with none."""
+    """Check after every epoch that the inputs with a cache equal those without a cache."""
     for seed in seeds:
         with database.write() as c:
             c.execute(observation.delete())
@@ -206,31 +213,32 @@ def check_held_readings(database, seeds):
         for epoch in range(LENGTH):
             now = jumble.go_on(epoch) + timedelta(seconds=jumble.rng.choice((0.0, 60.0)))
             with database.read() as c:
-                inputs, known = load_inputs(c, SITE, now, draining=False, cache=cache)
+                inputs, known_warm = load_inputs(c, SITE, now, draining=False, cache=cache)
                 cold, known_cold = load_inputs(c, SITE, now, draining=False)
             assert canonical_json(inputs.to_json()) == canonical_json(cold.to_json()), f"seed {seed}, {now}"
-            assert known == known_cold
+            assert known_warm == known_cold
             decision = decide(cache.prepared, memory, inputs, now, cache.decision)
             if epoch % 6 == 0:
                 again = decide(PreparedSite(SITE), memory, cold, now)
                 assert canonical_json(again.to_json()) == canonical_json(decision.to_json())
             memory = decision.memory
-        assert cache.was_used, "nothing was held, so nothing was tested"
+        assert cache.was_used, "the cache was never used"
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("histories", with_soak(1, 60))
-def test_readings_that_are_held_are_those_that_are_known(database, histories):
+def test_cached_readings_equal_stored_readings(database, histories):
     check_held_readings(database, range(histories))
 
 
-def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
-    known = cache_module.load_fingerprints
+def test_stale_cached_readings_are_detected(database, monkeypatch):
+    load_fingerprints = cache_module.load_fingerprints
     plain = {}
 
     def trust(c, stretches, known_at):
         return [
-            plain.setdefault(s[:2], stamp) for s, stamp in zip(stretches, known(c, stretches, known_at), strict=True)
+            plain.setdefault(s[:2], stamp)
+            for s, stamp in zip(stretches, load_fingerprints(c, stretches, known_at), strict=True)
         ]
 
     monkeypatch.setattr(cache_module, "load_fingerprints", trust)
@@ -250,7 +258,7 @@ def test_readings_that_are_held_too_long_are_caught(database, monkeypatch):
 NEWER = cache_module.load_newer
 
 
-def test_going_back_in_time_begins_anew(database):
+def test_evaluation_of_an_earlier_time_ignores_the_cache(database):
     jumble, cache = Jumble(database, 5), SiteReadingCache(SITE)
     instants = [jumble.go_on(epoch) for epoch in range(30)]
     for now in (instants[-1], instants[12], instants[20]):
@@ -264,8 +272,8 @@ HOUR = timedelta(hours=1)
 RANK = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 
 
-def check_newest_revision_speaks(seeds):
-    """Of each epoch the best solution, and of equals the last that came; offsets of before are taken out."""
+def check_best_revision_counts(seeds):
+    """Check that the best solution of each epoch counts, the last of equal ones, and that offsets are subtracted."""
     for seed in seeds:
         rng = random.Random(seed)
         rows, best = [], {}
@@ -283,40 +291,41 @@ def check_newest_revision_speaks(seeds):
         offsets = sorted(
             (format_iso(START + rng.uniform(-1.0, 9.0) * HOUR), rng.uniform(-90.0, 90.0)) for _ in range(count)
         )
-        found = list(iter_readings(iter_counting(rows), offsets, {}))
-        assert [format_iso(r.observed_at) for r in found] == sorted(best)
-        for reading in found:
+        readings = list(iter_readings(iter_counting(rows), offsets, {}))
+        assert [format_iso(r.observed_at) for r in readings] == sorted(best)
+        for reading in readings:
             at = format_iso(reading.observed_at)
             value, _, revision = best[at]
             moved = 0.0
-            for since, size in offsets:  # `sum` rounds otherwise from Python 3.12 on
+            # From Python 3.12 on, `sum` rounds differently.
+            for since, size in offsets:
                 moved += size if since <= at else 0.0
-            assert (reading.value_raw, reading.revision) == (value, revision), f"seed {seed}: another revision speaks"
-            assert reading.offset_applied == moved, f"seed {seed}: offsets"
+            assert (reading.value_raw, reading.revision) == (value, revision), f"seed {seed}: another revision counts"
+            assert reading.offset_applied == moved, f"seed {seed}: wrong offset"
             assert reading.value == value - moved
 
 
 @pytest.mark.parametrize("count", with_soak(300, 10_000))
-def test_the_newest_revision_speaks_with_offsets_taken_out(count):
-    check_newest_revision_speaks(range(count))
+def test_best_revision_counts_and_offsets_are_subtracted(count):
+    check_best_revision_counts(range(count))
 
 
 @pytest.mark.parametrize(
     ("attribute", "broken"),
     [
-        ("rank", lambda _: 0),  # the last that came, whatever its solution
+        ("rank", lambda _: 0),  # the last received revision, whatever its solution
         ("rank", lambda solution: -module.SOLUTION_RANK.get(solution, 1)),
     ],
 )
-def test_a_variant_in_which_another_revision_speaks_is_caught(attribute, broken, monkeypatch):
+def test_variant_that_counts_another_revision_is_detected(attribute, broken, monkeypatch):
     monkeypatch.setattr(module, attribute, broken)
     with pytest.raises(AssertionError):
-        check_newest_revision_speaks(range(50))
+        check_best_revision_counts(range(50))
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Anything that became known of a series, and until when it held."""
+    """A row, offset or flag of a series, with the period in which it is known."""
 
     known_at: object
     until: object
@@ -325,10 +334,10 @@ class Fact:
     value: object = None
 
 
-def tell(database, seed, epochs=6):
-    """A series to which things are added hour by hour; returns them as facts."""
+def store_facts(database, seed, epochs=6):
+    """Store readings, offsets and flags of a series hour by hour. Return its id and the facts."""
     rng, facts, name = random.Random(seed), [], f"S{seed}"
-    standing = []
+    open_offsets = []
     with database.write() as c:
         for hour in range(epochs):
             now = START + hour * HOUR
@@ -342,10 +351,10 @@ def tell(database, seed, epochs=6):
             at = rng.choice(ats)
             if rng.random() < 0.3:
                 size = float(rng.randint(1, 50))
-                standing.append((enter_offset(c, series_id, at, size, now, kind="rezero"), len(facts)))
+                open_offsets.append((enter_offset(c, series_id, at, size, now, kind="rezero"), len(facts)))
                 facts.append(Fact(now, None, "offset", at, size))
-            elif standing and rng.random() < 0.3:
-                number, place = standing.pop()
+            elif open_offsets and rng.random() < 0.3:
+                number, place = open_offsets.pop()
                 revoke_offset(c, number, ADA, "wrong", now)
                 facts[place] = Fact(facts[place].known_at, now, "offset", facts[place].at, facts[place].value)
             if rng.random() < 0.3:
@@ -354,38 +363,38 @@ def tell(database, seed, epochs=6):
     return series_id, facts
 
 
-def check_known_then(database, seeds):
-    """Asked later what was known at an instant, the store says what the facts of that instant say."""
+def check_past_readings(database, seeds):
+    """Check that the readings loaded as of an earlier time follow from the facts known at that time."""
     for seed in seeds:
-        series_id, facts = tell(database, seed)
+        series_id, facts = store_facts(database, seed)
         for hour in range(6):
             then = START + hour * HOUR
-            known = [f for f in facts if f.known_at <= then and (f.until is None or f.until > then)]
-            speaking, count = {}, {}
-            for f in known:
+            known_facts = [f for f in facts if f.known_at <= then and (f.until is None or f.until > then)]
+            counting, count = {}, {}
+            for f in known_facts:
                 if f.kind == "row":
                     count[f.at] = count.get(f.at, -1) + 1
-                    if f.at not in speaking or RANK[f.value[1]] >= RANK[speaking[f.at][0][1]]:
-                        speaking[f.at] = (f.value, count[f.at])
+                    if f.at not in counting or RANK[f.value[1]] >= RANK[counting[f.at][0][1]]:
+                        counting[f.at] = (f.value, count[f.at])
             with database.read() as c:
-                found = load_readings(c, series_id, None, then, then)
-            assert [r.observed_at for r in found] == sorted(speaking), f"seed {seed}, hour {hour}"
-            for r in found:
-                (value, _), revision = speaking[r.observed_at]
-                moved = sum(f.value for f in known if f.kind == "offset" and f.at <= r.observed_at)
-                bad = revision == 0 and any(f.kind == "flag" and f.at == r.observed_at for f in known)
+                readings = load_readings(c, series_id, None, then, then)
+            assert [r.observed_at for r in readings] == sorted(counting), f"seed {seed}, hour {hour}"
+            for r in readings:
+                (value, _), revision = counting[r.observed_at]
+                moved = sum(f.value for f in known_facts if f.kind == "offset" and f.at <= r.observed_at)
+                bad = revision == 0 and any(f.kind == "flag" and f.at == r.observed_at for f in known_facts)
                 assert (r.value_raw, r.revision, r.offset_applied) == (value, revision, moved), f"seed {seed}"
                 assert r.flags == (("bad",) if bad else ()), f"seed {seed}"
 
 
 @pytest.mark.parametrize("count", with_soak(300, 10_000))
-def test_the_past_is_told_as_it_was_known(database, count):
-    check_known_then(database, range(count // (20 if database.engine.dialect.name == "sqlite" else 100)))
+def test_past_readings_are_loaded_as_they_were_known(database, count):
+    check_past_readings(database, range(count // (20 if database.engine.dialect.name == "sqlite" else 100)))
 
 
 @pytest.mark.parametrize("broken", ["load_offsets", "load_later_flags"])
-def test_a_variant_that_knows_the_future_is_caught(broken, database, monkeypatch):
+def test_variant_that_uses_later_facts_is_detected(broken, database, monkeypatch):
     plain, late = getattr(module, broken), START + 99 * HOUR
     monkeypatch.setattr(module, broken, lambda c, i, *rest, **more: plain(c, i, *rest[:-1], late, **more))
     with pytest.raises(AssertionError):
-        check_known_then(database, range(30))
+        check_past_readings(database, range(30))

@@ -1,6 +1,6 @@
-"""A time that a table writes in any known form is read as this time, asked about, or refused: never read as another.
+"""A time in any known form of a table is read correctly, leads to a question, or is refused. It is never misread.
 
-The questions are answered like a person does who knows the record: by the choice whose example is right.
+The questions are answered as by the owner of the record: with the choice whose example is right.
 """
 
 import re
