@@ -1,4 +1,4 @@
-"""A server over the filled database, a browser-like client of it, and who logs in: what tests of the page share."""
+"""Fixtures and functions of the tests of the page: a server on the filled database, a client and logins."""
 
 import re
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Values of acts that no form would give: each is one refusal, none a fault of the program, and none is guessed."""
+"""Unusual and wrong values of acts are refused with a message. They cause no internal error and are not guessed."""
 
 import json
 import re
@@ -37,11 +37,11 @@ def write_command(database, folder, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
 
 
-def test_what_no_calendar_and_no_clock_holds_is_refused(client, filled):
+def test_impossible_times_and_durations_are_refused(client, filled):
     log_in(client)
     csrf, at = token(client, PAGE), f"/alerts/{filled['stale_alert']}"
     wrong = []
-    for address, values, said in (
+    for address, values, message in (
         (f"{at}/shelve", WHY | {"for": "900000000d"}, "longer than ten years"),
         (f"{at}/shelve", WHY | {"for": "9" * 400 + "d"}, "longer than ten years"),
         (f"{at}/shelve", WHY | {"for": "-4h"}, "give one such as 4h or 2d"),
@@ -54,12 +54,12 @@ def test_what_no_calendar_and_no_clock_holds_is_refused(client, filled):
     ):
         by_form = client.post(address, data=values | {"csrf": csrf})
         by_request = client.post(f"/api/v1{address}", json=values, headers={"x-csrf-token": csrf})
-        answers = [(got.status_code, said in got.text, got.text[-300:]) for got in (by_form, by_request)]
-        wrong += [(address, values, one) for one in answers if one[:2] != (409, True)]
+        answers = [(got.status_code, message in got.text, got.text[-300:]) for got in (by_form, by_request)]
+        wrong += [(address, values, answer) for answer in answers if answer[:2] != (409, True)]
     assert not wrong
 
 
-def test_a_time_without_an_offset_is_one_of_the_site_in_a_form_and_refused_in_a_request(client, database):
+def test_time_without_offset_is_local_in_a_form_and_refused_in_a_request(client, database):
     log_in(client)
     csrf = token(client, PAGE)
 
@@ -73,13 +73,13 @@ def test_a_time_without_an_offset_is_one_of_the_site_in_a_form_and_refused_in_a_
     assert "comes twice" in add("2025-10-26T02:30").text
     assert (add("2025-10-26T02:30", turn="second").status_code, add("2026-02-28T12:00").status_code) == (303, 303)
     with database.read() as c:
-        wanted = select(site_event.c.from_at).where(site_event.c.text.like("bench at %")).order_by(site_event.c.id)
-        stored = c.execute(wanted).scalars().all()
+        query = select(site_event.c.from_at).where(site_event.c.text.like("bench at %")).order_by(site_event.c.id)
+        stored = c.execute(query).scalars().all()
     assert stored == [datetime(2025, 10, 26, 1, 30, tzinfo=UTC), datetime(2026, 2, 28, 11, tzinfo=UTC)]
     assert "Where the clock shows a time twice" in client.get(f"{PAGE}/acts").text
 
 
-def test_a_key_that_no_act_has_is_refused_and_nothing_is_done(client, database, filled):
+def test_unknown_key_is_refused(client, database, filled):
     log_in(client)
     headers = {"x-csrf-token": token(client, PAGE)}
     address = f"/api/v1/alerts/{filled['stale_alert']}/acknowledge"
@@ -91,7 +91,7 @@ def test_a_key_that_no_act_has_is_refused_and_nothing_is_done(client, database, 
     assert client.post(address, json=WHY | {"seen": 3}, headers=headers).json()["done"]
 
 
-def test_what_is_no_number_is_refused(client, filled):
+def test_values_of_the_wrong_type_are_refused(client, filled):
     log_in(client)
     headers = {"x-csrf-token": token(client, PAGE)}
     at, size = f"/alerts/{filled['stale_alert']}", {"station": "P1", "quantity": "pore_pressure", "unit": "kPa"}
@@ -123,7 +123,7 @@ def test_what_is_no_number_is_refused(client, filled):
         assert client.post(f"{PAGE}/offsets", data=form).status_code in {409, 422}
 
 
-def test_null_is_no_value_and_a_reason_is_given(client, database):
+def test_null_is_a_missing_value_and_a_reason_is_required(client, database):
     log_in(client, "ada")
     headers = {"x-csrf-token": token(client, PAGE)}
     nothing = {"photo_url": None, "station": None, "time": None}
@@ -137,11 +137,13 @@ def test_null_is_no_value_and_a_reason_is_given(client, database):
     address = f"{PAGE}/offsets/{number}/confirm"
     assert client.post(f"/api/v1{address}", json={}, headers=headers).status_code == 422
     assert client.post(address, data={"csrf": headers["x-csrf-token"]}).status_code == 422
-    assert address in client.get(f"{PAGE}/acts").text, "what its author alone confirmed waits for a second person"
+    assert address in client.get(f"{PAGE}/acts").text, (
+        "an offset that only its author confirmed still needs a second person"
+    )
     assert client.post(f"/api/v1{address}", json=WHY, headers=headers).status_code == 200
 
 
-def test_the_highest_level_is_not_set_by_an_answer_to_a_question_of_the_past(client, database):
+def test_answer_to_a_closed_question_sets_no_level(client, database):
     log_in(client)
     headers = {"x-csrf-token": token(client, PAGE)}
     row = {"site": "north-bench", "ledger": "health", "key": LONE_TOP, "level": 2, "peak_level": 2, "state": "closed"}
@@ -152,10 +154,10 @@ def test_the_highest_level_is_not_set_by_an_answer_to_a_question_of_the_past(cli
     assert (got.status_code, "asks for no verification" in got.text) == (404, True)
 
 
-def test_a_kind_on_which_a_rule_of_the_site_votes_is_no_misspelling(database):
+def test_kind_of_report_that_a_criterion_uses_is_accepted(database):
     def call(find_site):
-        known = {"find_site": find_site, "check_site": find_card, "config": ServiceConfig()}
-        return ActCall(db=database, actor=Actor("bo"), now=NOW, **known)
+        settings = {"find_site": find_site, "check_site": find_card, "config": ServiceConfig()}
+        return ActCall(db=database, actor=Actor("bo"), now=NOW, **settings)
 
     def fail(site):
         raise RefusedError("its file cannot be read")
@@ -171,11 +173,11 @@ def test_a_kind_on_which_a_rule_of_the_site_votes_is_no_misspelling(database):
         add_report(call(fail), "north-bench", "cracks", "three of them")
     add_report(call(fail), "north-bench", "crack", "where nobody reads the file", station="G1")
     with database.read() as c:
-        found = c.execute(select(report.c.kind, report.c.station).order_by(report.c.id.desc()).limit(2)).all()
-    assert [tuple(one) for one in found] == [("crack", "G1"), ("cracks", "G1-new")]
+        rows = c.execute(select(report.c.kind, report.c.station).order_by(report.c.id.desc()).limit(2)).all()
+    assert [tuple(row) for row in rows] == [("crack", "G1"), ("cracks", "G1-new")]
 
 
-def test_a_form_that_was_sent_twice_is_one_maintenance_and_what_still_stands_is_said(client, database):
+def test_form_sent_twice_adds_one_maintenance(client, database):
     log_in(client)
     headers = {"x-csrf-token": token(client, PAGE)}
     address = f"/api/v1{PAGE}/maintenance"
@@ -184,12 +186,12 @@ def test_a_form_that_was_sent_twice_is_one_maintenance_and_what_still_stands_is_
         for more in ({}, {}, {"for": "8h"})
     )
     assert (same["id"], "there already" in same["text"]) == (first["id"], True)
-    assert other["id"] != first["id"], "another span is another work"
+    assert other["id"] != first["id"], "another period is another maintenance"
     ended = client.post(f"{address}/{first['id']}/end", json=WHY, headers=headers).json()
     assert ended["notes"] == [f"maintenance {other['id']} of G1 is still in force"]
 
 
-def test_who_confirms_an_offset_of_ones_own_reads_that_a_second_person_is_needed(client, database):
+def test_author_of_an_offset_cannot_confirm_it_alone(client, database):
     log_in(client)
     headers = {"x-csrf-token": token(client, PAGE)}
     body = WHY | {"station": "P1", "quantity": "pore_pressure", "unit": "kPa", "size": 2.0}
@@ -201,7 +203,7 @@ def test_who_confirms_an_offset_of_ones_own_reads_that_a_second_person_is_needed
     assert client.post(address, json=WHY, headers=headers).json()["text"].endswith("is confirmed")
 
 
-def test_a_report_is_of_a_station_there_is_and_of_what_was_seen(client, filled):
+def test_report_of_an_unknown_station_or_a_future_time_is_refused(client, filled):
     log_in(client)
     headers = {"x-csrf-token": token(client, PAGE)}
     for more, text in ({"station": "ZZ"}, "it has: G1"), ({"time": "2027-01-01T00:00:00Z"}, "in the future"):
@@ -209,7 +211,7 @@ def test_a_report_is_of_a_station_there_is_and_of_what_was_seen(client, filled):
         assert (got.status_code, text in got.text) == (409, True)
 
 
-def test_a_refused_form_comes_back_as_it_was_sent_with_plain_words_and_in_the_zone_of_the_site(client, filled):
+def test_refused_form_keeps_its_values_and_names_the_mistake(client, filled):
     log_in(client)
     csrf = token(client, PAGE)
 
@@ -227,14 +229,15 @@ def test_a_refused_form_comes_back_as_it_was_sent_with_plain_words_and_in_the_zo
     again = send(f"{PAGE}/maintenance", **sent | {"reason": "ok"})
     assert (again.status_code, "give one such as 4h" in again.text or "say why" in again.text) == (409, True)
     refused = send(f"{PAGE}/offsets", station="P1", quantity="pore_pressure", size="much", at="2026-02-27T00:00")
-    said = ["size: give a number" in refused.text, "unit: a value is required" in refused.text]
-    assert (refused.status_code, *said) == (422, True, True)
+    has_messages = ["size: give a number" in refused.text, "unit: a value is required" in refused.text]
+    assert (refused.status_code, *has_messages) == (422, True, True)
     risen = send(f"/alerts/{filled['stale_alert']}/acknowledge", reason="seen", seen="0")
     assert (risen.status_code, "<title>Refused: Acknowledge" in risen.text) == (409, True)
     (now,) = re.findall('name="seen" value="(.)"', risen.text)
     assert f"has risen to level {now}" in risen.text
     address = re.findall('action="(.*?/acknowledge)"', risen.text)[0]
-    assert send(address, reason="seen", seen=now).status_code == 303  # as it came back
+    # The form of the answer is sent again without changes.
+    assert send(address, reason="seen", seen=now).status_code == 303
     other = send(f"{PAGE}/events/99999/withdraw", reason="seen on foot")
     main = re.sub("<footer.*", "", other.text, flags=re.DOTALL).lower().split("<main")[1]
     assert (other.status_code, "slopeward" in main) == (404, False)
@@ -243,7 +246,7 @@ def test_a_refused_form_comes_back_as_it_was_sent_with_plain_words_and_in_the_zo
     assert (italian.status_code, "dura al massimo 7d" in italian.text) == (409, True)
 
 
-def test_every_way_refuses_the_same_reasons(client, database, filled, monkeypatch, tmp_path, capsys):
+def test_command_and_request_refuse_the_same_reasons(client, database, filled, monkeypatch, tmp_path, capsys):
     log_in(client)
     headers = {"x-csrf-token": token(client, PAGE)}
     write_command(database, tmp_path, monkeypatch)
@@ -257,7 +260,7 @@ def test_every_way_refuses_the_same_reasons(client, database, filled, monkeypatc
         assert (got.status_code in {409, 422}, plain) == (True, True), got.text
 
 
-def test_two_who_sign_different_levels_are_informed_of_each_other(client, database):
+def test_second_signature_for_another_level_names_the_first(client, database):
     tell(database, users.add_user, "carl", PASSWORD, "operator", NOW - timedelta(days=9))
     texts = []
     for name, level in (("bo", "0"), ("ada", "1")):
@@ -274,7 +277,7 @@ def test_two_who_sign_different_levels_are_informed_of_each_other(client, databa
     assert "ada has signed" in page
 
 
-def test_work_that_is_over_is_over_already_at_the_command_line_with_status_4(client, database, monkeypatch, tmp_path):
+def test_ending_maintenance_twice_exits_with_status_4(client, database, monkeypatch, tmp_path):
     with database.write() as c:
         now = datetime.now(UTC)
         span = now, now + timedelta(hours=2)

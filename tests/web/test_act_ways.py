@@ -1,4 +1,4 @@
-"""Every act of the table by every way in: who may, and the same sentence whichever way it was done."""
+"""Every act works by command, form and request: with the same permissions and the same message."""
 
 import json
 import os
@@ -79,11 +79,11 @@ WHY = {"reason": "seen on foot"}
 def raise_alert(c, key, ledger=AlertCategory.ADVICE):
     change = AlertChange(ledger, key, 1, open=True, reason="for the test", data_time=NOW, evidence="{}")
     alerts.apply_changes(c, [change], alerts.ChangeContext(SITE, None, [], CARL, AN_HOUR_AGO, "1"))
-    return next(one.id for one in alerts.load_alerts(c, SITE, open_only=True) if one.key == key)
+    return next(row.id for row in alerts.load_alerts(c, SITE, open_only=True) if row.key == key)
 
 
 def prepare(c, name, k):
-    """The arguments of an act that can be done now, on a subject of its own for each way."""
+    """Store what an act needs, for each way separately, and return the arguments of the act."""
     kind, _, step = name.partition(".")
     if name in {"step.verify", "step.withdraw"}:
         question = f"alone:{('G1', 'G2', 'E1')[k]}"
@@ -131,7 +131,7 @@ def prepare(c, name, k):
     if kind == "reference":
         detail = {"frame": "ITRF14", "epoch0": None, "asked": {"frame": "ITRF20", "epoch0": None}}
         write_heartbeat(c, f"epoch0:{SITE}/G1", detail, NOW)
-        # the level stands high by now: it takes two
+        # At this high level the act needs two people.
         save_first(c, share_answer(c, f"{SITE}/G1", answer=ReferenceAnswer.KEPT), Actor("dan"), "seen", 9, NOW)
         return {"site": SITE, "station": "G1", "holds": "kept"} | WHY
     if kind == "drill":
@@ -139,7 +139,7 @@ def prepare(c, name, k):
         if step == "hold":
             return {"site": SITE, "minutes": "1"} | (prepare_scenario() if k == 0 else {})
         return {"site": SITE, "number": add_drill(c, SITE, CARL, "collapse", NOW)} | WHY
-    if name == "site.retire":  # another one for each way
+    if name == "site.retire":
         save_site(c, parse_site(LAKE.replace("lake-slope", f"old-{k}"), "old"), "ada", "test", AN_HOUR_AGO)
         return {"site": f"old-{k}"} | WHY
     if kind == "duty":
@@ -177,8 +177,8 @@ def prepare(c, name, k):
             "kind": "nothing",
         }
     if kind == "outline":
-        known = c.execute(select(scene_outline)).mappings().first()
-        c.execute(insert(scene_outline).values({name: value for name, value in known.items() if name != "id"}))
+        outline = c.execute(select(scene_outline)).mappings().first()
+        c.execute(insert(scene_outline).values({name: value for name, value in outline.items() if name != "id"}))
         return {"site": SITE, "number": max(c.execute(select(scene_outline.c.id)).scalars())}
     if kind == "report":
         return {"site": SITE, "kind": "crack", "text": f"new crack {k}"}
@@ -188,7 +188,7 @@ def prepare(c, name, k):
 
 
 def prepare_scenario():
-    """A short one that raises a level: the collapse of the whole site is 4000 decisions."""
+    """Write a short scenario that raises a level. The collapse of the whole site needs 4000 decisions."""
     file = Path(os.environ["SLOPEWARD_CONFIG"]).with_name("scenario.csv")
     lines = [f"2026-03-01T{hour:02}:00:00Z,P1,pore_pressure_kPa,{40 + 3 * hour}\n" for hour in range(18)]
     file.write_text("".join(["time,station,quantity,value\n", *lines]))
@@ -196,7 +196,7 @@ def prepare_scenario():
 
 
 def prepare_duty(c, step):
-    """What an act on the watch is given; a hand-over that waits is one of bo."""
+    """Store what an act on the duty plan needs, and return its arguments. Bo wrote a waiting handover."""
     crew, tomorrow = pick_team(require_in_force(c, SITE), None), NOW + timedelta(days=1)
     if step == "plan":
         return {"plan": "Mon 07:00 duty engineer", "team": crew.name} | WHY
@@ -212,28 +212,29 @@ def prepare_duty(c, step):
 
 
 def propose_change(db, comment):
-    """A changed site file that waits; it goes on from the one in force."""
+    """Propose a change of the site file in force."""
     text = ask(db, require_in_force, SITE).source
-    one = propose(db, text + comment, f"{SITE}.toml", CARL, "noise is lower", NOW, lambda *_: {})
-    return WHY | {"proposal_id": one.id}
+    proposal = propose(db, text + comment, f"{SITE}.toml", CARL, "noise is lower", NOW, lambda *_: {})
+    return WHY | {"proposal_id": proposal.id}
 
 
 def command_words(act, given):
-    """The words of the command; where people have no account that may act, it is refused whoever is named."""
-    words, placed = act.command.split(), []
-    for one in act.list_parameters():
-        if one.name in given:
-            if one.kind is Secret:
-                continue  # of the environment, see `desk`
-            if one.kind is tuple:
-                words.extend(word for value in given[one.name] for word in (one.argument.option, value))
+    """Return the words of the command line for an act with these arguments."""
+    words, arguments = act.command.split(), []
+    for parameter in act.list_parameters():
+        if parameter.name in given:
+            if parameter.kind is Secret:
+                # The fixture `desk` sets secrets in the environment.
                 continue
-            option, value = one.argument.option, str(given[one.name])
-            if one.argument.is_file:
+            if parameter.kind is tuple:
+                words.extend(word for value in given[parameter.name] for word in (parameter.argument.option, value))
+                continue
+            option, value = parameter.argument.option, str(given[parameter.name])
+            if parameter.argument.is_file:
                 (file := Path(os.environ["SLOPEWARD_CONFIG"]).with_name("given")).write_text(value)
                 value = str(file)
-            (words if option else placed).extend([option, value] if option else [value])
-    return [*words, *placed]
+            (words if option else arguments).extend([option, value] if option else [value])
+    return [*words, *arguments]
 
 
 @pytest.fixture
@@ -251,7 +252,7 @@ def desk(database, tmp_path, monkeypatch):
     url = database.url.render_as_string(hide_password=False)
     paths = f'[paths]\nsites = "{tmp_path}/sites"\nstate = "{tmp_path}"\n'
     (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n{paths}{LOGIN}')
-    # what they do to models has tests of its own
+    # Other tests check what these acts do with models.
     monkeypatch.setattr(scene_acts, "promote", lambda *_: "it is in use")
     monkeypatch.setattr(scene_acts, "try_weights", lambda *_: None)
     start_no_drill(monkeypatch)
@@ -279,14 +280,14 @@ def test_every_act_by_every_way_in_every_role(desk, capsys, caplog, tries_every_
                 csrf[role] = token(browsers[role], "/")
 
         def do(act, way, role, given):
-            """The status and what was answered."""
+            """Perform an act, and return the status and the text of the answer."""
             if way == "command":
                 status = run_command([*command_words(act, given), "--by", ROLES[role] or "eve"])
-                said = capsys.readouterr()
+                output = capsys.readouterr()
                 if act.gives_secret and status == 0:
-                    shown.append(said.out.split()[-1])
-                    return status, said.err.splitlines()[0]
-                return status, said.out.strip() or said.err
+                    shown.append(output.out.split()[-1])
+                    return status, output.err.splitlines()[0]
+                return status, output.out.strip() or output.err
             fields = re.findall(r"{(\w+)}", act.address)
             address = act.address.format(**{"site": SITE} | {k: v for k, v in given.items() if k in fields})
             body = {k.rstrip("_"): v for k, v in given.items() if k not in fields}
@@ -325,7 +326,8 @@ def test_every_act_by_every_way_in_every_role(desk, capsys, caplog, tries_every_
                     expected = {done} if role in may else {refused}
                     named = act.role == "admin" or "{site}" in act.address or "{alert_id}" in act.address
                     if role == "operator elsewhere" and not named:
-                        expected = {1, 404}  # it does not tell what waits on other sites
+                        # The answer does not reveal whether something waits on another site.
+                        expected = {1, 404}
                     if status not in expected:
                         plain = re.sub(r"<[^>]*>|\s+", " ", text or "")[-300:]
                         wrong.append(f"{act.name} by {way} as {role}: {status} {plain}")
@@ -334,7 +336,7 @@ def test_every_act_by_every_way_in_every_role(desk, capsys, caplog, tries_every_
                         sentences.setdefault(act.name, set()).add(plain.replace("GN", "N").replace("EN", "N"))
     assert not wrong
     differing = {name: found for name, found in sentences.items() if len(found) > 1}
-    # a drill that the page begins goes on by itself, and the command ends with it
+    # The page starts a drill in the background, but the command runs until the drill ends.
     assert not {k: v for k, v in differing.items() if k not in {"level.set", "drill.hold"}}
     with desk.read() as c:
         assert verify_chain(c) == []
@@ -345,10 +347,10 @@ def test_every_act_by_every_way_in_every_role(desk, capsys, caplog, tries_every_
 
 
 def holds_secret(act):
-    return act.proves or act.gives_secret or any(one.kind is Secret for one in act.list_parameters())
+    return act.proves or act.gives_secret or any(parameter.kind is Secret for parameter in act.list_parameters())
 
 
-def test_a_secret_is_shown_once_in_no_address_and_takes_the_own_password_of_who_makes_it(desk, caplog):
+def test_token_is_shown_once_and_needs_the_password_of_its_creator(desk, caplog):
     with serving(desk, NOW, load_service(Path(os.environ["SLOPEWARD_CONFIG"]))) as browser:
         log_in(browser, "cy")
         form = {"csrf": token(browser, "/"), "label": "a board", "valid": "30d"}
@@ -358,9 +360,7 @@ def test_a_secret_is_shown_once_in_no_address_and_takes_the_own_password_of_who_
         assert (got.status_code, "location" in got.headers) == (200, False)
         assert made not in browser.get("/account").text + caplog.text
         acts = form | {"own_password": PASSWORD, "scope": "act"}
-        assert "is lower than the scope" in browser.post("/account/tokens", data=acts).text, (
-            "a viewer has nothing to act with"
-        )
+        assert "is lower than the scope" in browser.post("/account/tokens", data=acts).text, "a viewer may not act"
         log_in(browser, "ada")
         form = {"csrf": token(browser, "/"), "name": "x1", "own_password": PASSWORD, "password": NEW}
         got = browser.post("/admin/users", data=form | {"password_again": "another"})
@@ -375,17 +375,17 @@ def test_a_secret_is_shown_once_in_no_address_and_takes_the_own_password_of_who_
 
 
 def fill_form(page, action):
-    """What a form of a page sends where nobody types anything."""
+    """Return the fields that a form of a page sends without any input."""
     form = re.search(rf'<form method="post" action="{action}".*?</form>', flatten_html(page))[0]
     return dict(re.findall(r'<input[^>]* name="(\w+)"[^>]* value="([^"]*)"', form))
 
 
-def test_an_admin_sets_up_the_second_factor_of_another_by_the_form(desk):
+def test_admin_sets_up_the_second_factor_of_another_account(desk):
     with serving(desk, NOW, load_service(Path(os.environ["SLOPEWARD_CONFIG"]))) as browser:
         log_in(browser, "ada")
         action = "/admin/users/cy/second-factor"
         form = fill_form(browser.get("/admin").text, action)
-        assert browser.post(action, data=form).status_code == 409, "the own password is wanted"
+        assert browser.post(action, data=form).status_code == 409, "the password of the admin is required"
         shown = browser.post(action, data=form | {"own_password": PASSWORD}).text
         code = code_of(re.search(r"secret=([A-Z2-7]{32})&", shown)[1], int(NOW.timestamp()) // STEP_S)
         shown = browser.post(action, data=form | {"own_password": PASSWORD, "code": code}).text
@@ -393,22 +393,22 @@ def test_an_admin_sets_up_the_second_factor_of_another_by_the_form(desk):
     assert ask(desk, has_second_factor, "cy")
 
 
-def test_an_admin_ends_by_the_form_that_an_os_user_acts_as_another(desk):
+def test_admin_unbinds_a_system_user_by_the_form(desk):
     tell(desk, users.bind_os_user, "cy", "cyril")
     with serving(desk, NOW) as browser:
         log_in(browser, "ada")
         action, page = "/admin/users/cy/unbind", browser.get("/admin").text
-        assert page.count("/unbind") == 1, "nobody else is bound"
+        assert page.count("/unbind") == 1, "no other account is bound"
         assert browser.post(action, data=fill_form(page, action)).headers["location"].startswith("/admin?told=")
         assert "/unbind" not in browser.get("/admin").text
     assert ask(desk, users.find_user, "cy").os_user is None
 
 
-def test_a_change_that_is_replayed_holds_back_nobody_else(desk, monkeypatch):
-    begun, end = Event(), Event()
+def test_replay_of_a_proposal_does_not_block_other_requests(desk, monkeypatch):
+    started, end = Event(), Event()
 
     def preview(*_args, **_settings):
-        begun.set()
+        started.set()
         assert end.wait(30.0)
         return {"skipped": "for the test"}
 
@@ -419,10 +419,12 @@ def test_a_change_that_is_replayed_holds_back_nobody_else(desk, monkeypatch):
             form = {"csrf": token(browser, "/"), "file": require_in_force(c, SITE).source + "# new\n"} | WHY
         first = pool.submit(browser.post, f"/sites/{SITE}/proposals", data=form)
         try:
-            assert begun.wait(30.0)
+            assert started.wait(30.0)
             assert browser.get(f"/sites/{SITE}/proposals").status_code == 200
             tell(desk, write_heartbeat, "free", {}, NOW)
-            assert browser.post(f"/sites/{SITE}/proposals", data=form).status_code == 503, "one replay at a time"
+            assert browser.post(f"/sites/{SITE}/proposals", data=form).status_code == 503, (
+                "only one replay runs at a time"
+            )
         finally:
             end.set()
         assert first.result().status_code == 303
@@ -440,11 +442,11 @@ def test_a_role_given_by_a_session_takes_the_own_password_and_makes_no_second_pe
 
 
 @pytest.mark.parametrize("needed", ["operator", "admin"])
-def test_a_reply_by_telephone_does_what_the_table_says_and_for_whom_it_says(desk, monkeypatch, needed):
+def test_reply_by_telephone_has_the_permission_of_its_act(desk, monkeypatch, needed):
     act = by_telephone.find_act()
     assert act.name == "alert.acknowledge"
     monkeypatch.setattr(by_telephone, "find_act", lambda: replace(act, role=needed))
-    # whom the site file names without an account is believed by the number alone
+    # A person of the site file without an account is identified by the telephone number alone.
     may = {"nobody", "admin", needed}
     rows = ask(desk, lambda c: c.exec_driver_sql("SELECT id FROM notification ORDER BY id").scalars().all())
     for (role, name), row in zip(ROLES.items(), rows, strict=False):

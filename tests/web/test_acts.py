@@ -1,4 +1,4 @@
-"""What people do on the page: acknowledge, answer, sign, report."""
+"""Acts of people on the page: acknowledge, answer, sign, confirm."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -45,11 +45,12 @@ def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, databas
     assert (row.state, row.acknowledged_by) == ("acknowledged", "bo")
     assert (last.actor, last.actor_kind, last.reason) == ("bo", "person", "battery is being changed")
     assert (acted.actor, acted.actor_kind) == ("bo", "person")
-    assert acknowledge(csrf=token(client, "/")).status_code == 409  # not twice
+    # An alert is acknowledged only once.
+    assert acknowledge(csrf=token(client, "/")).status_code == 409
 
 
 def raise_question(database, key, step, alert_key):
-    """A step that waits for an answer, and the alert that asks; its number."""
+    """Store a step that needs an answer and the alert that asks for it. Return the number of the alert."""
     with database.write() as c:
         state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).to_json()
         c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
@@ -59,35 +60,36 @@ def raise_question(database, key, step, alert_key):
         return c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
 
 
-def memory_of(database):
+def load_memory(database):
     with database.read() as c:
         return Memory.read(c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one())
 
 
-def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_page(client, database):
+def test_answer_that_lowers_a_high_level_needs_two_signatures_on_the_page(client, database):
     at = NOW - timedelta(minutes=20)
     key = f"G1@{format_iso(at)}"
     step = Step(epoch_s(at), epoch_s(at), 310.0, 3, "movement", join(["jump of 310 mm: silence followed it"]))
-    asked = raise_question(database, key, step, "health:G1:verify")
-    for name, told, answered in (("bo", "second", False), ("bo", "", False), ("ada", "answered", True)):
+    alert_id = raise_question(database, key, step, "health:G1:verify")
+    for name, message, answered in (("bo", "second", False), ("bo", "", False), ("ada", "answered", True)):
         log_in(client, name)
-        form = {"answer": "instrument", "reason": "seen by camera", "csrf": token(client, f"/alerts/{asked}")}
-        reply = client.post(f"/alerts/{asked}/verify", data=form)
-        assert reply.status_code == (303 if told else 409), "one person signs once"
-        assert told in reply.headers.get("location", "")
+        form = {"answer": "instrument", "reason": "seen by camera", "csrf": token(client, f"/alerts/{alert_id}")}
+        reply = client.post(f"/alerts/{alert_id}/verify", data=form)
+        assert reply.status_code == (303 if message else 409), "one person signs only once"
+        assert message in reply.headers.get("location", "")
         with database.read() as c:
-            assert c.execute(select(alert.c.acknowledged_at).where(alert.c.id == asked)).scalar_one() is None
-        assert (key in memory_of(database).answers) is answered
-    assert "says bo: seen by camera; a second person must sign that" in client.get(f"/alerts/{asked}").text
+            assert c.execute(select(alert.c.acknowledged_at).where(alert.c.id == alert_id)).scalar_one() is None
+        assert (key in load_memory(database).answers) is answered
+    assert "says bo: seen by camera; a second person must sign that" in client.get(f"/alerts/{alert_id}").text
 
 
-def test_a_person_stands_behind_an_earthquake_on_the_page(client, database):
+def test_earthquake_is_confirmed_by_two_people_on_the_page(client, database):
     page = "/sites/north-bench"
     assert "confirmed by one person" in client.get(page).text
-    assert "Confirm this earthquake" not in client.get(page).text, "acting takes a login"
+    assert "Confirm this earthquake" not in client.get(page).text, "acts need a login"
     address = f"{page}/events/2/confirm"
     assert client.post(address, data={"reason": "felt it", "csrf": "0" * 64}).status_code in {401, 403}
-    log_in(client)  # as bo, who has confirmed it already
+    # Bo has confirmed the earthquake already.
+    log_in(client)
     form = {"reason": "on the shake map", "csrf": token(client, page)}
     assert "second person" in client.post(address, data=form).text
     assert client.post("/sites/lake-slope/events/2/confirm", data=form).status_code == 404

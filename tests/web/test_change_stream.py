@@ -280,7 +280,7 @@ def test_a_stream_is_open_to_those_who_may_read_its_page(filled_database):
                 assert service.status == 200
                 set_state(filled_database, NORTH, level=3)
                 wait_for_polls(all_of_bo)
-                assert all_of_bo.count("changed") == 1, "the level of a site that the account may not read"
+                assert all_of_bo.count("changed") == 1, "no event about a site that the account may not read"
                 set_state(filled_database, LAKE, level=1)
                 all_of_bo.wait_for_event("changed", 2)
         with enter(address, "ada") as ada:

@@ -1,4 +1,4 @@
-"""Series, curves, lists and figures that the page and its API give are those of the store."""
+"""Series, curves, lists and figures of the page and its API agree with the database."""
 
 import re
 from datetime import timedelta
@@ -35,13 +35,13 @@ def test_health_and_metrics(client):
     assert "# TYPE slopeward_ingest_connected gauge" in text
 
 
-def test_series_are_what_the_store_says_and_ranges_are_checked(client):
+def test_series_equal_stored_readings_and_ranges_are_checked(client):
     base = "/api/v1/sites/north-bench/series/G1/displacement_north"
-    found = client.get(base, params={"span": "7d"}).json()
-    assert found["unit"] == "mm"
-    assert found["total"] == len(found["points"]["at"]) == 28
-    assert parse_time(found["to"]) == story.NOW
-    assert found["points"]["value"][-1] == pytest.approx(-0.9 * story.move_mm("G1", story.NOW), abs=2e-3)
+    week = client.get(base, params={"span": "7d"}).json()
+    assert week["unit"] == "mm"
+    assert week["total"] == len(week["points"]["at"]) == 28
+    assert parse_time(week["to"]) == story.NOW
+    assert week["points"]["value"][-1] == pytest.approx(-0.9 * story.move_mm("G1", story.NOW), abs=2e-3)
     few = client.get(base, params={"span": "60d", "max_points": 50}).json()
     assert few["sampled"]
     assert len(few["points"]["at"]) <= 64
@@ -52,18 +52,18 @@ def test_series_are_what_the_store_says_and_ranges_are_checked(client):
         assert "error" in answer.json()
 
 
-def test_chart_holds_fan_thresholds_scores_flags_and_reasons(client):
-    found = client.get("/api/v1/sites/north-bench/panes/G1/displacement_north", params={"span": "60d"}).json()
-    fan = found["forecast"]
-    assert fan["model"] == "combined"
-    assert fan["reason"] == "weighted mean of experts, weights by past errors: line 80 %, gru 20 %"
-    t = fan["targets"]
+def test_chart_contains_forecast_thresholds_scores_flags_and_reasons(client):
+    pane = client.get("/api/v1/sites/north-bench/panes/G1/displacement_north", params={"span": "60d"}).json()
+    forecast = pane["forecast"]
+    assert forecast["model"] == "combined"
+    assert forecast["reason"] == "weighted mean of experts, weights by past errors: line 80 %, gru 20 %"
+    t = forecast["targets"]
     rows = zip(t["q025"], t["q10"], t["q50"], t["q90"], t["q975"], strict=True)
     assert all(a < b < c < d < e for a, b, c, d, e in rows)
-    assert {row["name"] for row in found["thresholds"]} == {"yellow", "orange", "red"}
-    assert set(found["scores"]["detector"]) == {"persistence-z", "lstm-ae"}
-    assert {m["kind"] for m in found["marks"]} >= {"level", "event", "report"}
-    assert len(found["past"]["at"]) == len(found["past"]["q50"]) > 0
+    assert {row["name"] for row in pane["thresholds"]} == {"yellow", "orange", "red"}
+    assert set(pane["scores"]["detector"]) == {"persistence-z", "lstm-ae"}
+    assert {m["kind"] for m in pane["marks"]} >= {"level", "event", "report"}
+    assert len(pane["past"]["at"]) == len(pane["past"]["q50"]) > 0
     lines = client.get("/api/v1/sites/north-bench/panes/P1/pore_pressure").json()
     assert [row["line"] for row in lines["thresholds"]] == [60.0, 80.0]
     assert "out_of_range" in "".join(lines["points"]["flags"].values())
@@ -74,19 +74,20 @@ def test_downslope_movement_is_projected_with_offsets_applied(client):
     azimuth, plunge = radians(201.0), radians(30.0)
     share = -0.42 * sin(azimuth) * cos(plunge) - 0.9 * cos(azimuth) * cos(plunge) + 0.5 * sin(plunge)
     for at, value in zip(computed["points"]["at"], computed["points"]["value"], strict=True):
-        wanted = share * story.move_mm("G2", parse_time(at))  # the antenna's 12.5 mm are gone
-        assert value == pytest.approx(wanted, abs=0.01)
+        # The offset of the antenna, 12.5 mm, is subtracted.
+        expected = share * story.move_mm("G2", parse_time(at))
+        assert value == pytest.approx(expected, abs=0.01)
 
 
-def test_movement_and_ribbon_are_what_was_stored(client, database):
-    found = client.get("/api/v1/sites/north-bench/movement/G1").json()
-    moved = [(r["stage"], r["velocity_mm_per_day"]) for r in found["movement"]]
+def test_movement_and_level_history_equal_stored_rows(client, database):
+    answer = client.get("/api/v1/sites/north-bench/movement/G1").json()
+    moved = [(r["stage"], r["velocity_mm_per_day"]) for r in answer["movement"]]
     assert moved == [("intermediate", 4.0), ("progressive", 7.0)]
-    assert [w["trusted"] for w in found["windows"]] == [False, True]
-    assert {(b["kind"], b["value"]) for b in found["bounds"]} == {("velocity", v) for v in (2.0, 20.0, 100.0)}
+    assert [w["trusted"] for w in answer["windows"]] == [False, True]
+    assert {(b["kind"], b["value"]) for b in answer["bounds"]} == {("velocity", v) for v in (2.0, 20.0, 100.0)}
     with database.write() as c:
-        for hours, level, seen in ((30, 1, "full"), (20, 1, "full"), (10, 1, "blind"), (5, 3, "full")):
-            row = f"evaluation site=north-bench at=-{hours}h trigger=tick level={level} observability={seen}"
+        for hours, level, observability in ((30, 1, "full"), (20, 1, "full"), (10, 1, "blind"), (5, 3, "full")):
+            row = f"evaluation site=north-bench at=-{hours}h trigger=tick level={level} observability={observability}"
             insert_rows(c, story.NOW, f"{row} reachable_level=3 config_sha256=x digest={'0' * 64}")
     ribbon = client.get("/api/v1/sites/north-bench/ribbon?span=25h").json()
     cuts = [ribbon["from"], *(format_iso(story.NOW + timedelta(minutes=m)) for m in (-600, -300, 2))]
@@ -96,8 +97,11 @@ def test_movement_and_ribbon_are_what_was_stored(client, database):
     assert [s["stage"] for s in ribbon["stages"]["G1"]][-1] == "progressive"
 
 
-def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
-    """Two stations are sick in what has no vote, one is fast: sight, stage, velocity and window do not contradict."""
+def test_figures_of_a_failing_slope_equal_those_of_sql(client, database):
+    """Two stations without a vote are faulty and one is fast.
+
+    Observability, stage, velocity and failure window must agree.
+    """
     with database.write() as c:
         series_id = c.execute(select(movement.c.series_id).limit(1)).scalar_one()
         row = f"movement series_id={series_id} at=+1m data_until=+0m stage=progressive trend=progressive"
@@ -118,7 +122,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     )
     assert f"<dt>Stage</dt><dd>{status['movement_stage']}<" in flatten_html(text)
     [row] = re.findall(r'<tr data-station="G1".*?</tr>', flatten_html(text))
-    # the newest row says nothing of velocity: an older figure beside it would be of another moment
+    # The newest row has no velocity. The page must not show the velocity of an older row beside its stage.
     assert rows[0]["velocity_mm_per_day"] is None
     assert re.findall(r'<td class="num">(.*?)</td>', row) == ["–", "–"]
     assert f"{rows[0]['stage']}, trend {rows[0]['trend']}" in row
@@ -135,16 +139,16 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     [row] = re.findall(r'<tr data-station="G1".*?</tr>', page)
     assert re.findall(r'<td class="num">(\S+?)[ <]', row) == ["372", "0.00269"]
     page = flatten_html(client.get("/sites/north-bench/movement").text)
-    said = re.search(r'id="h-why".*?<p>(.*?)</p>', page)[1]
-    assert "nothing requests a higher level" not in said or said.startswith("green")
+    reason = re.search(r'id="h-why".*?<p>(.*?)</p>', page)[1]
+    assert "nothing requests a higher level" not in reason or reason.startswith("green")
 
 
-def test_api_lists(client, filled):
+def test_lists_of_the_api_contain_stored_items(client, filled):
     assert [s["site"] for s in client.get("/api/v1/sites").json()] == ["north-bench", "lake-slope"]
     stations = {s["id"]: s for s in client.get("/api/v1/sites/north-bench/stations").json()}
     assert stations["G1"]["quantities"][0] == "displacement_downslope"
-    one = client.get(f"/api/v1/alerts/{filled['hazard_alert']}").json()
-    assert (one["alert"]["evidence"]["criterion"], [e["to_level"] for e in one["events"]]) == ("hazard", [1, 2, 2])
+    alert = client.get(f"/api/v1/alerts/{filled['hazard_alert']}").json()
+    assert (alert["alert"]["evidence"]["criterion"], [e["to_level"] for e in alert["events"]]) == ("hazard", [1, 2, 2])
     assert client.get("/api/v1/alerts", params={"open": True, "ledger": "health"}).json()[0]["site"] == "lake-slope"
     states = {n["state"] for n in client.get("/api/v1/notifications").json()}
     assert states >= {"delivered", "superseded", "failed_final"}
@@ -160,7 +164,7 @@ def test_api_lists(client, filled):
     assert {"kind", "compared_with"} <= anomaly.keys()
 
 
-def test_forecasts_are_held_to_account(client):
+def test_forecast_pages_show_scores_and_models_in_training(client):
     text = client.get("/sites/north-bench/forecasts").text
     assert "Whether the intervals hold" in text
     scores = client.get("/sites/north-bench/forecasts/scores").text
@@ -181,14 +185,14 @@ def test_openapi_names_every_api_route(client):
     assert not [p for p in paths if not p.startswith("/api/v1/")]
     written = {p for p, methods in paths.items() if "post" in methods}
     assert {method for p in paths.values() for method in p} == {"get", "post"}
-    named = {one for act in list_acts() for own in (False, True) for one in act.list_addresses(own=own)}
-    assert {f"POST {path}" for path in written} == {one for one in named if f" {API}" in one}  # and no more
+    named = {address for act in list_acts() for own in (False, True) for address in act.list_addresses(own=own)}
+    assert {f"POST {path}" for path in written} == {address for address in named if f" {API}" in address}
 
 
 def test_velocity_over_the_window_of_each_bound(client):
-    found = client.get("/api/v1/sites/north-bench/movement/G1?span=20d").json()["rates"]
-    assert [r["window_s"] for r in found] == [21600.0, 172800.0, 604800.0]
-    week = found[-1]
+    rates = client.get("/api/v1/sites/north-bench/movement/G1?span=20d").json()["rates"]
+    assert [r["window_s"] for r in rates] == [21600.0, 172800.0, 604800.0]
+    week = rates[-1]
     assert week["at"] == sorted(week["at"])
     assert 50 < len(week["at"]) <= 152
     curve = client.get("/api/v1/sites/north-bench/series/G1/displacement_downslope?span=7d").json()["points"]
@@ -199,19 +203,20 @@ def test_velocity_over_the_window_of_each_bound(client):
     assert week["rate"][-1] == pytest.approx(slope, rel=0.1)
 
 
-def test_no_number_of_a_page_lacks_its_unit(client):
+def test_every_number_of_a_page_has_a_unit(client):
     log_in(client, "ada")
-    found = {}
+    figures_without_unit = {}
     paths = [f"/sites/north-bench{page}" for page in ("", "/movement", "/forecasts", "/proposals")]
     for path in (*paths, *"/ /sites/lake-slope /alerts /notifications /signatures /account /admin".split()):
         answer = client.get(path)
         assert answer.status_code == 200, path
         if bare := bare_figures_of_page(answer.text):
-            found[path] = bare
-    assert not found, "\n".join(f"{p}: {b}" for p, bs in found.items() for b in bs)
+            figures_without_unit[path] = bare
+    lines = [f"{path}: {bare}" for path, items in figures_without_unit.items() for bare in items]
+    assert not lines, "\n".join(lines)
 
 
-def test_each_bound_stands_beside_what_there_is_now(client):
+def test_each_bound_is_shown_with_the_present_value(client):
     log_in(client)
     panels = re.findall(r"<fieldset.*?</fieldset>", client.get("/sites/north-bench/thresholds").text, re.DOTALL)
     assert len(panels) == 5
@@ -221,18 +226,18 @@ def test_each_bound_stands_beside_what_there_is_now(client):
     assert "G1: if the acceleration continues: failure about" in panels[4]
 
 
-def test_rain_stands_beside_its_curve(client):
+def test_rain_is_returned_with_its_threshold_curve(client):
     (curve,) = client.get("/api/v1/sites/north-bench/rain?span=30d").json()["curves"]
     assert (curve["criterion"], curve["station"], curve["level"]) == ("rain_intensity_duration-1", "R1", 1)
     one_day = next(p for p in curve["curve"] if abs(p["duration_h"] - 24) < 4)
     assert one_day["intensity_mm_per_h"] == pytest.approx(14.82 * one_day["duration_h"] ** -0.39)
     rows = client.get("/api/v1/sites/north-bench/series/R1/rain?span=40d").json()["points"]["value"]
-    # the gauge reports every six hours: a window of up to five hours holds one reading, of seven to eleven two
-    one = [p["sum_mm"] for p in curve["most"] if p["duration_h"] <= 5]
-    two = [p["sum_mm"] for p in curve["most"] if 7 <= p["duration_h"] <= 11]
-    assert one
-    assert one == pytest.approx([max(rows)] * len(one))
-    assert two
-    assert two == pytest.approx([max(a + b for a, b in pairwise(rows))] * len(two))
+    # The gauge reports every six hours. A window of up to five hours has one reading, one of 7 to 11 hours has two.
+    sums_of_one_reading = [p["sum_mm"] for p in curve["most"] if p["duration_h"] <= 5]
+    sums_of_two_readings = [p["sum_mm"] for p in curve["most"] if 7 <= p["duration_h"] <= 11]
+    assert sums_of_one_reading
+    assert sums_of_one_reading == pytest.approx([max(rows)] * len(sums_of_one_reading))
+    assert sums_of_two_readings
+    assert sums_of_two_readings == pytest.approx([max(a + b for a, b in pairwise(rows))] * len(sums_of_two_readings))
     assert curve["now"][0]["sum_mm"] == pytest.approx(rows[-1])
     assert 0 < curve["ratio"] < 5

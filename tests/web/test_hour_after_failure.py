@@ -1,4 +1,4 @@
-"""The demo's failure, watched for 90 minutes after the last readings of the slope: no "now" comes from old data."""
+"""For 90 minutes after the last readings of the failed demo slope, no text with "now" is about old data."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -105,7 +105,7 @@ def test_no_now_comes_from_data_older_than_two_intervals(failure, step_min):
                 headlines.append(re.search(r"\b(Now|Last): Moving", texts[SITE_PAGE])[1])
     assert headlines[0] == "Now"
     assert headlines[-1] == "Last"
-    assert headlines == sorted(headlines, reverse=True), "an old headline never becomes the present one again"
+    assert headlines == sorted(headlines, reverse=True), "an outdated headline does not return"
 
 
 def check_pages(failure, texts):

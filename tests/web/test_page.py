@@ -1,4 +1,4 @@
-"""What the page shows of the filled database, on both databases."""
+"""Texts and figures of the page for the filled database, on both kinds of database."""
 
 import logging
 import re
@@ -40,11 +40,12 @@ __all__ = ["client", "database", "filled"]  # fixtures
 CONFIGURED = (Path(__file__).resolve().parents[2] / "configs/sites/north-bench.toml").read_text()
 
 
-def test_overview_says_level_sight_reach_and_action(client):
+def test_overview_shows_level_observability_reachable_level_and_action(client):
     text = client.get("/").text
     assert "Geologist on site, no work below bench 3" in text
     assert "Only <b>yellow</b> can be reached at every instrument." in " ".join(text.split())
-    assert text.index("North bench") < text.index("Lake slope")  # the more dangerous one first
+    # The site with the higher level is first.
+    assert text.index("North bench") < text.index("Lake slope")
     for word in ("Orange", "Full", "Degraded"):
         assert word.lower() in text.lower()
     assert "<dt>Stage</dt><dd>progressive</dd>" in flatten_html(text)
@@ -55,14 +56,14 @@ def test_overview_says_level_sight_reach_and_action(client):
     assert text.count(late) == 1
 
 
-def test_motion_that_no_vote_rests_on_is_named_beside_what_we_see(client, monkeypatch):
-    said = "No criterion with a vote reads"
-    assert said not in client.get("/sites/north-bench").text
+def test_page_names_motion_that_no_criterion_with_a_vote_reads(client, monkeypatch):
+    warning = "No criterion with a vote reads"
+    assert warning not in client.get("/sites/north-bench").text
     advice = CONFIGURED.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"')
     monkeypatch.setattr(collect, "find_declaration", lambda *_: parse_site(advice, "north-bench.toml"))
     text = client.get("/sites/north-bench").text
-    assert f"{said} G1.displacement, G2.displacement: motion there raises no level." in text
-    assert text.index("What we see") < text.index(said) < text.index("<dt>Newest reading")
+    assert f"{warning} G1.displacement, G2.displacement: motion there raises no level." in text
+    assert text.index("What we see") < text.index(warning) < text.index("<dt>Newest reading")
 
 
 def test_overview_lists_quiet_sites(database, monkeypatch):
@@ -70,7 +71,7 @@ def test_overview_lists_quiet_sites(database, monkeypatch):
         c.execute(update(site_state).where(site_state.c.site == "lake-slope").values(level=0, observability="full"))
         c.execute(update(alert).where(alert.c.site == "lake-slope").values(closed_at=NOW))
     with serving(database, NOW) as browser:
-        assert "quiet site" not in browser.get("/").text, "few sites: each has its card"
+        assert "quiet site" not in browser.get("/").text, "with few sites, each has a card"
         monkeypatch.setattr("monitor.web.parts.collect.MOST_CARDS", 1)
         text = browser.get("/").text
     assert "1 quiet site" in text
@@ -92,7 +93,7 @@ def test_page_states_that_a_site_is_in_shadow_mode(client, database):
     ("at", "state", "words"),
     [(timedelta(minutes=-5), "running", "core process is silent"), (timedelta(), "stopped", "service was stopped")],
 )
-def test_every_page_says_when_nobody_evaluates(client, database, at, state, words):
+def test_every_page_shows_that_evaluation_has_stopped(client, database, at, state, words):
     tell(database, write_heartbeat, "core", {"state": state}, NOW + at)
     for path in ("/", "/sites/north-bench", "/alerts", "/alerts/1", "/login"):
         assert words in client.get(path).text, path
@@ -122,7 +123,7 @@ def test_only_pictures_of_the_scene_are_served_also_of_relative_paths(client, da
     assert "flat ground (3 degrees)" in page
 
 
-def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
+def test_page_shows_that_a_picture_is_being_made(client, database, tmp_path):
     digest, out = story.HASHES["scene"], tmp_path / "out"
     out.mkdir()
     bounds = [8.89, 46.19, 8.91, 46.21]
@@ -144,12 +145,12 @@ def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
     assert client.get(address).json() == {"error": "the picture of this scene is being made"}
     assert client.get(address.replace("preview", "change")).json() == {"error": "this scene has no picture"}
     (out / NOT_MADE).write_text("{}")
-    assert look() == (False, None, False), "it could not be made"
+    assert look() == (False, None, False), "the image could not be made"
     assert client.get(address).json() == {"error": "this scene has no picture"}
     assert "This scene has no picture" in client.get(f"{page}/outlines").text
     (out / MAKING).unlink()
     (out / NOT_MADE).unlink()
-    assert look() == (False, None, False), "its image was gone"
+    assert look() == (False, None, False), "the image was deleted"
     (out / "preview.png").write_bytes(b"\x89PNG picture")
     assert look() == (True, bounds, True)
 
@@ -158,27 +159,28 @@ def test_empty_database_is_no_error(database_url):
     with closing(Database(database_url)) as database, serving(database, datetime(2026, 3, 1, tzinfo=UTC)) as c:
         first = flatten_html(c.get("/").text).partition("No site yet")[2]
         ways = re.findall(r'<summary>(.*?)</summary>|<a class="button" href="(.*?)"', first)
-        wanted = ["Try the demo", "/files", "Connect an instrument", "Write a site file"]
-        assert [one or other for one, other in ways][:4] == wanted
+        expected = ["Try the demo", "/files", "Connect an instrument", "Write a site file"]
+        assert [one or other for one, other in ways][:4] == expected
         assert "never run on this database" in c.get("/").text
         assert (c.get("/health").status_code, c.get("/api/v1/sites").json()) == (503, [])
         for path in ("/alerts", "/notifications", "/metrics"):
             assert c.get(path).status_code == 200
 
 
-def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(client, database):
+def test_unproven_criterion_is_marked_beside_its_role(client, database):
     site = story.load_story_sites()[0]
     assert "in the site file, but not proven on this site" not in client.get(f"/sites/{site.id}").text
     reason = "velocity-1 counts as advice only: no test of rules is stored for this site; to test it, run x"
-    told = Condition("health", 2, epoch_s(NOW), reason)
-    with database.write() as c:  # what the newest decision left: no alert is open, a person may have closed it
+    condition = Condition("health", 2, epoch_s(NOW), reason)
+    # The condition of the newest decision has no open alert, because a person may have closed the alert.
+    with database.write() as c:
         memory = Memory.read(find_state(c, site.id).state)
-        memory = replace(memory, conditions={f"health:{site.criteria[0].id}:unproven": told, **memory.conditions})
+        memory = replace(memory, conditions={f"health:{site.criteria[0].id}:unproven": condition, **memory.conditions})
         save_memory(c, site.id, memory, site.version, NOW)
     assert client.get(f"/sites/{site.id}").text.count("witness in the site file, but not proven on this site") == 1
 
 
-def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):
+def test_landslides_of_scenes_are_listed_apart_from_instruments(client, database):
     at = story.NOW
     rows = [Observation("north-bench", f"F-{k:012d}", "ndvi", "1", at, at, 0.3 + 0.01 * k) for k in range(12)]
     tell(database, add_observations, rows, at)
@@ -188,18 +190,19 @@ def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):
     assert 'value="G1"' in instruments
     assert 'value="F-' not in instruments
     assert landslides.count('value="F-') == 12
-    assert ", F-0" not in text  # nor the list of stations without a place
+    # The list of stations without a position does not name them either.
+    assert ", F-0" not in text
 
 
-def test_a_program_reads_both_and_the_page_shows_them(client):
-    found = client.get("/api/v1/sites/north-bench").json()
-    assert found["level"] > 0
-    assert isinstance(found["when_raised"], str | None)
-    assert found["level_name"] in found["now"]
+def test_present_and_raised_state_are_in_api_and_page(client):
+    site_facts = client.get("/api/v1/sites/north-bench").json()
+    assert site_facts["level"] > 0
+    assert isinstance(site_facts["when_raised"], str | None)
+    assert site_facts["level_name"] in site_facts["now"]
     assert re.search(r"Now: .*alert since .* ago", client.get("/sites/north-bench").text, re.DOTALL)
 
 
-def test_failure_window_and_forecast_are_one_sentence_with_their_ages(client):
+def test_failure_window_and_forecast_are_shown_in_one_sentence_with_their_ages(client):
     page = client.get("/sites/north-bench").text
     (outlook,) = re.findall(r'<p class="outlook(?: urgent)?">(.*?)</p>', page, re.DOTALL)
     sentence = " ".join(re.sub(r"<[^>]+>", "", outlook).split())
@@ -213,8 +216,8 @@ def test_failure_window_and_forecast_are_one_sentence_with_their_ages(client):
     assert re.fullmatch(window + forecast, sentence), sentence
 
 
-# ---- the process behind the page: what its log says of the port ----
-def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp_path, caplog):
+# ---- the log of the web process ----
+def test_address_of_the_page_is_logged_after_its_port_is_open(tmp_path, caplog):
     database = Database(f"sqlite:///{tmp_path}/page.db")
     caplog.set_level(logging.INFO, "slopeward.web")
 

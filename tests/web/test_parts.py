@@ -1,5 +1,6 @@
-"""The pure parts of the page: sampling, sketch, evidence tables, spelling.
-Which language an answer is in: the choice of the browser, its wish, the default; programs read English.
+"""Functions of the page without a database: sampling, evidence tables, formats, motion, and the language of answers.
+
+The language is chosen by a cookie, by the header of the browser or by default. Programs receive English.
 """
 
 import asyncio
@@ -51,30 +52,30 @@ def reading(k, value, flags=()):
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.booleans()), min_size=1, max_size=400), st.integers(8, 200))
 def test_sampling_keeps_order_extremes_ends_and_newest_flag(values, most):
     readings = [reading(k, v, ("spike",) if odd else ()) for k, (v, odd) in enumerate(values)]
-    kept = sample(readings, most)
-    assert kept == [r for r in readings if r in kept]
-    assert len(kept) <= max(most, 4) + most // 4 + 4
-    assert min(r.value for r in kept) == min(r.value for r in readings)
-    assert max(r.value for r in kept) == max(r.value for r in readings)
-    assert (kept[0], kept[-1]) == (readings[0], readings[-1])
+    sampled = sample(readings, most)
+    assert sampled == [r for r in readings if r in sampled]
+    assert len(sampled) <= max(most, 4) + most // 4 + 4
+    assert min(r.value for r in sampled) == min(r.value for r in readings)
+    assert max(r.value for r in sampled) == max(r.value for r in readings)
+    assert (sampled[0], sampled[-1]) == (readings[0], readings[-1])
     if flagged := [r for r in readings if r.flags]:
-        assert flagged[-1] in kept
+        assert flagged[-1] in sampled
 
 
 def test_downslope_needs_all_three_components_and_carries_flags():
     east = [reading(0, 1.0), reading(1, 1.0, ("spike",))]
     north, up = [reading(0, 0.0), reading(1, 0.0), reading(2, 0.0)], [reading(0, -1.0), reading(1, -1.0)]
-    found = project_downslope([east, north, up], component_weights(90.0, 45.0))
-    assert [r.value for r in found] == pytest.approx([2**0.5, 2**0.5])
-    assert [r.flags for r in found] == [(), ("spike",)]
-    assert found[0].sigma == pytest.approx(1.0)
+    downslope = project_downslope([east, north, up], component_weights(90.0, 45.0))
+    assert [r.value for r in downslope] == pytest.approx([2**0.5, 2**0.5])
+    assert [r.flags for r in downslope] == [(), ("spike",)]
+    assert downslope[0].sigma == pytest.approx(1.0)
 
 
 LEVEL_OF_WORD = {"raise_level": 1, "hold_level": 1, "heard": True, "fresh": True, "newest_s": 0}
 WORD = LEVEL_OF_WORD | {"criterion": "velocity", "station": "G1", "reason": "fast", "facts": {}}
 
 
-def test_decision_evidence_is_arranged_and_other_evidence_is_walked():
+def test_evidence_is_converted_to_tables():
     frozen = {
         "sentence": "yellow: G1 moves",
         "view": {"readings": {"G1.displacement_east": [["a", "b", 0, 1.0, 0.0, 1.0, None, ["spike"], None]] * 50}},
@@ -105,7 +106,7 @@ def test_decision_evidence_is_arranged_and_other_evidence_is_walked():
         lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=5), x, max_size=3),
     )
 )
-def test_any_evidence_can_be_shown(value):
+def test_any_evidence_is_converted_to_tables(value):
     for table in read_evidence({"x": value}):
         assert all(isinstance(row, list) for row in table.rows)
 
@@ -114,11 +115,11 @@ def test_any_evidence_can_be_shown(value):
     ("name", "number", "top", "expected"),
     [("red", 4, 4, "3"), ("Orange", 1, 2, "2"), ("stage 1", 1, 4, "1"), ("x", 0, 0, "0")],
 )
-def test_levels_keep_the_colour_of_their_name(name, number, top, expected):
+def test_colour_of_a_level_follows_its_name(name, number, top, expected):
     assert level_class(name, number, top) == expected
 
 
-def test_ranges():
+def test_range_is_read_and_a_reversed_range_is_refused():
     assert read_range(T0, RequestedRange(span="1d")) == (T0 - timedelta(days=1), T0)
     with pytest.raises(Exception, match="from must lie before to"):
         read_range(T0, RequestedRange(T0, T0 - timedelta(days=1)))
@@ -137,33 +138,33 @@ def test_no_two_pages_hold_the_same_form_token_and_each_is_good():
 
 
 @given(st.text(max_size=20))
-def test_no_text_leads_off_the_page(text):
+def test_safe_path_never_leads_to_another_site(text):
     if is_safe_path(text):
         assert text.startswith("/")
         assert not text.startswith(("//", "/\\"))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_numbers_are_spelled_near_their_value(value):
+def test_formatted_number_is_close_to_its_value(value):
     assert float(format_number(value, 6)) == pytest.approx(value, rel=1e-3, abs=1e-300)
 
 
-def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
+def test_times_in_sentences_are_local_with_utc_as_title():
     first, second = parse_time("2026-10-07T19:16:51.919000Z"), parse_time("2026-11-20T17:14:00Z")
-    told = join(
+    sentence = join(
         ["silent since", Timestamp.of(first), "fails about", Timestamp.of(second), "file 2026-10-07T1916.csv <b>"]
     )
     with use_zone("Europe/Zurich"):
-        said = render_text(told)
-    plain = re.sub("<[^>]*>", "", said)
+        html = render_text(sentence)
+    plain = re.sub("<[^>]*>", "", html)
     assert plain == (
         "silent since; 2026-10-07 21:16 CEST; fails about; 2026-11-20 18:14 CET; file 2026-10-07T1916.csv &lt;b&gt;"
     )
-    assert 'title="2026-10-07 19:16 UTC"' in said
+    assert 'title="2026-10-07 19:16 UTC"' in html
 
 
 @tabulated(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("dry_mm", 0.2, "dry 0.2 mm"),
         ("duration_from_s", 3600.0, "duration from 1h"),
@@ -173,8 +174,8 @@ def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
         ("a", 14.82, "a = 14.82"),
     ],
 )
-def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
-    assert format_param(name, value) == said
+def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, expected):
+    assert format_param(name, value) == expected
 
 
 @tabulated(
@@ -193,8 +194,8 @@ def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
         ("core is silent since 2026-03-01", True),
     ],
 )
-def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
-    """`2026` is a station of others, and no instant is hidden for that; `G1` is a station of both."""
+def test_text_that_names_another_site_is_withheld(text, hidden):
+    """`2026` is a station of another site, but times are not hidden. `G1` is a station of both sites."""
     redactor = ResponseRedactor(
         ["lake", "lake-2", "G1"], ["north-bench", "lake-20", "Upper lake", "G1", "G7", "2026", ""]
     )
@@ -211,13 +212,15 @@ def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
         EvidenceTable("Votes", [covered], [[covered, 1]])
     ]
     page = EvidenceTable("Votes", (), [[{"site": "status", "reason": text}]])
-    assert redactor.cover_service(page).rows == [[{"site": "status", "reason": covered}]], "also within a record"
+    assert redactor.cover_service(page).rows == [[{"site": "status", "reason": covered}]], (
+        "texts within a record are withheld as well"
+    )
 
 
 LEVELS = [{"number": 0, "name": "green"}, {"number": 3, "name": "red"}]
 
 
-def test_sight_says_that_a_backlog_is_stored_whatever_the_site_sees() -> None:
+def test_backlog_is_mentioned_at_any_observability() -> None:
     for sight in ("full", "degraded", "blind"):
         cards = [
             SiteCard("s", "S", 46.0, 9.0, LEVELS, {"observability": sight, "catching_up": catching_up}, NO_STATES)
@@ -228,12 +231,12 @@ def test_sight_says_that_a_backlog_is_stored_whatever_the_site_sees() -> None:
         assert ("decide by other means" in texts[0]) == (sight == "blind")
 
 
-def test_a_dry_run_serves_whoever_looks_meanwhile(monkeypatch):
+def test_dry_run_is_reused_for_some_seconds(monkeypatch):
     clock = [datetime(2026, 3, 1, tzinfo=UTC)]
-    asked = []
+    evaluations = []
 
     def evaluate(_db, site, now, *_, **__):
-        asked.append((site.version, now))
+        evaluations.append((site.version, now))
         return SimpleNamespace(decision=SimpleNamespace(evidence={"sentence": "green", "words": []}))
 
     monkeypatch.setattr(present_decision, "evaluate_site", evaluate)
@@ -243,9 +246,11 @@ def test_a_dry_run_serves_whoever_looks_meanwhile(monkeypatch):
     for seconds, count in ((0, 1), (4, 1), (5, 2)):
         clock[0] = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=seconds)
         assert present_decision.evaluate_now(context, sites[0]).sentence == "green"
-        assert len(asked) == count
+        assert len(evaluations) == count
     present_decision.evaluate_now(context, sites[1])
-    assert [version for version, _ in asked] == ["one", "one", "two"], "each version of the file is asked for itself"
+    assert [version for version, _ in evaluations] == ["one", "one", "two"], (
+        "each version of the site file has its own dry run"
+    )
 
 
 NOW_HEADLINE = datetime(2026, 3, 1, tzinfo=UTC)
@@ -253,7 +258,7 @@ SLOPE = {"G1", "G2", "G3"}
 
 
 def stations_at(now=NOW_HEADLINE, states=None):
-    """Stations in some states, whose newest reading is of a minute before `now` and comes every hour."""
+    """Return stations in some states. They report every hour, last a minute before `now`."""
     pace = SeriesPace(now - timedelta(minutes=1), now, 3600.0, 10800.0)
     paces = {(name, "displacement"): pace for name in SLOPE}
     return StationStates(now, {name: {"state": state} for name, state in (states or {}).items()}, paces)
@@ -270,7 +275,7 @@ def window(begin, end, *, trusted=True):
     return {"window_from": spelled[0], "window_to": spelled[1], "trusted": trusted}
 
 
-def test_a_headline_is_about_the_highest_open_alert_of_its_site_and_no_drill():
+def test_headline_is_about_the_first_hazard_of_a_site_and_no_drill():
     def alert(number, site, ledger="hazard", *, exercise=False):
         return {"alert_id": number, "site": site, "ledger": ledger, "exercise": exercise}
 
@@ -279,31 +284,31 @@ def test_a_headline_is_about_the_highest_open_alert_of_its_site_and_no_drill():
     assert {site: one["alert_id"] for site, one in find_hazards(alerts).items()} == {"a": 2}
 
 
-def test_the_fastest_counts_in_either_direction_and_who_fell_silent_is_told_with_its_last_stage():
+def test_fastest_motion_counts_in_either_direction_and_silent_stations_keep_their_last_stage():
     rows = [row("G1", 3.0), row("G1", -8.0, "progressive", quantity="displacement_up"), row("G2", None, "unknown")]
-    found = describe_motion(rows, SLOPE, stations_at())
-    assert (found.fastest["velocity_mm_per_day"], found.moving, found.stations) == (-8.0, ["G1"], 1)
-    assert (found.lost, found.last_stages) == (1, [])
+    motion = describe_motion(rows, SLOPE, stations_at())
+    assert (motion.fastest["velocity_mm_per_day"], motion.moving, motion.stations) == (-8.0, ["G1"], 1)
+    assert (motion.lost, motion.last_stages) == (1, [])
     assert describe_motion([row("G2", None, "unknown")], SLOPE, stations_at()) is None
     silent = [row("G2", None, "unknown", last="progressive"), row("G3", None, "unknown", last="creep")]
-    found = describe_motion([row("G1", 0.1), *silent], SLOPE, stations_at())
-    assert (found.moving, found.stations, found.lost) == ([], 1, 2)
-    assert found.last_stages == ["progressive", "creep"]
+    motion = describe_motion([row("G1", 0.1), *silent], SLOPE, stations_at())
+    assert (motion.moving, motion.stations, motion.lost) == ([], 1, 2)
+    assert motion.last_stages == ["progressive", "creep"]
     alone = describe_motion(silent, SLOPE, stations_at())
     assert (alone.fastest, alone.stations, alone.lost) == (None, 0, 2)
 
 
-def test_every_station_that_cannot_be_judged_is_counted_with_the_reason():
-    """Also one whose stage of an hour ago still stands, and one whose motion was never judged."""
+def test_stations_without_a_stage_are_counted_by_reason():
+    """Stations with a stage from an hour ago count as well, and stations whose motion was never judged."""
     watched = {f"G{n}" for n in range(1, 14)}
     rows = [row(f"G{n}", 0.1) for n in range(1, 9)] + [row("G9", None, "unknown")]
     states = dict.fromkeys(("G1", "G2", "G10", "G13", "P"), "silent") | {"G3": "stuck", "G4": "verify"}
-    found = describe_motion(rows, watched, stations_at(states=states))
-    said = "6 of 13 stations on the slope cannot be judged now: 4 silent, 1 stuck, 1 without a stage"
-    assert (found.lost, found.stations, found.lost_text) == (6, 5, said)
+    motion = describe_motion(rows, watched, stations_at(states=states))
+    expected = "6 of 13 stations on the slope cannot be judged now: 4 silent, 1 stuck, 1 without a stage"
+    assert (motion.lost, motion.stations, motion.lost_text) == (6, 5, expected)
 
 
-def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_after_it():
+def test_past_failure_window_is_replaced_only_after_later_data():
     late, soon = window(20, 25), window(4, 12)
     until = window(2, 13)
     rows = [row("G1", 1.0, window=late, heard=until["window_from"]), row("G2", 1.0, window=soon)]
@@ -311,7 +316,7 @@ def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_a
     assert describe_motion(rows, SLOPE, stations_at()).window == soon | {"station": "G2"}
     after = datetime(2026, 3, 14, tzinfo=UTC)
     assert describe_motion(rows, SLOPE, stations_at(after)).window == soon | {"station": "G2"}, (
-        "nothing was heard since: it may have come true"
+        "without later data the failure may have happened"
     )
     rows[0]["data_until"] = until["window_to"]
     assert describe_motion(rows, SLOPE, stations_at(after)).window == late | {"station": "G1"}
@@ -351,7 +356,9 @@ NO_DATA = Assessment("v", "Red").reason
 def _answer(request):
     if request.url.path == "/said":
         return PlainTextResponse(translate(LABELLED_TEXT(name="Red", text=NO_DATA)))
-    return PlainTextResponse(f"{current_language()} {gettext('Alerts')}")  # in a thread, as the pages are
+    return PlainTextResponse(
+        f"{current_language()} {gettext('Alerts')}"
+    )  # This function runs in a thread, like those of the pages.
 
 
 class Browser:
@@ -378,7 +385,7 @@ def browser():
 
 
 @pytest.mark.parametrize(
-    ("wish", "said"),
+    ("accepted", "expected"),
     [
         ("", "es Alertas"),
         ("it-CH", "it Allerte"),
@@ -388,9 +395,9 @@ def browser():
         ("it;q=x", "es Alertas"),
     ],
 )
-def test_a_browser_is_answered_in_the_language_it_wishes(browser, wish, said):
-    answer = browser.get("/", headers={"Accept-Language": wish})
-    assert answer.text == said
+def test_answer_is_in_the_language_of_the_browser(browser, accepted, expected):
+    answer = browser.get("/", headers={"Accept-Language": accepted})
+    assert answer.text == expected
     assert "set-cookie" not in answer.headers
 
 
@@ -404,14 +411,14 @@ def test_a_choice_is_kept_by_the_browser_and_wins(browser):
 
 
 @pytest.mark.parametrize("lang", ["fr", "../it", "it\r\nx: y", ""])
-def test_an_unknown_choice_is_none(browser, lang):
+def test_unknown_language_is_ignored(browser, lang):
     answer = browser.get("/", params={"lang": lang})
     assert answer.text == "es Alertas"
     assert "set-cookie" not in answer.headers
     assert browser.get("/", headers={"Cookie": f"{COOKIE}=fr"}).text == "es Alertas"
 
 
-def test_programs_read_english_unless_they_ask_and_a_refresh_chooses_nothing_for_later(browser):
+def test_programs_receive_english_by_default_and_set_no_cookie(browser):
     italian = {"Accept-Language": "it", "Cookie": f"{COOKIE}=it"}
     assert browser.get("/api/v1/sites", headers=italian).text == "en Alerts"
     assert browser.get("/health", headers=italian).text == "en Alerts"
@@ -429,7 +436,7 @@ def test_cookies_of_other_pages_do_not_hide_the_choice(browser, other):
 
 
 def test_a_cookie_of_backslashes_takes_no_time():
-    """Python takes 2 s over one of 30 kB (CVE-2024-7592), and nobody else is answered meanwhile."""
+    """Python needs 2 s to parse such a cookie of 30 kB (CVE-2024-7592), and other requests wait for that time."""
     app = Guard(Starlette(routes=[Route("/", lambda request: PlainTextResponse(str(request.cookies)))]))
 
     async def ask(cookie):
@@ -441,7 +448,7 @@ def test_a_cookie_of_backslashes_takes_no_time():
     assert asyncio.run(ask('a="2"; b=3')) == "{'a': '2', 'b': '3'}"
 
 
-def test_a_station_called_like_a_level_keeps_its_name_on_the_page(browser):
+def test_station_named_like_a_level_is_not_translated(browser):
     assert browser.get("/said?lang=en").text == "Red: no usable data"
     assert browser.get("/said?lang=it").text.startswith("Red: nessun dato")
     assert browser.get("/said?lang=es").text.startswith("Red: ")

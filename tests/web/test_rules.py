@@ -175,11 +175,13 @@ def test_every_address_follows_its_access_rule_for_every_caller(filled_database,
             ]
             with caller as browser:
                 got = {route: request_page(browser, route, places).status_code for route in addresses}
-            wanted = {route: find_expected_status(route, role, closed=closed, by_token=by_token) for route in addresses}
+            expected = {
+                route: find_expected_status(route, role, closed=closed, by_token=by_token) for route in addresses
+            }
             refused = {route: code if code in {401, 403, 500} else None for route, code in got.items()}
             who = f"{role} by {'token' if by_token else 'session'}"
             wrong += [
-                f"{who}: {route}: {got[route]}, by the rule {w}" for route, w in wanted.items() if refused[route] != w
+                f"{who}: {route}: {got[route]}, by the rule {w}" for route, w in expected.items() if refused[route] != w
             ]
     assert not wrong
 
@@ -307,8 +309,8 @@ def service_alarms(filled_database):
         apply_changes(c, [change], ChangeContext("status", None, [desk], Actor("slopeward", "service"), NOW, "1"))
         detail = {"state": "running", "version": "1", "degraded": texts, "ingest": {"north-bench": 3, "of": texts}}
         write_heartbeat(c, "core", {**detail, "sites": ["lake-slope", "north-bench"]}, NOW)
-        wanted = select(alert_table.c.id).where(alert_table.c.site == "status", alert_table.c.closed_at.is_(None))
-        return list(c.execute(wanted).scalars())
+        query = select(alert_table.c.id).where(alert_table.c.site == "status", alert_table.c.closed_at.is_(None))
+        return list(c.execute(query).scalars())
 
 
 @pytest.mark.soak
@@ -385,9 +387,10 @@ def test_only_accounts_for_all_sites_read_mail_addresses(filled_database, places
         alerts = [alarm_with_addresses, c.execute(newest).scalar()]
 
     def read(browser):
-        asked = [(route, n) for route in READING for n in (alerts if "{alert_id}" in route else [0])]
+        requests = [(route, n) for route in READING for n in (alerts if "{alert_id}" in route else [0])]
         return {
-            f"{route} {n}": request_page(browser, route, own_places | {"alert_id": str(n)}).text for route, n in asked
+            f"{route} {n}": request_page(browser, route, own_places | {"alert_id": str(n)}).text
+            for route, n in requests
         }
 
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address:

@@ -1,4 +1,4 @@
-"""The second factor of a login on the page: asked for, counted once, and silent about the password."""
+"""Second factor of a login on the page. Each code is valid once, and a refusal does not reveal what was wrong."""
 
 import json
 import re
@@ -58,27 +58,27 @@ def test_a_login_takes_the_code_once(filled_database, secret, settings):
         def code(steps=0):
             return code_of(secret, int(clock().timestamp()) // STEP_S + steps)
 
-        assert log_in("", name="ada").status_code == 303, "only who has one is asked"
+        assert log_in("", name="ada").status_code == 303, "an account without a second factor needs no code"
         wrong = f"{(int(code()) + 1) % 10**6:06d}"
         refused = [log_in(""), log_in(wrong), log_in(code(), password="wrong password")]
         assert [r.status_code for r in refused] == [401, 401, 401]
-        said = {re.search(r'role="alert">([^<]*)', r.text)[1].strip() for r in refused}
-        assert said == {"Name, password or code is wrong."}, "what was wrong is not told"
+        messages = {re.search(r'role="alert">([^<]*)', r.text)[1].strip() for r in refused}
+        assert messages == {"Name, password or code is wrong."}, "the message does not reveal what was wrong"
         assert log_in(f"{code()[:3]} {code()[3:]}").status_code == 303
-        assert log_in(code()).status_code == 401, "a code counts once"
+        assert log_in(code()).status_code == 401, "a code is valid once"
         clock.wait(60)
-        assert log_in(code(steps=-1)).status_code == 303, "a clock may be late"
+        assert log_in(code(steps=-1)).status_code == 303, "the clock of the device may be late"
         assert log_in(code()).status_code == 303
         clock.wait(120)
         assert log_in(code(steps=-2)).status_code == 401
     with filled_database.read() as c:
         assert (verify_chain(c), [line for line in find_unsealed(c) if "second_factor" in line]) == ([], [])
         for table in (audit_entry, second_factor):
-            assert secret not in str(c.execute(select(table)).all()), "the database holds it sealed"
+            assert secret not in str(c.execute(select(table)).all()), "the database contains the secret only encrypted"
 
 
 def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(filled_database, secret, settings):
-    """Who has the password and tries codes from ever new addresses: five, then one in ever longer whiles."""
+    """Wrong codes from many addresses with the right password: after five, the waiting time grows with each code."""
     clock = Clock()
     with (
         serving(filled_database, clock, settings + BEHIND_PROXY) as address,
@@ -99,16 +99,17 @@ def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(f
         assert officer.post("/login", data=words | {"code": code()}).status_code == 303
         clock.wait(60)
         refused = [enter("000000", f"198.51.100.{n}") for n in range(7)] + [enter(code(), "203.0.113.9")]
-        assert {r.status_code for r in refused} == {401}, "the right one is not looked at, and nothing tells so"
+        assert {r.status_code for r in refused} == {401}, "during the waiting time the right code is refused too"
         assert len({re.search(r'role="alert">([^<]*)', r.text)[1].strip() for r in refused}) == 1
         assert officer.post("/login", data=words | {"code": "000000"}).status_code == 401
-        assert officer.post("/login", data=words | {"code": code()}).status_code == 303, "a known device comes in"
+        assert officer.post("/login", data=words | {"code": code()}).status_code == 303, "a known device may log in"
     waits = []
     for _ in range(9):
         with filled_database.write() as c:
             record_login_code(c, "bo", clock(), failed=True)
             waits.append(login_code_wait_s(c, "Bo", clock()))
-            c.execute(password_guess.delete().where(is_forgotten_attempt(clock() + timedelta(hours=3))))  # housekeeping
+            # Housekeeping deletes old attempts.
+            c.execute(password_guess.delete().where(is_forgotten_attempt(clock() + timedelta(hours=3))))
     assert [round(w / 60) for w in waits[:6]] == [2, 4, 8, 16, 32, 60]
     assert waits[-1] <= 3600.0
     with filled_database.read() as c:
@@ -118,7 +119,7 @@ def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(f
     assert why == [WRONG_CODE] * 5 + [CODE_WAITS] * 3 + [WRONG_CODE]
 
 
-def test_without_it_the_password_is_enough_again(filled_database, secret):
+def test_password_is_enough_after_removal_of_the_second_factor(filled_database, secret):
     assert secret
     with filled_database.write() as c:
         remove_second_factor(c, "bo")
@@ -145,18 +146,20 @@ def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings)
         assert send(browser, "/account/second-factor/confirm", code="123456").status_code == 404
         page = send(browser, "/account/second-factor", password=PASSWORD)
         assert (page.headers["cache-control"], "<svg" in page.text) == ("no-store", True)
-        assert "style=" not in page.text, "the page allows no style of its own"
+        assert "style=" not in page.text, "the content security policy forbids inline styles"
         secret = re.search(r"<code>([A-Z2-7 ]{39})</code>", page.text)[1].replace(" ", "")
-        assert log_in() == 303, "it asks for nothing before a first code was seen"
+        assert log_in() == 303, "no code is needed before the first code was confirmed"
         assert send(browser, "/account/second-factor/confirm", code="000").status_code == 409
         page = send(browser, "/account/second-factor/confirm", code=code())
         spare = re.search(r'<pre class="codes">([^<]+)', page.text)[1].split()
         assert len(set(spare)) == RECOVERY_CODES
-        assert send(browser, "/account/second-factor", password=PASSWORD).status_code == 409, "one is there"
+        assert send(browser, "/account/second-factor", password=PASSWORD).status_code == 409, (
+            "the account already has a second factor"
+        )
         assert log_in() == 401
-        assert log_in(code()) == 401, "the first code is used"
+        assert log_in(code()) == 401, "the first code was used already"
         assert log_in(spare[0].upper()) == 303
-        assert log_in(spare[0]) == 401, "each counts once"
+        assert log_in(spare[0]) == 401, "each recovery code is valid once"
         assert f"{RECOVERY_CODES - 1} recovery codes for a lost phone are left" in browser.get("/account").text
         for wrong in ({"password": "wrong", "code": spare[1]}, {"password": PASSWORD, "code": "000000"}):
             assert send(browser, "/account/second-factor/remove", **wrong).status_code == 409
@@ -185,7 +188,7 @@ def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(fi
         assert post(f"{address}/login", data=words | {"name": "ada"}).status_code == 303
 
 
-def test_the_key_is_for_this_account_of_the_machine_alone_or_comes_from_elsewhere(tmp_path):
+def test_key_file_is_private_and_the_key_may_come_from_the_environment(tmp_path):
     vault = FernetVault(tmp_path / "state" / KEY_FILE)
     assert (vault.open(vault.seal("x")), (tmp_path / "state" / KEY_FILE).stat().st_mode & 0o777) == ("x", 0o600)
     key = (tmp_path / "state" / KEY_FILE).read_text().strip()

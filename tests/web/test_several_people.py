@@ -107,7 +107,7 @@ def test_pages_of_two_people_with_two_channels_offer_duty_drills_and_approvals(s
     with serving(slope.database, Clock()) as address, enter(address, "ada") as ada:
         texts = read_all_pages(ada)
     assert {"/sites/bench/duty", "/sites/bench/drills", "/signatures"} <= texts.keys()
-    words = {word.lower() for found in find_team_words(texts).values() for word in found}
+    words = {word.lower() for page_words in find_team_words(texts).values() for word in page_words}
     assert {"duty", "drills", "approvals", "second person"} <= words
 
 

@@ -19,7 +19,7 @@ from tests.data.accounts import add_account
 from tests.data.filled import NOW, PASSWORD
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.markup import flatten_html
-from tests.web.test_acts import memory_of, raise_question
+from tests.web.test_acts import load_memory, raise_question
 from tests.web.test_door import Clock, serving
 from tests.web.test_rules import enter, send
 
@@ -55,7 +55,7 @@ def test_first_answer_is_withdrawn_by_its_author(filled_database, alert_id):
         done = send(bo, form, reason="it was another mast")
         assert "the%20first%20answer%20of%20bo%20is%20withdrawn" in done.headers["location"]
         assert form not in bo.get("/signatures").text
-    assert (memory_of(filled_database).signed, memory_of(filled_database).answers) == ({}, {})
+    assert (load_memory(filled_database).signed, load_memory(filled_database).answers) == ({}, {})
 
 
 def test_answer_movement_is_withdrawn_by_two_people(filled_database, alert_id):
@@ -63,13 +63,13 @@ def test_answer_movement_is_withdrawn_by_two_people(filled_database, alert_id):
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo, enter(address, "ada") as ada:
         assert send(bo, f"/alerts/{alert_id}/verify", answer="movement", reason="cracks on foot").status_code == 303
         assert "not%20done%20yet" in send(bo, form, reason="other slope").headers["location"]
-        assert memory_of(filled_database).answers == {KEY: "movement"}
+        assert load_memory(filled_database).answers == {KEY: "movement"}
         assert send(bo, form, reason="other slope").status_code == 409, "one person cannot sign twice"
         page = ada.get("/signatures").text
         assert f'<a class="button primary" href="/alerts/{alert_id}">Open and decide</a>' in flatten_html(page)
         assert "said answer movement" in page
         assert "answer%20movement%20is%20withdrawn" in send(ada, form, reason="other slope").headers["location"]
-    assert memory_of(filled_database).answers == {}
+    assert load_memory(filled_database).answers == {}
     with filled_database.read() as c:
         actors = c.execute(select(audit_entry.c.actor).where(audit_entry.c.action == "step.withdraw")).scalars().all()
     assert actors == ["ada"]

@@ -1,7 +1,8 @@
-"""A simulated slope, read as its instruments send it, walked to red; pages, status and SQL say one thing at each look.
+"""A simulated slope moves from green to red. Pages, `slopeward status` and SQL agree at each step.
 
-The slope creeps, noise wanders, instruments fail, and the acceleration is days old: what once read as "creep" beside an
-orange level. A day later all is silent."""
+The slope creeps with drifting noise and failing instruments, then accelerates for days. One day after the end all
+stations are silent. Such a record once showed the stage "creep" beside the level orange.
+"""
 
 import json
 import logging
@@ -38,12 +39,12 @@ from tests.data.store_rows import tell
 from tests.web.served import serving
 
 END = datetime(2026, 3, 20, 12, tzinfo=UTC)
-LOOKS_H = (36.0, 10.0, 3.0, 1.0, 0.5, 1 / 6, 0.0)  # hours before the end
+LOOKS_H = (36.0, 10.0, 3.0, 1.0, 0.5, 1 / 6, 0.0)  # times of the checks, hours before the end
 MOVES = frozenset({"velocity", "rate"})
 
 
 class Page(HTMLParser):
-    """The rows of all tables, and the facts of all lists, as texts; what is small print stands apart."""
+    """Texts of the rows of all tables and the entries of all lists of a page. Small print is stored separately."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -73,8 +74,8 @@ class Page(HTMLParser):
             self.small[-1].append(" ".join(self._fine.split()))
             self._cell = None
         if tag in {"dt", "dd"} and self._cell is not None:
-            said = " ".join(self._cell.split())
-            self.facts = [*self.facts, (said, "")] if tag == "dt" else [*self.facts[:-1], (self.facts[-1][0], said)]
+            text = " ".join(self._cell.split())
+            self.facts = [*self.facts, (text, "")] if tag == "dt" else [*self.facts[:-1], (self.facts[-1][0], text)]
             self._cell = None
 
     def handle_data(self, data):
@@ -91,15 +92,15 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def votes_of(decision):
-    """Stations whose velocity asks for a level above the lowest now."""
+def list_voting_stations(decision):
+    """Return the stations whose velocity requests a level above the lowest one."""
     words = decision.evidence["words"]
     return {w["station"] for w in words if w["raise_level"] > 0 and w["criterion"].split("-")[0] in MOVES}
 
 
 def check_stages(c, slope, decision):
-    """No stage says creep, or no trend, where a velocity criterion of the same station asks for a level."""
-    for station in votes_of(decision):
+    """Check that no stage is "creep" and no trend is "none" if a velocity criterion of the station requests a level."""
+    for station in list_voting_stations(decision):
         newest = load_view(c, "movement_history", order_by=["-at"], site=slope.site.id, station=station)[0]
         assert newest["stage"] not in {"creep", "unknown"}, newest
         assert newest["trend"] != "none", newest
@@ -117,7 +118,7 @@ def check_site(c, slope, page, decision):
     health = {h["station"]: h for h in load_view(c, "station_health", site=slope.site.id)}
     voting = [h for h in health.values() if h["votes"]]
     if status["observability"] == "full":
-        assert all(h["state"] == "ok" for h in voting), "everything is seen, and somebody who votes is sick"
+        assert all(h["state"] == "ok" for h in voting), "the observability is full although a voting station is faulty"
         assert "all series that can raise a level give valid data" in page.words
     else:
         assert "all series that can raise a level give valid data" not in page.words
@@ -136,13 +137,13 @@ def check_site(c, slope, page, decision):
         assert any(one in row[6] for one in shown), (row[6], shown)
     assert ("asks for more" not in page.words) or status["level"] == 0
     assert "(passed)" not in page.words
-    for word in votes_of(decision):
+    for word in list_voting_stations(decision):
         assert word in page.words
     return status
 
 
 def check_movement_row(c, slope, row, fine):
-    """The row of one series: stage, velocity with its window, its inverse, the failure window."""
+    """Check the row of one series: stage, velocity with its window, inverse velocity and failure window."""
     station = row[0].split()[0]
     quantity = fine[0].replace(" ", "_")
     newest = load_view(c, "movement_history", order_by=["-at"], site=slope.site.id, station=station, quantity=quantity)[
@@ -166,13 +167,13 @@ def check_movement_row(c, slope, row, fine):
         return
     newest_window = standing[0]
     assert row[4] == f"{format_minute(newest_window['window_from'])} to {format_minute(newest_window['window_to'])}"
-    assert newest_window["window_to"] > format_iso(slope.now), "a window that stands has not ended"
+    assert newest_window["window_to"] > format_iso(slope.now), "an open failure window has not ended"
     if newest_window["window_mid"] <= format_iso(slope.now):
         assert "failure is possible at any time" in fine[4]
 
 
 def check_alerts(c, slope, client, page):
-    """The open alerts of the page of the site by ledger, and the whole story of the hazard on the page of its alert."""
+    """Check the open alerts on the page of the site, and the events of the hazard on the page of its alert."""
     alerts = load_view(c, "active_alerts", order_by=["-level"], site=slope.site.id)
     for ledger in ("hazard", "health", "advice"):
         count = sum(a["ledger"] == ledger for a in alerts)
@@ -186,8 +187,8 @@ def check_alerts(c, slope, client, page):
         assert format_minute(event["at"]).removeprefix(f"{slope.now:%Y-%m-%d} ") in alert.words
 
 
-def check_silence(slope):
-    """A day later nothing has come: the head says what was seen last and when, and not what is so now."""
+def check_page_after_silence(slope):
+    """Check that after a day without readings the page shows the last stage with its time and no present stage."""
     with slope.database.read() as c:
         moved = load_view(c, "movement_history", order_by=["-at"], site=slope.site.id, stage="progressive")
     spoke, now = moved[0]["data_until"], slope.now + timedelta(days=1)
@@ -196,9 +197,9 @@ def check_silence(slope):
     with serving(slope.database, now) as client:
         overview, site = Page(client.get("/").text), Page(client.get(f"/sites/{slope.site.id}").text)
     judged = {row[1].split(",")[0] for row in site.rows if len(row) == 6 and row[0] != "Station"}
-    assert judged == {"unknown"}, "nobody shows a stage"
+    assert judged == {"unknown"}, "no station has a present stage"
     missing = {row[3] for row in site.rows if len(row) == 7 and row[0] != "Station"}
-    assert missing == {"100 %", "–"}, "all of a day, of each station that is to measure"
+    assert missing == {"100 %", "–"}, "each measuring station misses all readings of the day"
     for page in (overview, site):
         assert dict(page.facts)["Stage"] == f"progressive, last seen {format_minute(spoke)}"
         assert (
@@ -209,10 +210,11 @@ def check_silence(slope):
 
 
 def read_messages(database, now, caplog):
-    """What each kind of channel sends of every message that waits, as the recipient gets it."""
+    """Return the text of every waiting message as each kind of channel sends it."""
     with database.write() as c:
         waiting = [n for channel in load_due_channels(c, now) for n in claim_due(c, now, "test", 30.0, 100, channel)]
-    texts = [json.loads(webhook.payload(n)) for n in waiting]  # the mqtt channel sends the same
+    # The mqtt channel sends the same payload as the webhook.
+    texts = [json.loads(webhook.payload(n)) for n in waiting]
     with caplog.at_level(logging.WARNING):
         for n in waiting:
             LogNotifier("desk", {}).deliver(n)
@@ -225,7 +227,7 @@ def read_messages(database, now, caplog):
 
 
 def read_pages(client, site):
-    """Every page that shows the slope, by its path."""
+    """Return the text of every page about the slope by its path."""
     alerts = client.get("/api/v1/alerts").json()
     paths = ["/", "/alerts", "/notifications", *(f"/alerts/{a['alert_id']}" for a in alerts)]
     paths += [f"/sites/{site}{page}" for page in ("", "/movement", "/forecasts")]
@@ -233,7 +235,7 @@ def read_pages(client, site):
 
 
 def check_units(slope, status_line, caplog):
-    """No number of a message, a page or `slopeward status` stands without its unit or what it counts."""
+    """Check that every number in messages, pages and `slopeward status` has a unit or a counted noun."""
     messages = read_messages(slope.database, slope.now, caplog)
     assert any("velocity" in text for text in messages)
     with serving(slope.database, slope.now) as client:
@@ -242,17 +244,17 @@ def check_units(slope, status_line, caplog):
         source = load_site_source(c, slope.site.version)
         frozen = c.exec_driver_sql("SELECT evidence FROM decision").scalars().all()
         rows = [*load_view(c, "movement_history"), *load_view(c, "failure_windows")]
-    told = {"messages": messages, "status": [status_line], "movement": [row["reasons"] for row in rows]}
-    told["explain"] = [line for text in frozen for line in explain(json.loads(text), read_names(source))]
-    found = {room: [b for text in texts for b in bare_figures(text)] for room, texts in told.items()}
-    found |= {path: bare_figures_of_page(page) for path, page in pages.items()}
-    assert not any(found.values()), {room: bare for room, bare in found.items() if bare}
+    texts_by_source = {"messages": messages, "status": [status_line], "movement": [row["reasons"] for row in rows]}
+    texts_by_source["explain"] = [line for text in frozen for line in explain(json.loads(text), read_names(source))]
+    figures = {source: [b for text in texts for b in bare_figures(text)] for source, texts in texts_by_source.items()}
+    figures |= {path: bare_figures_of_page(page) for path, page in pages.items()}
+    assert not any(figures.values()), {source: bare for source, bare in figures.items() if bare}
 
 
 def check_languages(slope):
-    """The sentences that the story stored are recognised in another language, and no figure changes.
+    """Check that stored sentences are translated without a change of any figure.
 
-    A text without a translation appears in English, so not all of them have to be.
+    A text without a translation appears in English, so at least half of the texts must be translated.
     """
     with slope.database.read() as c:
         texts = {r["reason"] for r in load_view(c, "alert_history", site=slope.site.id)}
@@ -272,24 +274,24 @@ def check_languages(slope):
 
 
 def check_status_command(status, database, tmp_path, capsys):
-    """`slopeward status` prints the row of SQL; returns what it said, its count of alerts with the column's name."""
+    """Check `slopeward status` against the row of SQL. Return its output, with a name after the number of alerts."""
     service = tmp_path / "slopeward.toml"
     service.write_text(f'[database]\nurl = "{database.url.render_as_string(hide_password=False)}"\n', encoding="utf-8")
     capsys.readouterr()
     run_command(["status", "--config", str(service)])
     shown = capsys.readouterr().out
     [line] = [text for text in shown.splitlines() if text.startswith(status["site"])]
-    said = re.split(r"\s{2,}", line.strip())
-    assert said[1] == status["level_name"]
-    assert said[3].startswith(f"nothing now ({status['observability']} "), "no core runs in this test"
+    cells = re.split(r"\s{2,}", line.strip())
+    assert cells[1] == status["level_name"]
+    assert cells[3].startswith(f"nothing now ({status['observability']} "), "no core runs in this test"
     movement = ", ".join(dict.fromkeys((status["movement_stage"], status["trend"])))
-    assert (said[4], said[-1]) == (movement, str(status["active_alerts"]))
+    assert (cells[4], cells[-1]) == (movement, str(status["active_alerts"]))
     return shown.replace(line, f"{line.rstrip()} open alerts")
 
 
-def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(database, tmp_path, capsys, caplog):
+def test_pages_status_and_sql_agree_from_green_to_red(database, tmp_path, capsys, caplog):
     slope = SimulatedSlope(database, END)
-    seen = []
+    states = []
     for before_h in LOOKS_H:
         result = slope.store_until(END - timedelta(hours=before_h))
         with serving(database, slope.now) as client, database.read() as c:
@@ -305,20 +307,20 @@ def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(databas
         assert f"{status['unacknowledged']} not acknowledged" in overview.words or not status["unacknowledged"]
         assert status["level_name"] in overview.words
         assert status["level"] == result.level
-        seen.append((before_h, status["level_name"], status["movement_stage"], status["trend"]))
-    print(seen)
+        states.append((before_h, status["level_name"], status["movement_stage"], status["trend"]))
+    print(states)
     check_units(slope, check_status_command(status, database, tmp_path, capsys), caplog)
     check_languages(slope)
-    assert seen[0][1] == "green"
-    assert seen[-1][1:] == ("red", "progressive", "progressive"), seen
-    check_silence(slope)
+    assert states[0][1] == "green"
+    assert states[-1][1:] == ("red", "progressive", "progressive"), states
+    check_page_after_silence(slope)
 
 
 PRINTED = Path(__file__).parents[2] / "docs/tutorial/first-slope.md"
 
 
 def evaluate_before_and_after_a_jump(folder: Path) -> None:
-    """Do what the service does in the tutorial: raise the alert, store the reading of the jump, ask what it was."""
+    """Raise the alert of the tutorial, store the jump and open the question about it, as the service does."""
     site = load_site(folder / "configs/sites/first-slope.toml")
     now = datetime.now(UTC)
     with Database(f"sqlite:///{folder}/slopeward.db") as database:
@@ -330,7 +332,7 @@ def evaluate_before_and_after_a_jump(folder: Path) -> None:
 
 
 @pytest.mark.soak
-def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, capsys):
+def test_commands_of_the_tutorial_work(tmp_path, monkeypatch, capsys):
     """The commands run as printed and in order. The test does what the service would do, and enters no passwords."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "korrekt-pferd-9")
@@ -339,18 +341,18 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, 
     lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
     typed = [shlex.split(line)[1:] for line in lines if line.startswith("slopeward ") and line != "slopeward run"]
     assert len(typed) == 20
-    said = {}
+    outputs = {}
     for words in typed:
         if words[:2] == ["alerts", "verify"]:
             evaluate_before_and_after_a_jump(tmp_path)
         expected = 3 if words[:2] == ["level", "set"] and "ada" in words else 0
         assert run_command(words) == expected, (words, capsys.readouterr())
-        said[" ".join(words)] = capsys.readouterr().out
+        outputs[" ".join(words)] = capsys.readouterr().out
     assert run_command(["ingest", "readings.csv", "--site", "first-slope"]) == 0
     assert "0 stored, 2886 known before" in capsys.readouterr().out
-    assert said["evaluate first-slope --dry-run"].startswith("orange | sees: full | reachable: red")
-    assert "equal bit for bit" in said["alerts explain 1 --recompute"]
-    assert "password: " in said["broker add first-slope/E1 --by ada"]
+    assert outputs["evaluate first-slope --dry-run"].startswith("orange | sees: full | reachable: red")
+    assert "equal bit for bit" in outputs["alerts explain 1 --recompute"]
+    assert "password: " in outputs["broker add first-slope/E1 --by ada"]
     with Database(f"sqlite:///{tmp_path}/slopeward.db") as database, database.read() as c:
         shown = c.exec_driver_sql("SELECT count(*) > 3, min(horizon_s) FROM latest_forecast WHERE shown").one()
         assert shown == (1, 86400.0)

@@ -1,4 +1,4 @@
-"""What strangers try on the page: guesses, forged forms, odd paths and bodies, texts that would be scripts."""
+"""Attacks on the page: guessed passwords, forged forms, malformed paths and bodies, and scripts in texts."""
 
 import json
 import re
@@ -13,14 +13,14 @@ from tests.web.served import client, database, filled, log_in, story, token
 __all__ = ["client", "database", "filled"]  # fixtures
 
 
-def test_head_answers_as_get_does_without_the_body(client):
+def test_head_equals_get_without_a_body(client):
     for path in "/ /health /api/v1/sites /static/slopeward.css /live/overview /nothing /api/v1/alerts/x".split():
-        told, asked = client.head(path), client.get(path)
-        assert (told.content, told.status_code) == (b"", asked.status_code), path
-        assert told.headers.get("content-type") == asked.headers.get("content-type"), path
+        head, get = client.head(path), client.get(path)
+        assert (head.content, head.status_code) == (b"", get.status_code), path
+        assert head.headers.get("content-type") == get.headers.get("content-type"), path
 
 
-def test_errors_are_json_lines(client):
+def test_errors_of_the_api_are_json(client):
     of_site = [f"sites/north-bench/{path}" for path in ("series/G1/tilt", "scenes/none/preview.png")]
     for path in ("sites/nowhere", "alerts/999999", "alerts/x", "nothing", *of_site):
         answer = client.get(f"/api/v1/{path}")
@@ -71,7 +71,7 @@ def test_a_body_without_length_is_cut(client):
     assert answer.status_code >= 400
 
 
-def test_numbers_that_no_database_holds_and_instants_beyond_the_calendar_are_no_bug(client):
+def test_numbers_and_times_out_of_range_are_refused(client):
     for path in ("/alerts", "/api/v1/alerts", "/live/alerts"):
         assert client.get(f"{path}/{1 << 70}").status_code == 422
         assert client.get(f"{path}/{(1 << 63) - 1}").status_code == 404
@@ -82,9 +82,9 @@ def test_numbers_that_no_database_holds_and_instants_beyond_the_calendar_are_no_
 def test_a_body_of_two_lengths_is_refused_and_what_follows_is_no_request(client):
     head = f"POST /login HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\n"
     smuggled = f"GET /health HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\n\r\n"
-    with socket.create_connection((client.base_url.host, client.base_url.port), 10) as door:
-        door.sendall(f"{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}".encode())
-        answer = b"".join(iter(lambda: door.recv(65536), b""))
+    with socket.create_connection((client.base_url.host, client.base_url.port), 10) as connection:
+        connection.sendall(f"{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 400")
     assert answer.count(b"HTTP/1.1 ") == 1
 
@@ -98,11 +98,12 @@ def test_a_nul_character_is_refused_everywhere(client):
     assert client.post("/sites/north-bench/report", data=form).status_code == 422
 
 
-def test_guesses_at_the_same_moment_are_counted(client):
+def test_simultaneous_guesses_are_counted(client):
     def guess(n):
         return client.post("/login", data={"name": "ada", "password": f"wrong {n}"}).status_code
 
     with ThreadPoolExecutor(16) as pool:
         codes = list(pool.map(guess, range(16)))
-    assert codes.count(401) <= 6  # five, and one that stood beside the fifth
+    # Five guesses are allowed, and one more may run at the same time as the fifth.
+    assert codes.count(401) <= 6
     assert codes.count(429) >= 10
