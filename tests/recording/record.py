@@ -1,4 +1,4 @@
-"""Write the recording of what must stay equal, or compare with it."""
+"""Store the recording of levels, alerts, forecasts and image outlines, or compare the current results with it."""
 
 import argparse
 import json
@@ -17,47 +17,47 @@ from tests.recording.compare import FITTED, TOLERANCE, Difference, compare, enco
 
 HERE: Final = Path(__file__).parent
 KEPT: Final = HERE / "kept"
-SHOWN: Final = 3  # of each record
+SHOWN: Final = 3  # printed differences of each record
 LONG_TEXT: Final = 12
-LONG: Final = ("drill", "live", "forecasts-drawn", "motion-egms")  # begun first
+LONG: Final = ("drill", "live", "forecasts-drawn", "motion-egms")  # records that take longest, so they start first
 
 
 def nest(columns: dict[str, str]) -> dict[str, Any]:
-    """Columns by the parts of their paths; in place of a long text that came before stands which one it was."""
-    found: dict[str, Any] = {}
+    """Nest the columns by the parts of their paths. Replace a repeated long text by the number of its first use."""
+    nested: dict[str, Any] = {}
     before: dict[str, int] = {}
     for path, text in sorted(columns.items(), key=lambda item: item[0].split("/")):
         *folders, name = path.split("/")
-        place = found
+        place = nested
         for folder in folders:
             place = place.setdefault(folder, {})
         place[name] = before.get(text, text)
         if len(text) > LONG_TEXT:
             before.setdefault(text, len(before))
-    return found
+    return nested
 
 
 def unnest(value: dict[str, Any]) -> dict[str, str]:
-    """The columns back."""
-    found: dict[str, str] = {}
+    """Return the columns of a nested recording. Reverses `nest`."""
+    columns: dict[str, str] = {}
     before: list[str] = []
 
     def walk(inner: dict[str, Any], path: str) -> None:
-        for key, one in inner.items():
-            if isinstance(one, dict):
-                walk(one, f"{path}{key}/")
-            elif isinstance(one, int):
-                found[f"{path}{key}"] = before[one]
+        for key, item in inner.items():
+            if isinstance(item, dict):
+                walk(item, f"{path}{key}/")
+            elif isinstance(item, int):
+                columns[f"{path}{key}"] = before[item]
             else:
-                found[f"{path}{key}"] = one
-                before.extend([one] if len(one) > LONG_TEXT else [])
+                columns[f"{path}{key}"] = item
+                before.extend([item] if len(item) > LONG_TEXT else [])
 
     walk(value, "")
-    return found
+    return columns
 
 
 def replay(name: str, check: bool) -> list[Difference]:
-    """Replay one record in this process; write it, or say what differs."""
+    """Replay one record in this process. Store it, or return its differences from the stored one."""
     from tests.recording.sources import SOURCES
 
     rows = list(SOURCES[name]())
@@ -66,27 +66,27 @@ def replay(name: str, check: bool) -> list[Difference]:
         lines = [f"{json.dumps(key)}:{json.dumps(v, separators=(',', ':'))}" for key, v in nest(encode(rows)).items()]
         path.write_text("{" + ",\n".join(lines) + "}\n", encoding="utf-8")
         return []
-    kept = unnest(json.loads(path.read_text(encoding="utf-8")))
-    return list(compare(name, kept, rows, FITTED if name.startswith("forecasts-") else TOLERANCE))
+    stored = unnest(json.loads(path.read_text(encoding="utf-8")))
+    return list(compare(name, stored, rows, FITTED if name.startswith("forecasts-") else TOLERANCE))
 
 
 def replay_all(names: Iterable[str], check: bool) -> list[Difference]:
-    """All records, two at a time, with a line for each."""
-    found, began = [], time.monotonic()
+    """Replay all records, two at a time, and print a line for each."""
+    differences, started_s = [], time.monotonic()
     ordered = sorted(names, key=lambda n: n not in LONG)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         waiting = {pool.submit(replay, name, check): name for name in ordered}
         for done, future in enumerate(as_completed(waiting), 1):
             name, error = waiting[future], future.exception()
             mine = [Difference(name, "-", 0.0, "record", "", f"not replayed: {error!r}")] if error else future.result()
-            found += mine
-            said = f"{len(mine)} figures differ" if mine else "equal" if check else "written"
-            print(f"{done:3}/{len(waiting)} {time.monotonic() - began:4.0f} s  {name}: {said}", flush=True)
-    return found
+            differences += mine
+            outcome = f"{len(mine)} figures differ" if mine else "equal" if check else "written"
+            print(f"{done:3}/{len(waiting)} {time.monotonic() - started_s:4.0f} s  {name}: {outcome}", flush=True)
+    return differences
 
 
 def main() -> int:
-    """Write or compare; 1 where something differs that nobody accepted."""
+    """Store or compare the recording. Return 1 if a difference is not accepted, or an accepted one does not occur."""
     from tests.recording.sources import SOURCES
 
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,18 +95,18 @@ def main() -> int:
     given = options.parse_args()
     os.environ.update(ONE_THREAD)
     KEPT.mkdir(exist_ok=True)
-    found = replay_all(given.names or SOURCES, given.check)
+    differences = replay_all(given.names or SOURCES, given.check)
     if not given.names:
         gone = {p.stem for p in KEPT.glob("*.json")} - SOURCES.keys()
-        found += [Difference(name, "-", 0.0, "record", "kept", "no source") for name in sorted(gone)]
+        differences += [Difference(name, "-", 0.0, "record", "kept", "no source") for name in sorted(gone)]
     accepted = read_accepted((HERE / "accepted.txt").read_text(encoding="utf-8"))
-    open_ = [d for d in found if not any(line.covers(d) for line in accepted)]
-    idle = [line for line in accepted if given.check and not given.names and not any(map(line.covers, found))]
+    open_ = [d for d in differences if not any(line.covers(d) for line in accepted)]
+    idle = [line for line in accepted if given.check and not given.names and not any(map(line.covers, differences))]
     for _, mine in groupby(open_, key=lambda d: d.record):
         print(*islice(mine, SHOWN), sep="\n")
     for line in idle:
         print(f"accepted.txt: {line.record} | {line.figure}: nothing differs there, take the line out")
-    print(f"{len(open_)} figures differ, {len(found) - len(open_)} by {len(accepted)} accepted lines")
+    print(f"{len(open_)} figures differ, {len(differences) - len(open_)} by {len(accepted)} accepted lines")
     return 1 if open_ or idle else 0
 
 

@@ -1,4 +1,7 @@
-"""What is recorded, and all that the recording knows of the code; other modules see names, instants and figures."""
+"""Records that `make recording` replays. Each source yields (site, time, figures) for every decision or result.
+
+Only this module of the recording depends on the recorded code.
+"""
 
 import csv
 import json
@@ -49,30 +52,30 @@ from tests.measured import test_rain_measured as rain
 from tests.measured import test_steps_measured as steps
 from tests.property import alerting_histories as histories
 
-Figures = dict[str, Any]  # nested: names to numbers, truths, words of a fixed list, or further figures
-Row = tuple[str, float, Figures]  # site, instant (epoch seconds), figures
+Figures = dict[str, Any]  # nested mapping of names to numbers, booleans, words of a fixed list or further figures
+Row = tuple[str, float, Figures]  # site, time (epoch seconds), figures
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE: Final = timedelta(minutes=1)
 DAY: Final = timedelta(days=1)
 
 
 def figures_of(decision: Decision) -> Figures:
-    """All that must stay equal of one decision."""
-    spelled = plain_to_messages(decision.to_json())
-    evidence = spelled["evidence"]
-    health = {h["station"]: _without(h, "station", "reason") for h in spelled["health"]}
+    """Return the figures of a decision that must stay equal."""
+    plain_decision = plain_to_messages(decision.to_json())
+    evidence = plain_decision["evidence"]
+    health = {h["station"]: _without(h, "station", "reason") for h in plain_decision["health"]}
     changes = {
         f"{c['ledger']} {c['key']}": {k: c[k] for k in ("level", "open", "notify", "data_time")}
-        for c in spelled["changes"]
+        for c in plain_decision["changes"]
     }
     words = {
         f"{w['criterion']} {w['station']}": _without(w, "criterion", "station", "reason")
         for w in evidence.get("words", ())
     }
-    memory = spelled["memory"]
+    memory = plain_decision["memory"]
     kept = {k: _without(memory[k], "reason") for k in ("votes", "supporters", "steps", "conditions", "common")}
     return {
-        **{k: spelled[k] for k in ("level", "observability", "reachable_level", "witnesses_available")},
+        **{k: plain_decision[k] for k in ("level", "observability", "reachable_level", "witnesses_available")},
         **{k: evidence.get(k) for k in ("level_before", "asked")},
         "due_s": decision.next_due_s,
         "health": health,
@@ -84,18 +87,21 @@ def figures_of(decision: Decision) -> Figures:
 
 
 def _without(value: Mapping[str, Any], *names: str) -> Figures:
-    """Figures without some names; of what was found no text is one, and of a vote that is pended only that it is."""
-    found: Figures = {}
+    """Return the figures without some names and without texts.
+
+    Of the reason why a vote is set aside, only its existence is recorded.
+    """
+    figures: Figures = {}
     for k, v in value.items():
         if k == "pended":
-            found[k] = v is not None
+            figures[k] = v is not None
         elif k == "facts":
-            found[k] = _numbers(v)
+            figures[k] = _numbers(v)
         elif k == "coverage":
-            found[k] = v["share"]
+            figures[k] = v["share"]
         elif k not in names:
-            found[k] = _without(v, *names) if isinstance(v, Mapping) else v
-    return found
+            figures[k] = _without(v, *names) if isinstance(v, Mapping) else v
+    return figures
 
 
 def _numbers(value: Any) -> Any:
@@ -105,13 +111,13 @@ def _numbers(value: Any) -> Any:
 
 
 def decided(site: Site, observations: Iterable[Observation], **how: Any) -> Iterator[Row]:
-    """A record through the decision, one look per epoch."""
+    """Decide on a record once per epoch."""
     for now, decision in replay(site, list(observations), **how):
         yield site.id, epoch_s(now), figures_of(decision)
 
 
 def played(db: Database, site: Site, pace: ReplaySchedule) -> Iterator[Row]:
-    """What a database holds through the clock of the replay."""
+    """Replay the contents of a database with the clock of the replay."""
     with db.read() as c:
         span = find_span(c, site.id)
         assert span is not None
@@ -131,7 +137,7 @@ def baijiabao() -> Iterator[Row]:
 
 
 def cascadia(from_at: str, to_at: str, *stations: str) -> Iterator[Row]:
-    """Steps, outliers and silence of stations that do not move."""
+    """Decide on stable stations with steps, outliers and silence."""
     rows = read_cascadia(SERIES / "gnss-cascadia-pbo-csv", steps.day(from_at), steps.day(to_at), stations)
     yield from decided(measured_site("cascadia"), rows)
 
@@ -145,7 +151,7 @@ def positions(
     until: Mapping[str, str] = {},
     **how: Any,
 ) -> Iterator[Row]:
-    """Daily positions of networks: earthquakes, equipment, and silence after a step."""
+    """Decide on daily positions of networks with earthquakes, replaced equipment, and silence after a step."""
     rows = [o for f in files for o in read_positions(SERIES / f, "gnss", steps.day(from_at), steps.day(to_at))]
     rows = [o for o in rows if o.observed_at.isoformat() < until.get(o.station, "9")]
     site = steps.make_site([Path(f).name[:4] for f in files], reference)
@@ -162,14 +168,15 @@ USUDA: Final = (["gnss-formats/USUD.icd.final_igs08.pos.neu"], "2011-02-15", "20
 
 
 def mukilteo() -> Iterator[Row]:
-    """Four rain gauges over the storms of November 2015, an epoch an hour."""
+    """Decide on four rain gauges during the storms of November 2015, received every two hours."""
     rows = []
     for name, file in (("MVD", "waMVD116"), ("MLP", "waMLP"), ("WATA", "waWatertonA"), ("MWWD", "waMWWD")):
         for at_s, mm in rain.read_rain(SERIES / "usgs-mukilteo-rain-piezo" / f"{file}_rain.txt"):
             at = datetime.fromtimestamp(at_s, UTC)
             if "2015-10-26" <= at.isoformat() < "2015-11-19":
                 rows.append(Observation("mukilteo", name, "rain", "in", at, at, mm / rain.INCH))
-    every = timedelta(hours=2)  # readings come in bundles, as from a logger that sends so often
+    # The readings are received together, as from a logger that sends every two hours.
+    every = timedelta(hours=2)
     bundled = [_received(o, o.observed_at + (START - o.observed_at) % every) for o in rows]
     yield from decided(measured_site("mukilteo"), bundled)
 
@@ -179,7 +186,7 @@ def _received(o: Observation, at: datetime) -> Observation:
 
 
 def strength() -> Iterator[Row]:
-    """Strength under the measured water pressure of Mukilteo."""
+    """Decide on the strength of a slope under the measured water pressure of Mukilteo."""
     rows = []
     for line in (SERIES / "usgs-mukilteo-rain-piezo" / "waMVD116_14d.txt").read_text().splitlines()[::4]:
         cells = line.split("\t")
@@ -190,7 +197,7 @@ def strength() -> Iterator[Row]:
 
 
 def pond() -> Iterator[Row]:
-    """Daily rain with holes."""
+    """Decide on daily rain with gaps."""
     with (SERIES / "tailings-pond-rain" / "envcanada_rainfall.csv").open(encoding="utf-8-sig") as file:
         cells = [(r["date"], r["total_rain_mm"]) for r in csv.DictReader(file) if r["total_rain_mm"]]
     days = [(datetime.fromisoformat(d).replace(tzinfo=UTC), float(v)) for d, v in cells]
@@ -240,7 +247,7 @@ yellow = {{over = {v}, window = "{w8}"}}
 
 
 def panels(family: str) -> Iterator[Row]:
-    """Three stations of each record of a family, where it moves most, under every criterion that reads motion."""
+    """Decide on three stations of each record of a family with every criterion on motion, where it moves most."""
     for record in read_records([family]):
         yield from _of_panel(record.name.lower(), record.panel)
 
@@ -253,8 +260,8 @@ def _of_panel(name: str, panel: Panel) -> Iterator[Row]:
     times = panel.times_s[spans[int(np.argmax(moved))]]
     chosen = np.argsort(-np.isfinite(rows).sum(axis=0), kind="stable")[:3]
     names = [f"S{k}" for k in range(len(chosen))]
-    seen = rows[:, chosen]
-    low, high = np.nanmin(seen), np.nanmax(seen)
+    chosen_rows = rows[:, chosen]
+    low, high = np.nanmin(chosen_rows), np.nanmax(chosen_rows)
     velocity = (high - low) / len(rows) / step_s * DAY_S
     windows = {f"w{k}": f"{int(k * step_s)}s" for k in (4, 8, 60)}
     bounds = {
@@ -281,35 +288,35 @@ def _of_panel(name: str, panel: Panel) -> Iterator[Row]:
         )
         + MOTION.format(first=names[0], **windows, **bounds)
     )
-    found = []
-    for t, row in zip(times, seen, strict=True):
+    observations = []
+    for t, row in zip(times, chosen_rows, strict=True):
         at = datetime.fromtimestamp(float(t), UTC)
-        found += [
+        observations += [
             Observation(name, n, "displacement", "mm", at, at, float(v))
             for n, v in zip(names, row, strict=True)
             if np.isfinite(v)
         ]
-    yield from decided(parse_site(text, f"{name}.toml"), found)
+    yield from decided(parse_site(text, f"{name}.toml"), observations)
 
 
 def live() -> Iterator[Row]:
-    """Ingest, faults, late data, people and a new site file, on the clock of the service."""
-    found: list[Row] = []
+    """Run a service with ingest, faults, late data, acts of people and a new site file."""
+    recorded_rows: list[Row] = []
 
     class Recorded(Live):
         def _follow(self, result: Any) -> None:
-            found.append((self.site.id, epoch_s(self.now), figures_of(result.decision)))
+            recorded_rows.append((self.site.id, epoch_s(self.now), figures_of(result.decision)))
             super()._follow(result)
 
     model = make_model()
     with TemporaryDirectory() as folder, Database(f"sqlite:///{folder}/live.db") as db:
         upgrade(db)
         Recorded(db, model).run()
-    yield from found
+    yield from recorded_rows
 
 
 def demo() -> Iterator[Row]:
-    """The slope of the demonstration: its messages through ingest, its last days through the replay."""
+    """Ingest the messages of the demo slope and replay its last days."""
     model = plan_story(START, 0, 24.0, timedelta(minutes=30), 4)
     site = parse_site(write_story_site(model), "demo.toml")
     with open_empty_database(site) as db:
@@ -324,14 +331,14 @@ def demo() -> Iterator[Row]:
 
 
 def drill() -> Iterator[Row]:
-    """The collapse that a drill makes of a site."""
+    """Replay the collapse that a drill simulates for a site."""
     site = measured_site("outang")
     with open_scenario(site, "collapse") as db:
         yield from played(db, site, ReplaySchedule(0.0, DAY_S))
 
 
 def movement() -> Iterator[Row]:
-    """Stages and failure windows of a collapse, day by day."""
+    """Compute stages and failure windows of a collapse, day by day."""
     site = measured_site("outang")
     with open_scenario(site, "collapse") as db:
         with db.read() as c:
@@ -357,10 +364,10 @@ tangential_angle_deg inverse_velocity_day_per_mm probability
 """.split()
 
 
-def story(stations: Mapping[str, str], *told: tuple[str, Any], silence: str = "1h") -> Iterator[Row]:
-    """What a story under tests/end_to_end publishes, received in bundles of a quarter of an hour."""
+def story(stations: Mapping[str, str], *messages: tuple[str, Any], silence: str = "1h") -> Iterator[Row]:
+    """Decide on the readings of a scenario of tests/end_to_end, received every quarter of an hour."""
     rows = []
-    for topic, body in told:
+    for topic, body in messages:
         for s in body["samples"]:
             at = datetime.fromisoformat(s["time"])
             due = at + (START - at) % (15 * MINUTE)
@@ -391,20 +398,20 @@ def _strikes_twice(at: datetime) -> float:
 
 
 def _late() -> list[tuple[str, Any]]:
-    """Ninety minutes of fast motion after six hours of nothing."""
+    """Return 90 minutes of fast motion after six hours without readings."""
     old = [samples(g, START - timedelta(hours=7.5), 0.0, timedelta(0)) for g in PAIR]
     return old + [samples(g, START, 1500.0, timedelta(hours=7.5), minutes=90) for g in PAIR]
 
 
 def drawn(seeds: range) -> Iterator[Row]:
-    """Random histories of a small slope: gaps, steps, spikes, late data, a shifted reference."""
+    """Decide on random histories of a small slope with gaps, steps, spikes, late data and a shifted reference."""
     for seed in seeds:
         for look in histories.run(histories.seeded(seed)):
             yield f"slope-{seed}", look.now_s, figures_of(look.decision)
 
 
 def forecasts(kind: str) -> Iterator[Row]:
-    """Rows that are served at two moments before the end of a record, and why there is none."""
+    """Forecast records at two times, and count issued and withheld forecasts."""
     lives = {"drawn": lambda: draw_lives(8), "measured": read_lives, "steady": _steady}[kind]
     for life in lives():
         for now_s in moments(life, (0.8, 1.0), 2):
@@ -415,7 +422,7 @@ def forecasts(kind: str) -> Iterator[Row]:
 
 
 def _steady() -> Iterator[Life]:
-    """The ten measured sites of the bench that replays their last year."""
+    """Yield the ten measured sites of the benchmark that replays their last year."""
     for name, _, times, values, step_s, horizons_s in sites():
         yield Life("steady", name.replace(" ", "-"), {"S": (times, values)}, step_s, horizons_s, float(times[-1]))
 
@@ -424,38 +431,45 @@ DETECTORS: Final = ("persistence-z", "robust-z", "ewma", "slope-change", "varian
 
 
 def anomalies() -> Iterator[Row]:
-    """Thresholds counted on one record, and its last scores."""
+    """Train detectors on one record, and yield their thresholds and last scores."""
     panel = next(iter(read_records(["japan"]))).panel
-    known = {
+    series_samples = {
         name: (panel.times_s[seen].tolist(), panel.values[seen, k].tolist())
         for k, name in enumerate(panel.stations[:4])
         if (seen := np.isfinite(panel.values[:, k])).any()
     }
-    last_s = max(times[-1] for times, _ in known.values())
+    last_s = max(times[-1] for times, _ in series_samples.values())
     for detector in DETECTORS:
         with TemporaryDirectory() as folder:
-            made = train_detector(DetectorTraining(detector, known, panel.step_s, Path(folder), 0.5, seed=1))
-            found = score(ScoringRequest(detector, known, panel.step_s, made.checkpoint, last_s - 30 * DAY_S))
+            detector_training = train_detector(
+                DetectorTraining(detector, series_samples, panel.step_s, Path(folder), 0.5, seed=1)
+            )
+            scoring = score(
+                ScoringRequest(
+                    detector, series_samples, panel.step_s, detector_training.checkpoint, last_s - 30 * DAY_S
+                )
+            )
         limits = {
-            part: {k: t[k] for k in ("value", "false_alarms", "months")} for part, t in made.card["thresholds"].items()
+            part: {k: t[k] for k in ("value", "false_alarms", "months")}
+            for part, t in detector_training.card["thresholds"].items()
         }
-        faults = [f for one in known.values() for f in check_series(build_series(*one, panel.step_s), one[0])]
+        faults = [f for one in series_samples.values() for f in check_series(build_series(*one, panel.step_s), one[0])]
         findings = sum(fault.at_s > last_s - 30 * DAY_S for fault in faults)
-        yield detector, 0.0, {"threshold": limits, "findings": findings, "may_vote": made.card["may_vote"]}
-        for at_s in sorted({s.at_s for s in found.scores}):
+        yield detector, 0.0, {"threshold": limits, "findings": findings, "may_vote": detector_training.card["may_vote"]}
+        for at_s in sorted({s.at_s for s in scoring.scores}):
             yield (
                 detector,
                 at_s,
                 {
                     s.station: {"score": s.score, "kind": s.kind, "alerted": s.alerted}
-                    for s in found.scores
+                    for s in scoring.scores
                     if s.at_s == at_s
                 },
             )
 
 
 def footprints(weights: str) -> Iterator[Row]:
-    """Polygons on drawn scenes: how many, how large, where."""
+    """Detect landslides on generated scenes, and yield number, areas and positions of the polygons."""
     from shapely.geometry import shape
 
     for seed in range(9000, 9004):

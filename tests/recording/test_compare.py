@@ -1,4 +1,4 @@
-"""A recording finds what differs and names it, passes what another processor rounds, and hides what was accepted."""
+"""The comparison with a recording finds differences, allows rounding errors, and omits accepted differences."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ START_S = 1.7e9
 
 
 def draw_rows(looks=40):
-    """A site whose level rises at look 25; a rate that moves all the time, twice, and a due instant."""
+    """Return rows of a site whose level rises at look 25, with two changing rates and a due time."""
     return [
         (
             "bench",
@@ -41,13 +41,13 @@ def altered(look, alter):
     return rows
 
 
-def test_what_is_equal_is_equal():
+def test_equal_rows_have_no_difference():
     assert differ(draw_rows()) == []
 
 
-def test_a_level_that_differs_is_named_by_site_instant_and_figure():
-    found = differ(altered(11, lambda f: f.update(level=2)))
-    assert found == ["slope: bench at 2023-11-15T09:13:20: level: 0 was kept, 2 now"]
+def test_different_level_is_reported_with_site_time_and_figure():
+    differences = differ(altered(11, lambda f: f.update(level=2)))
+    assert differences == ["slope: bench at 2023-11-15T09:13:20: level: 0 was kept, 2 now"]
 
 
 @pytest.mark.parametrize(
@@ -62,36 +62,36 @@ def test_a_level_that_differs_is_named_by_site_instant_and_figure():
 )
 @pytest.mark.parametrize("look", [0, 10, 25, 39])
 def test_exact_figures_are_compared_at_every_look(alter, figure, look):
-    (found,) = differ(altered(look, alter))
+    (difference,) = differ(altered(look, alter))
     at = datetime.fromtimestamp(START_S + 3600.0 * look, UTC)
-    assert found.startswith(f"slope: bench at {at:%Y-%m-%dT%H:%M:%S}: {figure}: ")
+    assert difference.startswith(f"slope: bench at {at:%Y-%m-%dT%H:%M:%S}: {figure}: ")
 
 
 @pytest.mark.parametrize(("look", "least"), [(0, 2e-6), (25, 2e-6), (10, 5e-5), (38, 5e-5)])
-def test_figures_are_compared_to_a_millionth_and_between_kept_looks_by_their_sum(look, least):
+def test_figures_are_compared_to_a_millionth_and_by_sum_between_stored_looks(look, least):
     def scale(by):
         return altered(look, lambda f: f["word"]["v G1"]["bounds"][0].update(rate=(0.1 + look / 7.0) * (1.0 + by)))
 
     assert differ(scale(0.99e-6)) == []
-    (found,) = differ(scale(least))
-    assert "word/v G1/bounds/0/rate" in found
+    (difference,) = differ(scale(least))
+    assert "word/v G1/bounds/0/rate" in difference
 
 
-def test_a_look_too_many_or_too_few_is_found():
+def test_additional_or_missing_look_is_reported():
     assert "no look was kept" in differ(draw_rows(41))[0]
     assert differ(draw_rows(39))[0].endswith("no look now")
 
 
-def test_an_accepted_line_hides_its_own_figure_alone():
+def test_accepted_line_hides_only_its_own_figure():
     rows = altered(11, lambda f: f.update(level=2, due_s=0.0))
-    found = list(compare("slope", encode(draw_rows()), rows))
+    differences = list(compare("slope", encode(draw_rows()), rows))
     (line,) = read_accepted("# why\n\nslope | lev* | levels are counted from two\n")
-    assert [d.figure for d in found if not line.covers(d)] == ["due_s"]
-    assert not read_accepted("other | level | another record")[0].covers(found[0])
+    assert [d.figure for d in differences if not line.covers(d)] == ["due_s"]
+    assert not read_accepted("other | level | another record")[0].covers(differences[0])
     with pytest.raises(ValueError, match="reason"):
         read_accepted("slope | level |")
 
 
-def test_prose_is_refused():
+def test_text_in_a_recording_is_refused():
     with pytest.raises(ValueError, match="prose"):
         encode(altered(3, lambda f: f.update(reason="it moves")))
