@@ -1,4 +1,4 @@
-"""Files as networks and loggers deliver them, read with the facts that are known of them."""
+"""Files of GNSS networks and loggers are read with the numbers of rows and dates of their documentation."""
 
 import csv
 import zipfile
@@ -36,16 +36,17 @@ def days(*text):
 )
 def test_positions_of_networks(name, rows, first, last, measured):
     path = measured(name)
-    found = list(list_positions(path))
-    assert (len(found), (min(p.at for p in found).date(), max(p.at for p in found).date())) == (rows, days(first, last))
-    assert {p.station for p in found} == {path.name.split(".")[0][:4]}
+    positions = list(list_positions(path))
+    dates = sorted(p.at.date() for p in positions)
+    assert (len(positions), (dates[0], dates[-1])) == (rows, days(first, last))
+    assert {p.station for p in positions} == {path.name.split(".")[0][:4]}
 
 
-def test_whole_and_broken_metres_are_one_position(measured):
-    """A new instrument moved Lhasa by 45 mm to the east in 2003, in both forms of the network."""
-    found = [list(list_positions(measured(f"gnss-formats/LHAS.{form}"))) for form in ("tenv3", "tenv")]
-    east = [[p.values[0] - rows[0].values[0] for p in rows] for rows in found]
-    # tenv goes on from another reference meridian: the same day by day
+def test_both_formats_of_a_network_have_the_same_positions(measured):
+    """In 2003 a new instrument displaced Lhasa by 45 mm to the east. Both formats of the network agree on this."""
+    series = [list(list_positions(measured(f"gnss-formats/LHAS.{form}"))) for form in ("tenv3", "tenv")]
+    east = [[p.values[0] - rows[0].values[0] for p in rows] for rows in series]
+    # The reference meridian of tenv differs, so the changes from day to day are compared.
     assert (
         max(abs((b - a) - (d - c)) for (a, b), (c, d) in zip(pairwise(east[0]), pairwise(east[1]), strict=True)) < 1e-4
     )
@@ -54,11 +55,11 @@ def test_whole_and_broken_metres_are_one_position(measured):
 def test_one_table_in_three_formats_of_a_logger(tmp_path, measured):
     folder = "logger-formats"
     with open_rows(measured(f"{folder}/Station_Daily.dat"), Layout(skip_rows=1, skip_after=2)) as (names, rows):
-        told = [{n: row[n] for n in names} for row in rows]
-    assert len(told) == 57
+        expected_rows = [{n: row[n] for n in names} for row in rows]
+    assert len(expected_rows) == 57
     for name in ("TOB1_Station_Daily.dat", "CSIXML_Station_Daily.dat"):
         with open_rows(measured(f"{folder}/{name}")) as (_, rows):
-            for row, plain in zip(rows, told, strict=True):
+            for row, plain in zip(rows, expected_rows, strict=True):
                 assert row["TIMESTAMP"] == plain["TIMESTAMP"].replace(" ", "T")
                 for column in ("Batt_Min", "Rain_Tot", "AirT_Max", "WaterLvl_Min", "RH_Max"):
                     assert float(row[column]) == pytest.approx(float(plain[column]), rel=2e-4, nan_ok=True), column
@@ -82,7 +83,8 @@ def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
     assert any((at.timetuple().tm_yday, at.hour, at.minute) == (int(plain[2]), 0, int(plain[3])) for at in times)
 
 
-# file, what its README says: rows, first and last day, step; what is asked; below, what must be among the facts
+# File, rows, first and last day and step of its README, and the questions of the import.
+# EXPECTED_FACTS contains texts that the summary of the file must include.
 UNDERSTOOD = """
 outang/monitoring_data.csv|1461|2016-07-01|2020-06-30|every 1 d|pattern:ATU#/mm, pattern:MJ#/mm, zone, day
 bazimen-baijiabao/source_sample.xlsx|300|2017-10-14|2018-08-09|every 1 d|quantity, unit:rain, unit:reservoir_level, zone
@@ -98,7 +100,7 @@ tailings-pond-rain/envcanada_rainfall.csv|366|2020-01-01|2020-12-31|every 1 d|zo
 dynaslope-markers/surficialdata.csv|1917|2015-06-18|2017-02-16|in a series|quantity, same, zone
 insar-tdot/insar_timeseries.csv|11970|2022-01-10|2024-01-24|in a series|zone
 """.strip().splitlines()
-AMONG = {
+EXPECTED_FACTS = {
     "outang/monitoring_data.csv": {"RWL/m": "reservoir level in m", "Rainfall/mm": "rain in mm", "left out": "DP, RH"},
     "gnss-japan-18/G001neu9818.csv": {"left out": "lon, lat"},
     "gnss-cascadia-pbo-csv/P816.pbo.nam08.csv": {
@@ -120,27 +122,27 @@ AMONG = {
 
 @pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("row", UNDERSTOOD)
-def test_what_is_understood_of_a_measured_file(row, measured):
-    name, rows, first, last, step, asked = row.split("|")
-    found = guess(read_raw_table(measured(name)), {})
-    facts = dict(found.facts)
+def test_import_recognises_a_measured_file(row, measured):
+    name, rows, first, last, step, questions = row.split("|")
+    result = guess(read_raw_table(measured(name)), {})
+    facts = dict(result.facts)
     assert facts["file"].startswith(f"{int(rows):,} rows of ")
     assert f"{first} " in facts["time"]
     assert f" to {last} " in facts["time"]
     assert step in facts["sampling"]
-    assert {q.key for q in found.questions} == {*asked.split(", ")}
-    assert {key: text for key, text in AMONG.get(name, {}).items() if text not in facts[key]} == {}
+    assert {q.key for q in result.questions} == {*questions.split(", ")}
+    assert {key: text for key, text in EXPECTED_FACTS.get(name, {}).items() if text not in facts[key]} == {}
 
 
 def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
-    """The headers name no unit: the person says feet; 30 of the month tells which part of a date is the day."""
+    """The headers have no unit, so feet is an answer. A number above 12 shows which part of a date is the day."""
     with zipfile.ZipFile(measured("houston-extensometer/USGS_2020_Compaction.zip")) as archive:
         path = Path(archive.extract("TABLE10_EastEnd.txt", tmp_path))
     answers = {"zone": "America/Chicago", "quantity": "displacement_up", "unit": "ft"}
-    found = guess(read_raw_table(path), answers)
-    assert not found.questions
-    assert found.mapping.time.format == "%m/%d/%Y"
-    with open_wide(path, ImportOptions(found.mapping)) as lines:
+    result = guess(read_raw_table(path), answers)
+    assert not result.questions
+    assert result.mapping.time.format == "%m/%d/%Y"
+    with open_wide(path, ImportOptions(result.mapping)) as lines:
         values = [float(row["value"]) for line in lines for row, error in line.rows if error is None]
     assert (values[0], values[3]) == (0.0, 0.016)
 
@@ -158,7 +160,7 @@ def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
         ("egms/EGMS_L3_E45N17_100km_U_2020_2024_1.zip", "egms"),
     ],
 )
-def test_a_file_whose_form_is_known_is_recognised_by_its_content(name, form, measured):
+def test_file_format_is_recognised_by_its_content(name, form, measured):
     assert choose_reader(measured(name)) == form
     if not name.endswith("csv"):
         with pytest.raises(ConfigError, match=f"--format {form}"):
@@ -175,7 +177,7 @@ def test_a_file_whose_form_is_known_is_recognised_by_its_content(name, form, mea
         ("payloads-ecowitt/payload_gw1000bpro.json", "this is JSON"),
     ],
 )
-def test_a_file_that_no_reader_takes_as_it_stands_is_told_what_does(name, why, measured):
+def test_unreadable_file_is_refused_with_a_remedy(name, why, measured):
     with pytest.raises(ConfigError, match=why):
         choose_reader(measured(name))
 
@@ -183,14 +185,14 @@ def test_a_file_that_no_reader_takes_as_it_stands_is_told_what_does(name, why, m
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("sensorthings-groundwater/thing.json", "this is JSON"),  # broken JSON
+        ("sensorthings-groundwater/thing.json", "this is JSON"),  # invalid JSON
         ("outang/station_coords.csv", "no column holds a time"),
         ("dynaslope-markers/markerhistory.csv", "nothing to store"),
         ("benchmarks/S.csv", "neutral long form"),
         ("usgs-mukilteo-rain-piezo/thresh_in.txt", "no table that can be recognised"),
     ],
 )
-def test_what_is_no_table_of_readings_is_one_line(name, why, measured):
+def test_file_without_readings_is_refused_with_a_reason(name, why, measured):
     with pytest.raises(ConfigError, match=why):
         guess(read_raw_table(measured(name)), {})
 

@@ -1,4 +1,4 @@
-"""Bars of the simple forecasts on measured records, by the command and the recipes that ship."""
+"""Simple forecasts of measured records reach their required accuracy, with the command and the shipped recipes."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ SHORT = ("--folds", "1", "--last", "40")
 
 
 def rows_of(capsys, *words):
-    """Rows over all stations of a backtest by the command."""
+    """Return the rows about all stations of a backtest by the command."""
     assert run_command(["forecast", "backtest", *words, "--per", "all", "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
@@ -49,7 +49,7 @@ def test_every_recipe_reads_its_record(measured, name, shape, step_s, drivers):
     assert (values.shape, record.panel.step_s, len(record.covariates)) == (shape, step_s, drivers)
     assert np.isfinite(values).mean() > (0.65 if name == "egms" else 0.9)
     if name.endswith(("months", "bazimen")):
-        assert np.isfinite(values).all()  # a month, a row: none slipped, none was averaged with another
+        assert np.isfinite(values).all()  # Each month has one row: no month is missing, and no two are averaged.
 
 
 @pytest.mark.one_case_in(3)
@@ -62,8 +62,8 @@ def test_every_recipe_reads_its_record(measured, name, shape, step_s, drivers):
         ("baijiabao", "bazimen-baijiabao/target_sample.xlsx", "1d", -0.3, ()),
     ],
 )
-def test_a_record_is_scored_with_its_recipe_alone(measured, capsys, name, file, horizon, gain, words):
-    """What is shown beats no movement where there is something to know; the step of Baijiabao is not foreseen."""
+def test_record_is_scored_with_its_recipe(measured, capsys, name, file, horizon, gain, words):
+    """The shown forecast is better than persistence, except for the step of Baijiabao, which cannot be foreseen."""
     measured(file)
     rows = rows_of(capsys, "--config", str(RECIPES / f"{name}.toml"), "--horizons", horizon, *words)
     assert {r["model"] for r in rows} == {"persistence", "line", "combined"}
@@ -76,9 +76,9 @@ def test_interpolated_days_are_refused_with_their_knots(measured, capsys):
     measured("outang/monitoring_data.csv")
     config = str(RECIPES / "outang-days.toml")
     assert run_command(["forecast", "audit", "--config", config, "--horizons", "1d,7d"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("interpolated_input: 8 of 8 stations, horizons 1d, 7d refused")
-    assert "28-31 d" in said
+    error_output = capsys.readouterr().err
+    assert error_output.startswith("interpolated_input: 8 of 8 stations, horizons 1d, 7d refused")
+    assert "28-31 d" in error_output
     assert run_command(["forecast", "audit", "--config", config, "--horizons", "30d"]) == 0
 
 
@@ -94,7 +94,7 @@ def test_monthly_knots(measured, capsys):
 @pytest.mark.xfail(
     strict=True, reason="22.9 mm, without drivers 19.9 mm: the experts of last year have 16.4 and 18.1 mm"
 )
-def test_a_season_is_learned_from_the_past(measured, capsys):
+def test_season_is_learned_from_the_past(measured, capsys):
     """Bar F5: at most 18 mm over the last 12 months where persistence has 26.4."""
     measured("bazimen-baijiabao/target_sample.xlsx")
     rows = rows_of(capsys, "--config", str(RECIPES / "bazimen.toml"), "--horizons", "30d")

@@ -1,4 +1,4 @@
-"""Failure windows on measured series: none on ground that only shakes, few on slopes that did not fail."""
+"""Failure windows on measured series: none for stable stations, few for slopes that did not fail."""
 
 import json
 from collections import defaultdict
@@ -32,12 +32,13 @@ def test_no_window_on_stable_stations_and_few_on_a_landslide_that_did_not_fail(m
     outang, stable, ice = measured_curves.score_non_failing(data)
     assert (ice["issues"] > 3_000, ice["trusted"]) == (True, 0)
     assert (stable["series"], stable["issues"] > 6_000, stable["windows"]) == (6, True, 0)
-    assert 0 < outang["trusted_share"] <= 0.05  # real accelerations: they are seen, and given up again
+    # The accelerations of Outang are real. Their windows open and are withdrawn.
+    assert 0 < outang["trusted_share"] <= 0.05
     assert outang["withdrawn"] > 0
 
 
 def test_reservoir_steps_that_did_not_fail_show_no_window(measured):
-    """Those of Baijiabao are in the test of its stages."""
+    """The test of the stages of Baijiabao checks the steps of that station."""
     rows = read_sheet(measured("bazimen-baijiabao/target_sample.xlsx")).to_dict("records")
     times = [datetime.fromisoformat(row["Time"]).replace(tzinfo=UTC).timestamp() for row in rows]
     column = next(key for key in rows[0] if key.startswith("Total"))
@@ -48,7 +49,7 @@ def test_reservoir_steps_that_did_not_fail_show_no_window(measured):
 
 
 @pytest.mark.soak
-def test_a_backtest_of_quiet_gnss_computes_its_windows_and_trusts_none(measured, sqlite_url):
+def test_backtest_of_stable_gnss_has_no_trusted_failure_window(measured, sqlite_url):
     folder = measured("gnss-cascadia-pbo-csv/ALBH.pbo.nam08.csv").parent
     begin, end = datetime(2014, 1, 1, tzinfo=UTC), datetime(2015, 7, 1, tzinfo=UTC)
     names = ("ALBH", "SEAT", "SEDR")
@@ -79,16 +80,17 @@ def test_the_published_failure_curves_are_read_and_judged(measured, capsys, suff
     assert len(lines) == {"": 100, "-6h": 397, "-1h": 2377}[suffix]
     assert all(x["window_from"] is None or x["window_from"] >= x["time"] for x in lines)
     before = [x for x in lines if x["time"] < "2023-07-15"]
-    assert sum(x["trusted"] for x in before) <= 0.02 * len(before)  # it creeps until the last ten days
+    # The slope creeps until the last ten days.
+    assert sum(x["trusted"] for x in before) <= 0.02 * len(before)
 
 
 @pytest.mark.soak
 def test_baijiabao_accelerates_in_june_2018_ends_as_a_step_and_never_has_a_failure_window(measured, sqlite_url):
     site, db = measured_site("baijiabao"), Database(sqlite_url)
     days = defaultdict(list)
-    for one in read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx")):
-        if one.quantity == "displacement":
-            days[one.observed_at].append(one)
+    for observation in read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx")):
+        if observation.quantity == "displacement":
+            days[observation.observed_at].append(observation)
     begin = datetime(2018, 4, 1, tzinfo=UTC)
     with db.write() as c:
         save_site(c, site, "test", "test", begin)
@@ -106,7 +108,7 @@ def test_baijiabao_accelerates_in_june_2018_ends_as_a_step_and_never_has_a_failu
     changes = [(at, s) for (_, before), (at, s) in pairwise(stages.items()) if s != before]
     print("baijiabao:", [(at.date().isoformat(), stage) for at, stage in changes])
     progressive = next(at for at, stage in changes if stage == "progressive")
-    # 65 mm from 2 June on; what calls it a few days early are the 4 mm of mid May in the long windows
+    # The slope moved 65 mm from 2 June on. The long windows include 4 mm of mid May, so the stage is a few days early.
     assert datetime(2018, 5, 20, tzinfo=UTC) <= progressive <= datetime(2018, 6, 8, tzinfo=UTC)
     assert [stage for at, stage in changes if at > progressive] == ["step", "creep"]
     assert [w for w in windows if w["trusted"]] == []

@@ -1,4 +1,4 @@
-"""Rain, water and strength on measured records: published thresholds reproduced, drawdown before a movement."""
+"""Criteria of rain, water and strength on measured records: published thresholds, and drawdown before a movement."""
 
 from bisect import bisect_right
 from dataclasses import replace
@@ -24,13 +24,13 @@ H, DAY = 3600.0, 86400.0
 
 
 def read_rain(path):
-    """(epoch seconds, mm) of each 15 min."""
-    found = {}
+    """Return (epoch seconds, mm) of each 15 min."""
+    amounts_mm = {}
     for line in path.read_text().splitlines():
         year, month, day, hour, minute, value = line.split()
         at = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=PACIFIC)
-        found[epoch_s(at.astimezone(UTC))] = float(value) * INCH
-    return sorted(found.items())
+        amounts_mm[epoch_s(at.astimezone(UTC))] = float(value) * INCH
+    return sorted(amounts_mm.items())
 
 
 def as_readings(rows):
@@ -40,14 +40,15 @@ def as_readings(rows):
 def look(site, criterion, series, readings, times, at_s, back_s):
     part = readings[bisect_right(times, at_s - back_s) : bisect_right(times, at_s)]
     newest = NewestEpoch(epoch_s(part[-1].observed_at), epoch_s(part[-1].received_at))
-    seen = DecisionInputs({series: part}, {series: newest})
-    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(PreparedSite(site), seen, Memory(), at_s))
+    inputs = DecisionInputs({series: part}, {series: newest})
+    (word,) = CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(PreparedSite(site), inputs, Memory(), at_s))
     return word
 
 
-def spells(found):
-    begun = [b for a, b in zip([(None, 0), *found], found, strict=False) if b[1] > 0 and a[1] == 0]
-    return list(dict.fromkeys(from_epoch_s(at).date().isoformat() for at, _ in begun))
+def list_first_days(levels):
+    """Return the days on which a level above the lowest starts."""
+    starts = [b for a, b in zip([(None, 0), *levels], levels, strict=False) if b[1] > 0 and a[1] == 0]
+    return list(dict.fromkeys(from_epoch_s(at).date().isoformat() for at, _ in starts))
 
 
 @pytest.mark.soak
@@ -70,7 +71,7 @@ def test_the_published_thresholds_of_mukilteo(measured, station, name, wet_days,
     for i in range(96 * 18, len(times), 16):
         at = times[i]
         word = look(site, line, series, readings, times, at, 18 * DAY)
-        # the same by hand: sums of the values themselves
+        # The same sums, computed directly from the values.
         p3 = sum(v for _, v in rows[bisect_right(times, at - 3 * DAY + 450) : i + 1])
         p15 = sum(v for _, v in rows[bisect_right(times, at - 18 * DAY + 450) : i + 1]) - p3
         assert word.facts["worst"]["sum_mm"] == pytest.approx(p3 + 0.67 * p15, abs=1e-6)
@@ -78,14 +79,17 @@ def test_the_published_thresholds_of_mukilteo(measured, station, name, wet_days,
         wet.append((at, word.raise_level))
         stormy.append((at, look(site, curve, series, readings, times, at, 61 * H).raise_level))
     print(
-        f"{station} {sum(v for _, v in rows):.0f} mm; p3-p15 {spells(wet)}, {sum(v for _, v in wet) * 4} h; "
-        f"curve {spells(stormy)}, {sum(v for _, v in stormy) * 4} h"
+        f"{station} {sum(v for _, v in rows):.0f} mm; p3-p15 {list_first_days(wet)}, {sum(v for _, v in wet) * 4} h; "
+        f"curve {list_first_days(stormy)}, {sum(v for _, v in stormy) * 4} h"
     )
-    assert (spells(wet), spells(stormy)) == (wet_days, storm_days)
+    assert (list_first_days(wet), list_first_days(stormy)) == (wet_days, storm_days)
 
 
 def test_strength_follows_the_measured_pressure_at_mukilteo(measured):
-    """Pressure by the calibration of the piezometer, not corrected for air and heat; a strength of this test alone."""
+    """The calibration of the piezometer gives the pressure, uncorrected for air pressure and temperature.
+
+    The strength of the soil is an assumption of this test.
+    """
     rows = []
     for line in measured("usgs-mukilteo-rain-piezo/waMVD116_14d.txt").read_text().splitlines():
         cells = line.split("\t")
@@ -104,20 +108,24 @@ def test_strength_follows_the_measured_pressure_at_mukilteo(measured):
     ranked = [f for _, f in sorted(zip(pressures, factors, strict=True))]
     assert ranked == sorted(ranked, reverse=True)
     assert all(w.facts["low"] < w.facts["factor_of_safety"] < w.facts["high"] for w in words)
-    assert max(pressures) - min(pressures) > 1.0, "the fortnight was wet enough to see"
+    assert max(pressures) - min(pressures) > 1.0, "the pressure changed during the fortnight"
 
 
-def test_drawdown_at_baijiabao_speaks_before_the_movement_of_june_2018(measured):
-    every = read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))
-    rows = [(epoch_s(o.observed_at), o.value) for o in every if o.station == "RES"]
+def test_drawdown_at_baijiabao_precedes_the_movement_of_june_2018(measured):
+    observations = read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))
+    rows = [(epoch_s(o.observed_at), o.value) for o in observations if o.station == "RES"]
     site = parse_site(RESERVOIR, "reservoir.toml")
     readings, times = as_readings(rows), [t for t, _ in rows]
-    found = [(t, look(site, site.criteria[0], "RES.reservoir_level", readings, times, t, 30 * DAY)) for t in times[10:]]
-    days = spells([(t, w.raise_level) for t, w in found])
-    fastest = max(w.facts.get("drawdown_per_day", 0.0) for _, w in found)
+    assessments = [
+        (t, look(site, site.criteria[0], "RES.reservoir_level", readings, times, t, 30 * DAY)) for t in times[10:]
+    ]
+    days = list_first_days([(t, w.raise_level) for t, w in assessments])
+    fastest = max(w.facts.get("drawdown_per_day", 0.0) for _, w in assessments)
     print("drawdown over 0.4 m/day begins", days, f"fastest {fastest:.2f} m/day")
-    assert any("2018-05-01" <= d <= "2018-06-08" for d in days), "the water fell before the slope moved on 2 June"
-    rising = [w for (t, w), (_, last) in zip(found[1:], rows[10:], strict=False) if rows[times.index(t)][1] > last + 1]
+    assert any("2018-05-01" <= d <= "2018-06-08" for d in days), "the drawdown precedes the movement of 2 June"
+    rising = [
+        w for (t, w), (_, last) in zip(assessments[1:], rows[10:], strict=False) if rows[times.index(t)][1] > last + 1
+    ]
     assert rising
     assert all(w.raise_level == 0 for w in rising)
 

@@ -1,4 +1,4 @@
-"""The area that the default weights mark of measured ground does not depend on how the ground lies on the pixels."""
+"""The area that the default weights mark hardly depends on the position of the ground relative to the pixels."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.data, pytest.mark.usefixtures("one_torch_thread")]
 
 SIDE_PX = 256
 CORNERS = ((250, 350), (310, 450), (370, 550))  # row and column of parts of the scene with many slides
-MOST_DIFFERENCE = 0.08  # of the marked area of all parts together
+MOST_DIFFERENCE = 0.08  # Largest difference, as a share of the marked area of all parts.
 PLACES_PX = np.arange(0, SIDE_PX, 1.03).astype(int)
 
 Pixels = NDArray[np.uint16]

@@ -1,4 +1,4 @@
-"""Steps of real records: asked about at the right time, an event or a question but no level; what topples rises."""
+"""Steps of measured records open a question or are events, and raise no level unless they are movement."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ SILENCE_S = 4 * DAY_S
 
 
 def make_site(names: Sequence[str], reference: str | None = None) -> Site:
-    """Daily stations; bounds far above what plates do, far below what an earthquake does."""
+    """Make a site of daily stations with bounds far above tectonic motion and far below an earthquake."""
     levels = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
     series = {n: SeriesSpec(n, "displacement", "mm", DAY_S, SILENCE_S, 1.5, 20.0) for n in names}
     stations = (Station(n, azimuth_deg=90.0, plunge_deg=0.0, reference=reference, series=(series[n],)) for n in names)
@@ -41,7 +41,7 @@ def day(text: str) -> datetime:
 def play(
     site: Site, rows: Iterable[Observation], *, events: tuple[EventFact, ...] = (), answer: str | None = None
 ) -> list[tuple[datetime, Decision]]:
-    """Every look; with an answer a person gives it to each question by the next look."""
+    """Return every decision. An operator answers each question with `answer` before the next decision, if given."""
 
     def person(memory: Memory) -> Memory:
         if answer is None:
@@ -53,17 +53,17 @@ def play(
 
 
 def asked(looks: Iterable[tuple[datetime, Decision]], station: str) -> list[str]:
-    """Days of the steps of a station that were found, in the order in which they were asked about."""
-    found: dict[str, None] = {}
+    """Return the days of the steps of a station, in the order in which they were detected."""
+    steps: dict[str, None] = {}
     for _, decision in looks:
-        found |= dict.fromkeys(k for k in decision.memory.steps if k.startswith(f"{station}@"))
-    return [key.partition("@")[2][:10] for key in found]
+        steps |= dict.fromkeys(k for k in decision.memory.steps if k.startswith(f"{station}@"))
+    return [key.partition("@")[2][:10] for key in steps]
 
 
 NEPAL = ("CHLM", "KKN4", "SNDL", "JMSM", "LCK3")
 STEPPED = {"CHLM": "2015-04-26", "KKN4": "2015-04-26", "SNDL": "2015-04-25"}
 GORKHA_S, TOHOKU_S = (epoch_s(day(at)) for at in ("2015-04-25T06:11", "2011-03-11T05:46"))
-# declared ten minutes later, and confirmed by two people at once
+# Declared ten minutes after the earthquake and confirmed by two people at once.
 GORKHA, TOHOKU = (
     EventFact(s, s, s + 600.0, "earthquake", 0.2, "Mw 8", "seismic service", 1, "mqtt", ("Ada", "Bo"))
     for s in (GORKHA_S, TOHOKU_S)
@@ -85,32 +85,32 @@ def test_the_gorkha_earthquake_is_an_event_at_every_station_that_stepped(nepal):
         assert asked(looks, name) == ([STEPPED[name]] if name in STEPPED else []), name
     assert {s.state for _, d in looks for s in d.memory.steps.values()} == {"event"}
     last = looks[-1][1].memory.conditions
-    assert all(f"health:{name}:verify" in last for name in STEPPED), "nobody is asked any more"
+    assert all(f"health:{name}:verify" in last for name in STEPPED), "the questions are still open"
 
 
 @pytest.mark.parametrize(("events", "answer", "level"), [((TOHOKU,), None, 0), ((), "earthquake", 0), ((), None, 1)])
-def test_the_tohoku_earthquake_and_its_slip_are_one_step_declared_answered_or_neither(measured, events, answer, level):
+def test_tohoku_earthquake_and_its_slip_are_one_step(measured, events, answer, level):
     path = measured("gnss-formats/USUD.icd.final_igs08.pos.neu")
     rows = read_positions(path, "gnss", day("2011-01-15"), day("2011-04-20"))
     looks = play(make_site(["USUD"]), rows, events=events, answer=answer)
-    assert asked(looks, "USUD") == ["2011-03-11"], "what slipped afterwards is another step"
-    assert max(d.level for _, d in looks) == level, "a lone step that nobody answered is the lowest level, and no more"
+    assert asked(looks, "USUD") == ["2011-03-11"], "slip after the earthquake is no other step"
+    assert max(d.level for _, d in looks) == level, "an unanswered step of one station raises only the first level"
     if level:
         risen = next(now for now, d in looks if d.level > 0)
         assert day("2011-03-11T12:00") + timedelta(seconds=CLOCK_S) <= risen <= day("2011-03-15")
 
 
-def test_an_antenna_that_fails_for_five_days_and_is_replaced_is_asked_about_and_raises_no_level(measured):
+def test_failed_and_replaced_antenna_opens_questions_and_raises_no_level(measured):
     rows = read_positions(measured("gnss-formats/LHAS.tenv3"), "gnss", day("2003-09-01"), day("2003-12-15"))
     looks = play(make_site(["LHAS"]), rows, answer="instrument")
-    assert {"2003-10-30", "2003-11-04"} <= set(asked(looks, "LHAS")), "away, about, and back"
+    assert {"2003-10-30", "2003-11-04"} <= set(asked(looks, "LHAS")), "the start and the end of the failure are steps"
     assert max(d.level for _, d in looks) == 0
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("answer", ["instrument", None])
-def test_a_scatter_of_months_is_asked_about_for_days_and_its_end_anew(measured, answer):
-    """With daily positions the first quiet one is that of the day; six of them show that it is quiet."""
+def test_scatter_of_months_opens_questions_for_days_and_at_its_end(measured, answer):
+    """The end of the scatter is dated to the first quiet daily position, and known after six of them."""
     rows = read_positions(measured("gnss-formats/QUEM.pos"), "gnss", day("2017-11-15"), day("2018-05-15"))
     looks = play(make_site(["QUEM"]), rows, answer=answer)
     days = asked(looks, "QUEM")
@@ -118,26 +118,28 @@ def test_a_scatter_of_months_is_asked_about_for_days_and_its_end_anew(measured, 
     assert (len(days) <= 7, "2018-01-10" in days) == (True, True)
     first = next(now for now, d in looks if any("@2018-04-10" in key for key in d.memory.steps))
     assert first == day("2018-04-15T12:00"), "the sixth quiet position"
-    assert max(d.level for _, d in looks) == (0 if answer else 1), "unanswered, a lone question is the lowest level"
+    assert max(d.level for _, d in looks) == (0 if answer else 1), (
+        "an unanswered step of one station raises only the first level"
+    )
 
 
 @pytest.mark.one_case_in(3)
 @pytest.mark.parametrize(
     ("station", "from_at", "to_at", "on"),
     [
-        ("BLYN", "2016-07-01", "2017-02-01", ["2016-10-08", "2016-11-28"]),  # off by decimetres for days
-        ("KTBW", "2012-11-01", "2013-02-15", []),  # 123 mm for a day, which says so itself by its error
-        ("P426", "2013-12-15", "2014-08-15", []),  # 281 mm, then silence: the same
+        ("BLYN", "2016-07-01", "2017-02-01", ["2016-10-08", "2016-11-28"]),  # wrong by decimetres for days
+        ("KTBW", "2012-11-01", "2013-02-15", []),  # 123 mm on one day, with a large standard error
+        ("P426", "2013-12-15", "2014-08-15", []),  # 281 mm with a large standard error, then silence
     ],
 )
-def test_steps_of_cascadia_are_asked_about_when_they_happen(measured, station, from_at, to_at, on):
+def test_steps_of_cascadia_open_questions_on_their_day(measured, station, from_at, to_at, on):
     rows = read_cascadia(measured("gnss-cascadia-pbo-csv"), day(from_at), day(to_at), (station,))
     looks = play(measured_site("cascadia"), rows)
     assert (asked(looks, station), max(d.level for _, d in looks)) == (on, 0)
 
 
-def test_a_step_that_silence_follows_is_movement(nepal):
-    """KKN4 ends with its step, its neighbours go on."""
+def test_step_followed_by_silence_is_movement(nepal):
+    """KKN4 falls silent after its step, while its neighbour reports."""
     end = day("2015-04-27")
     rows = [o for o in nepal if o.station in {"KKN4", "JMSM"} and (o.station != "KKN4" or o.observed_at < end)]
     looks = play(make_site(["KKN4", "JMSM"]), rows)
@@ -150,8 +152,10 @@ def test_a_step_that_silence_follows_is_movement(nepal):
 def test_steps_in_two_groups_are_movement_and_on_one_reference_a_question(nepal):
     pair = [o for o in nepal if o.station in {"CHLM", "KKN4"}]
     apart = play(make_site(["CHLM", "KKN4"]), pair)
-    assert next(now for now, d in apart if d.level > 0) == day("2015-04-28T12:00"), "two more epochs of each"
+    assert next(now for now, d in apart if d.level > 0) == day("2015-04-28T12:00"), (
+        "two more epochs of each station are needed"
+    )
     assert max(d.level for _, d in apart) == 3
     together = play(make_site(["CHLM", "KKN4"], reference="BASE"), pair)
     assert max(d.level for now, d in together if now < day("2015-04-29")) == 0
-    assert max(d.level for _, d in together) == 1, "one witness, whatever its two stations say"
+    assert max(d.level for _, d in together) == 1, "two stations with one reference are one witness"

@@ -1,4 +1,4 @@
-"""Snow on a measured scene: outlines on it are advice, and those on fresh slides keep their vote."""
+"""On a measured scene, outlines on snow are advice, and outlines on fresh landslides keep their vote."""
 
 import shutil
 from pathlib import Path
@@ -29,9 +29,9 @@ def measure_white(folder: Path, prefix: str, scene: Path) -> tuple[float, float]
     (scene / "scene.toml").write_text(f'acquired_at = "2018-07-01T01:30:00Z"\n[bands]\n{bands}\n')
     result = detect(DetectionOptions(scene_path=scene, weights="landslide4sense-standard"))
     polygons = result["polygons"]
-    marked_m2 = sum(one["area_m2"] for one in polygons if is_white(one))
-    (white,) = (one for one in result["warnings"] if isinstance(one, Reason) and one.code == "change.white")
-    return marked_m2 / sum(one["area_m2"] for one in polygons), white.values["area"]
+    marked_m2 = sum(polygon["area_m2"] for polygon in polygons if is_white(polygon))
+    (white,) = (w for w in result["warnings"] if isinstance(w, Reason) and w.code == "change.white")
+    return marked_m2 / sum(polygon["area_m2"] for polygon in polygons), white.values["area"]
 
 
 def is_white(polygon: Any) -> bool:
@@ -44,7 +44,7 @@ def test_outlines_on_snow_are_advice_and_those_on_fresh_slides_are_not(measured,
     folder = measured("hokkaido-2018-s2-scene")
     share, white_km2 = measure_white(folder, "pre", tmp_path / "snow")
     assert share > 0.75
-    assert white_km2 == pytest.approx(5.1, abs=0.3), "40 % of the scene has no values, and is not white"
+    assert white_km2 == pytest.approx(5.1, abs=0.3), "the 40 % of the scene without values is not white"
     assert measure_white(folder, "post", tmp_path / "slides")[0] < 0.05
 
 

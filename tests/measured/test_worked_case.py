@@ -1,4 +1,4 @@
-"""The worked case of the documents: its commands run one after the other, and print the figures that stand there."""
+"""The commands of the worked case in the documentation run in order and print the figures of the page."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.fixtures.waiting import REPOSITORY
 
 pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(600)]
 BLOCK = re.compile(r"^```(text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINE = re.compile(r"(?:[^\n]*\\\n)*[^\n]+")  # with those that it goes on in
+LINE = re.compile(r"(?:[^\n]*\\\n)*[^\n]+")  # The page, followed by the pages that continue it.
 
 
 def flatten(text: str) -> str:
