@@ -1,4 +1,4 @@
-"""The command lines of the pages do what the pages say, in order, each page in a copy of one small watch."""
+"""The command lines of each documentation page work in order, in a copy of one small installation."""
 
 import contextlib
 import io
@@ -43,16 +43,17 @@ from tests.ingest.test_points import write_long as write_points
 from tests.ingest.test_radar_at_stations import write_mintpy as write_velocity
 from tests.ingest.test_rtklib import HEAD, LLH
 
+# Pages whose commands run in test_first_steps, test_simulated and test_worked_case.
 PRINTED = {
     "README.md",
     "first-slope.md",
     "measured-slope.md",
-}  # test_first_steps, test_simulated, test_worked_case
-# what one process of a test cannot do, and who holds it
+}
+# Commands that this test cannot run, with the reason and the test that runs them.
 ELSEWHERE = {
-    "slopeward run": "a service that stays: end_to_end",
+    "slopeward run": "a running service: end_to_end",
     "slopeward notify drill hold": "ten minutes of a service: test_drill",
-    "slopeward notify drill end": "of a drill that is held: test_drill",
+    "slopeward notify drill end": "a drill in progress: test_drill",
     "slopeward people users totp": "a telephone: test_second_factor",
     "slopeward db grant-readonly": "a role of PostgreSQL: test_reader_attacks",
     "--config configs/forecasting/": "minutes over measured data: test_forecasting_recipes",
@@ -60,7 +61,7 @@ ELSEWHERE = {
     "slopeward forecast search": "minutes of trainings: packages/lab/tests/search",
     "--format egms": "an archive of its provider: test_points",
     "--format gnss": "a file of its provider: test_files_measured",
-    "slopeward alerts verify": "a step that waits: test_corrections",
+    "slopeward alerts verify": "a pending step: test_corrections",
     "slopeward sites map susceptibility": "a map below a scene: test_maps",
     "slopeward notify cap verify": "a message that a service signed: test_cap",
     "--prove forecast-1": "months of scored forecasts: test_forecast_gain",
@@ -68,7 +69,7 @@ ELSEWHERE = {
 }
 TODAY = datetime.now(UTC).date()
 SATURDAY = TODAY + timedelta(days=6 - (TODAY.weekday() + 1) % 7 or 7)
-# names, instants and numbers of a page as they are in the watch
+# Names, times and numbers of the pages, and their replacements in the test installation.
 SWAPS = {
     "/tmp/": "",
     "/etc/slopeward/": "etc/",
@@ -96,17 +97,18 @@ SWAPS = {
     "hand-over sign north-bench 3": "hand-over sign north-bench 2",
     "--maintenance 3": "--maintenance 1",
 }
-STATUS = {  # where a page promises another than 0
-    # nothing is done before the second person comes
+# Expected exit status of commands that do not return 0.
+STATUS = {
+    # The command waits for a second person.
     "slopeward maintenance add north-bench G1 --for 4h --by bo --second ada --reason 'new mast'": 3,
-    "slopeward forecast compare --site north-bench --horizon 1d": 4,  # nothing is scored of late
+    "slopeward forecast compare --site north-bench --horizon 1d": 4,  # no recent scores
     "slopeward forecast compare --site north-bench --hindcast": 4,  # the readings are too old for forecasts of the past
-    "slopeward forecast train north-bench --model gru": 4,  # three days of readings teach nothing
+    "slopeward forecast train north-bench --model gru": 4,  # three days of readings are too few for training
     "slopeward status": 6,  # no service runs on this database
     "slopeward forecast train north-bench --settings best.toml": 4,
-    "slopeward import monitoring.csv": 1,  # there are other sites, and nobody is at the terminal
-    "slopeward import prisms.csv --site cut": 1,  # the file leaves questions open, and nobody is at the terminal
-    # the first of two people
+    "slopeward import monitoring.csv": 1,  # other sites exist, and no terminal is available for a question
+    "slopeward import prisms.csv --site cut": 1,  # questions stay open, and no terminal is available
+    # Ada is the first of two people.
     "slopeward level set north-bench green --by ada --reason 'inspected on site'": 3,
 }
 INPUTS = {
@@ -122,7 +124,8 @@ SITE = (
     + table("[[team]]", name="geologists", members=["R. Mori", "A. Rossi"], lead="A. Rossi")
     + station("T1", MOVED, latitude=46.2, longitude=8.9)
 )
-FIRST = {  # what a line takes for done
+# Commands that must run before the command with this start.
+FIRST = {
     "slopeward sites reject": "slopeward sites propose north-bench newer.toml --by mori --reason lower",
     "slopeward people duty hand-over withdraw": "slopeward people duty hand-over write north-bench --by bo --notes G3",
 }
@@ -144,7 +147,7 @@ def swap(line: str) -> str:
 
 
 def is_elsewhere(line: str) -> bool:
-    return any(one in line for one in ELSEWHERE)
+    return any(start in line for start in ELSEWHERE)
 
 
 def make_clouds() -> None:
@@ -211,8 +214,8 @@ def make_scenes() -> None:
     for name, day, scars in (("pre", 1, 0), ("post", 12, 1)):
         at = datetime(2026, 5, day, tzinfo=UTC)
         truth = write_scene(Path(name), 5, with_scar=scars > 0, size_px=96, acquired_at=at)
-        known = [{"type": "Feature", "properties": {}, "geometry": scar["geometry"]} for scar in truth["scars"]]
-        put("landslides.geojson", json.dumps({"type": "FeatureCollection", "features": known}))
+        features = [{"type": "Feature", "properties": {}, "geometry": scar["geometry"]} for scar in truth["scars"]]
+        put("landslides.geojson", json.dumps({"type": "FeatureCollection", "features": features}))
         shutil.copy(f"{name}/dem.tif", ".")
         with rasterio.open("dem.tif") as dem:
             place = {"crs": dem.crs, "transform": dem.transform}
@@ -338,7 +341,7 @@ EXTRAS |= {"scenes.md": "slopeward_lab"}
 
 @pytest.fixture(scope="module")
 def watch(filled_template, tmp_path_factory) -> Path:
-    """A folder with the story's database, its site file, a service file and people."""
+    """Write a folder with the filled database, its site file, a service file and accounts."""
     folder = tmp_path_factory.mktemp("watch")
     shutil.copytree(REPOSITORY / "configs", folder / "configs")
     shutil.copytree(folder / "configs" / "sites", folder / "sites")
@@ -384,31 +387,33 @@ LONG_PAGES = {
 @pytest.mark.parametrize(
     "page", [pytest.param(page, marks=pytest.mark.soak if page in LONG_PAGES else ()) for page in sorted(list_pages())]
 )
-def test_the_commands_of_a_page_work(page, watch, tmp_path, monkeypatch, capsys):
+def test_commands_of_a_page_work(page, watch, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(shutil.copytree(watch, tmp_path / "watch"))
     enter(monkeypatch)
     pytest.importorskip(EXTRAS.get(page, "pytest"))
     MAKERS.get(page, lambda: None)()
     wrong, head = [], ""
-    done = [
-        (next((first for start, first in FIRST.items() if one.startswith(start)), ""), one)
-        for one in list_pages()[page]
+    pairs = [
+        (next((first for start, first in FIRST.items() if command.startswith(start)), ""), command)
+        for command in list_pages()[page]
     ]
-    for line in (one for pair in done for one in pair if one and not is_elsewhere(one)):
+    for line in (command for pair in pairs for command in pair if command and not is_elsewhere(command)):
         line = swap(line).replace("3f6a...", head)
         text = next((text for start, text in INPUTS.items() if start in line), "")
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        status = run_command([one for word in shlex.split(line)[1:] for one in (glob(word) if "*" in word else [word])])
-        said = capsys.readouterr()
-        head = next(iter(re.findall(r"audit head (\w{64})", said.out)), head)
-        if status != STATUS.get(line, 0) or "Traceback" in said.err:
-            wrong.append((status, line, said.err[-500:]))
+        status = run_command(
+            [argument for word in shlex.split(line)[1:] for argument in (glob(word) if "*" in word else [word])]
+        )
+        output = capsys.readouterr()
+        head = next(iter(re.findall(r"audit head (\w{64})", output.out)), head)
+        if status != STATUS.get(line, 0) or "Traceback" in output.err:
+            wrong.append((status, line, output.err[-500:]))
     assert not wrong
 
 
-def test_nobody_is_listed_in_vain():
+def test_every_exception_belongs_to_a_command():
     lines = "\n".join(line for lines in list_pages().values() for line in lines)
-    assert not [one for one in (*ELSEWHERE, *SWAPS, *INPUTS, *FIRST) if one not in lines]
+    assert not [entry for entry in (*ELSEWHERE, *SWAPS, *INPUTS, *FIRST) if entry not in lines]
     assert not STATUS.keys() - {swap(line) for line in lines.splitlines()}
     assert not MAKERS.keys() - list_pages().keys()
 
@@ -431,7 +436,7 @@ def read_study_of(path):
         ("explanation/scene-files.md", "acquired_at", "scene.toml", lambda path: read_scene(path.parent)),
     ],
 )
-def test_a_file_that_a_page_shows_is_read(page, start, name, read, tmp_path):
+def test_file_of_a_page_is_valid(page, start, name, read, tmp_path):
     blocks = re.findall(r"^```.*\n((?:.*\n)*?)```", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE)
     shown = next(block for block in blocks if block.startswith(start))
     place = {"crs": "EPSG:32632", "transform": Affine(10, 0, 0, 0, -10, 0)}

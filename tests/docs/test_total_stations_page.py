@@ -59,11 +59,11 @@ def test_distances_and_angles_of_the_page_become_displacement_of_a_new_site(tmp_
     _, table = list_blocks("csv")
     path = tmp_path / "polar.csv"
     path.write_text(table)
-    found = guess(read_raw_table(path), {"zone": "UTC", "polar": "total station", "reference": "first"})
-    assert not found.questions
+    result = guess(read_raw_table(path), {"zone": "UTC", "polar": "total station", "reference": "first"})
+    assert not result.questions
     last_mm = {
         value.quantity: round(value.value, 1)
-        for value in list_values(path, found.form, found.options)
+        for value in list_values(path, result.form, result.options)
         if value.station == "PR03" and not value.error
     }
     # From the first reading to the second one, as in the table of coordinates.
