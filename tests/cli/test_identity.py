@@ -379,7 +379,7 @@ def test_bound_system_user_acts_as_its_account_and_root_is_not_authenticated(dat
     with database.write() as c:
         set_sites(c, "Ada", ["bench"])
         save_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
-    assert call("people", "signatures", "list", user="nobody") == 4, "nothing of other sites is shown"
+    assert call("people", "signatures", "list", user="nobody") == 4, "no item of another site is printed"
     assert call("people", "users", "unbind", "Ada", "--by", "Root-1", **admin_password) == 0
     assert call(*raise_level, user="nobody") == 1
 
@@ -466,7 +466,7 @@ def test_every_action_on_an_account_counts_as_an_account_change():
         "user.unbind",
         "user.totp.off",
     }  # names in the table of actions; the log contains user.bind and user.totp
-    assert actions == {*ACCOUNT_CHANGES, *harmless}, "an act that gives somebody an account must be in DONE"
+    assert actions == {*ACCOUNT_CHANGES, *harmless}, "an act that changes an account must be in DONE"
 
 
 # ---- second factor: the first code activates it and creates recovery codes ----
@@ -488,7 +488,7 @@ def test_first_code_activates_the_second_factor_and_prints_recovery_codes(accoun
     status, address, error = call("people", "users", "totp", "Ada", who="Ada")
     assert (status, address.startswith("otpauth://totp/Slopeward:Ada?")) == (0, True)
     assert "slopeward people users totp Ada --code 123456" in error
-    assert not requires_second_factor(accounts_with_key), "it asks for nothing before a first code was seen"
+    assert not requires_second_factor(accounts_with_key), "no code is needed before the first code was confirmed"
     status, _, error = call("people", "users", "totp", "Ada", "--code", "12345", who="Ada")
     assert (status, "the code is wrong" in error, requires_second_factor(accounts_with_key)) == (1, True, False)
     status, out, error = call("people", "users", "totp", "Ada", "--code", make_code(address), who="Ada")

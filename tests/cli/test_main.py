@@ -271,7 +271,7 @@ def test_init_writes_a_site_file_without_weaknesses_and_never_overwrites_it(caps
     assert find_weaknesses(site) == []
     assert {"gru", "lstm", "graph-gru"} <= set(site.forecast.models)
     assert "ae" in site.anomaly.detectors
-    assert site.recipients[0].digest is not None, "what they suggest is told once a day"
+    assert site.recipients[0].digest is not None, "advice is sent once a day, in the digest"
 
 
 def test_check_reports_an_unreachable_top_level_and_an_unknown_model_and_continues(capsys, tmp_path):
@@ -384,7 +384,7 @@ def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path, monke
     text = text.replace("[[criterion]]", '[[criterion]]\nauthor = "A. Rossi"\nreason = "record of four years"')
     one_way = text.replace('channels = ["log"]', 'channels = ["log", "mqtt:lamps/red", "webhook:DUTY_URL"]')
     (line,) = find_warnings(check_site_a(capsys, tmp_path, one_way)[1])
-    assert "reaches people only through webhook:DUTY_URL" in line, "a log and a device are no second way to a person"
+    assert "reaches people only through webhook:DUTY_URL" in line, "a log and a device do not reach a second person"
     two_ways = text.replace('channels = ["log"]', 'channels = ["email:duty@example.org", "webhook:DUTY_URL"]')
     assert find_warnings(check_site_a(capsys, tmp_path, two_ways)[1]) == []
     status, lines = check_site_a(capsys, tmp_path, two_ways.replace("[fusion]", "[fusion]\nfast_track = true"))

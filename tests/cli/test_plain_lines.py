@@ -85,8 +85,12 @@ def test_repeated_hour_is_printed_with_its_offset():
         assert (format_minute(first), format_minute(second)) == ("2026-10-25 02:30 +02:00", "2026-10-25 02:30 +01:00")
         assert format_instant(parse_time(second)) == "2026-10-25 02:30 +01:00"
         assert ">2026-10-25 02:30 +01:00</time>" in render_text(NEWEST_READING(at=Timestamp.of(parse_time(second))))
-        assert format_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", "a row of another zone than the page"
-    assert format_instant(parse_time(first)) == "2026-10-25T00:30Z", "without a zone, as for programs"
+        assert format_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", (
+            "the offset is printed for a row in another zone"
+        )
+    assert format_instant(parse_time(first)) == "2026-10-25T00:30Z", (
+        "without a zone, the time is in UTC as for programs"
+    )
     with use_zone("America/St_Johns"):
         assert format_minute("2026-07-01T00:00:00Z") == "2026-06-30 21:30"
 

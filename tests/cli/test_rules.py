@@ -221,7 +221,7 @@ def test_bound_system_user_sees_only_the_sites_of_the_account(bench, monkeypatch
     of_models = ("forecast ", "scenes ", "anomalies ", "sites thresholds ")
     commands_by_site = {name for name in reading_commands if not name.startswith(of_models)}
     assert commands_by_site == {*SITE_COMMANDS, *SERVICE_COMMANDS}, (
-        "decide whether a command that reads shows what is of one site"
+        "add each new command that reads to one of the two lists"
     )
 
     def call(command, *options):

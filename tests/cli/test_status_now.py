@@ -179,7 +179,7 @@ def test_lock_held_by_another_process_is_reported(run_status_command, database_u
     assert_healthy(run_status_command)
     with hold_lock(database_url, lock):
         report = assert_blind(run_status_command, "lock")
-        assert bool(report["sites"]) == (lock == LOCKS[0]), "what can be read is shown"
+        assert bool(report["sites"]) == (lock == LOCKS[0]), "readable information is still printed"
     assert_healthy(run_status_command)
 
 
@@ -193,7 +193,7 @@ def test_read_only_database_is_reported(run_status_command, database_url, monkey
     name = make_url(database_url).database
     with Database(database_url) as database, database.engine.connect() as connection, connection.begin():
         connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
-    assert assert_blind(run_status_command, "read-only")["sites"], "what can be read is shown"
+    assert assert_blind(run_status_command, "read-only")["sites"], "readable information is still printed"
 
 
 def test_missing_database_is_reported_and_not_created(run_status_command, database_url, monkeypatch):
@@ -206,7 +206,7 @@ def test_missing_database_is_reported_and_not_created(run_status_command, databa
     for database_file in path.parent.glob(f"{path.name}*"):
         database_file.unlink()
     assert_blind(run_status_command, f"there is no database {path}")
-    assert not path.exists(), "who only reads leaves no empty one"
+    assert not path.exists(), "a command that only reads creates no database"
 
 
 def test_damaged_database_file_is_reported(run_status_command, database_url):
