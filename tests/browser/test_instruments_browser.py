@@ -1,4 +1,4 @@
-"""A calculated channel and a depth profile in a real Chromium: drawn, told in words, and read by SQL as well."""
+"""In Chromium, a calculated channel and a depth profile are drawn and described, and agree with SQL."""
 
 import json
 import random
@@ -35,7 +35,7 @@ def write():
 
 @pytest.mark.soak
 @ON_SQLITE
-def test_what_is_computed_is_drawn_and_read_by_sql(database, watch):  # noqa: F811
+def test_calculated_channel_and_profile_agree_with_sql(database, watch):  # noqa: F811
     site, rng = parse_site(write(), "bench.toml"), random.Random(1)
     probe, at = list_profiles(site)[0], NOW
     with database.write() as c:
@@ -71,9 +71,10 @@ def test_what_is_computed_is_drawn_and_read_by_sql(database, watch):  # noqa: F8
         assert answer.value.status == 200
         page.get_by_role("link", name="Depth profiles").click()
         expect(page.get_by_role("main")).to_contain_text("slips at 5.25 m")
-        drawn = page.get_by_role("img")
-        assert [one.get_attribute("aria-label").split(":")[0] for one in drawn.all()] == ["I1", "I1"]
-        assert [one.locator("path").count() for one in drawn.all()] == [4, 3]  # the zero reading has no rate
+        images = page.get_by_role("img")
+        assert [image.get_attribute("aria-label").split(":")[0] for image in images.all()] == ["I1", "I1"]
+        # The zero reading has no rate.
+        assert [image.locator("path").count() for image in images.all()] == [4, 3]
         assert run_axe(Axe(), page) == []
         assert w.complaints == []
         assert w.hosts == {"127.0.0.1"}

@@ -1,4 +1,4 @@
-"""The page in every language, in a real Chromium, on a telephone and a desk: nothing overflows, scripts know it."""
+"""In Chromium, pages in every language fit a phone and a desktop screen, and scripts use the language too."""
 
 import pytest
 
@@ -7,7 +7,8 @@ from tests.browser.test_web_browser import chromium, served, story, watch  # noq
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NARROW = ("/notifications", "/sites/north-bench/forecasts", "/sites/north-bench/instruments")
-SAID = {  # a word of the page, one of its data, one of its scripts
+# A word of the page, a word of its data and a word of its scripts.
+EXPECTED_WORDS = {
     "it": ("Panoramica", "arancione", "osservato"),
     "zh": ("总览", "橙色", "观测"),
     "es": ("Resumen", "naranja", "observado"),
@@ -16,9 +17,9 @@ SAID = {  # a word of the page, one of its data, one of its scripts
 
 @pytest.mark.soak
 @pytest.mark.parametrize("language", [code for code in LANGUAGES if code != ENGLISH])
-def test_a_language_fits_on_every_page(served, watch, language):  # noqa: F811
+def test_every_page_fits_in_a_language(served, watch, language):  # noqa: F811
     base, _, ids, _ = served
-    page_word, data_word, script_word = SAID[language]
+    page_word, data_word, script_word = EXPECTED_WORDS[language]
     shown = ("/sites/north-bench", "/sites/north-bench/movement", f"/alerts/{ids['hazard_alert']}", "/alerts", "/login")
     for width in (360, 1360):
         w = watch(width=width, height=800, scheme="light")
@@ -27,7 +28,7 @@ def test_a_language_fits_on_every_page(served, watch, language):  # noqa: F811
         assert page_word in w.page.locator("nav").first.inner_text()
         for path in ("/", *shown, *(NARROW if width < 1000 else ())):
             w.page.goto(f"{base}{path}")
-            assert w.page.locator("html").get_attribute("lang") == language, "the browser keeps the choice"
+            assert w.page.locator("html").get_attribute("lang") == language, "the browser stores the chosen language"
             assert w.page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
             cut = w.page.evaluate(
                 "[...document.querySelectorAll('button, .button, .chip, .block .big span, nav a, dt')]"
@@ -45,7 +46,8 @@ def test_a_language_fits_on_every_page(served, watch, language):  # noqa: F811
             for path in ("/account", "/admin", "/signatures", "/sites/north-bench/proposals", "/nothing", shown[2]):
                 w.page.goto(f"{base}{path}")
                 assert w.page.evaluate("document.documentElement.scrollWidth") <= width, path
-            w.complaints.clear()  # a page that is not there
+            # The path /nothing caused an error message.
+            w.complaints.clear()
         w.page.goto(f"{base}/sites/north-bench")
         assert data_word in w.page.locator(".headline .level .big").inner_text().lower()
         w.page.locator("#chart .key li", has_text=script_word).first.wait_for(state="attached", timeout=60_000)

@@ -1,4 +1,4 @@
-"""The maps in a real Chromium: what they draw, of whom they ask it, and what stands there where they cannot."""
+"""Maps in Chromium: what they draw, which server they use, and what replaces them without WebGL."""
 
 import re
 import threading
@@ -31,7 +31,8 @@ from tests.web.served import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DRAWN = 60_000
-expect.set_options(timeout=DRAWN)  # a busy machine is slow and still right
+# A busy machine is slow, not wrong.
+expect.set_options(timeout=DRAWN)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def launch():
 
 @pytest.fixture
 def served(filled_sqlite_url, tmp_path):
-    """The story with votes, relief from a drawn model and a file of tiles."""
+    """Serve the filled database with votes, the relief of a generated elevation model and a file of tiles."""
     from detection.imagery.data.generate import write_scene
 
     folder = tmp_path / "scenes" / "north-bench"
@@ -87,26 +88,26 @@ def watch(launch):
     opened = []
 
     def make(*, bare=False, **options):
-        one = Watch(launch(is_bare=bare), **options)
-        opened.append(one)
-        one.requests = []
-        one.page.on("request", lambda r: one.requests.append(r.url))
-        return one
+        browser_page = Watch(launch(is_bare=bare), **options)
+        opened.append(browser_page)
+        browser_page.requests = []
+        browser_page.page.on("request", lambda r: browser_page.requests.append(r.url))
+        return browser_page
 
     yield make
-    for one in opened:
-        one.close()
+    for browser_page in opened:
+        browser_page.close()
 
 
-def come_near(page):
-    """To the map, which an open alert folds."""
+def scroll_to_map(page):
+    """Open the fold of the map, which an open alert closes, and scroll to the map."""
     page.evaluate("for (const one of document.querySelectorAll('details.panel:has([data-map])')) one.open = true")
     page.locator("[data-map]").scroll_into_view_if_needed()
 
 
 def open_map(w, address):
     w.page.goto(address, timeout=DRAWN)
-    come_near(w.page)
+    scroll_to_map(w.page)
     w.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
     return w.page.locator(".mapview")
 
@@ -117,7 +118,7 @@ def settle(page, drawn="SlopewardMap.shown"):
 
 
 def count_colours(page):
-    """How many different colours a picture of the map has: one that drew nothing has few."""
+    """Return the number of different colours in a screenshot of the map. A map that drew nothing has few."""
     import io
 
     from PIL import Image
@@ -126,29 +127,34 @@ def count_colours(page):
 
 
 @pytest.mark.soak
-def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
+def test_map_of_a_site_draws_stations_and_requests_no_other_host(served, watch):
     base, _ = served
     w = watch(height=1200)
     view = open_map(w, f"{base}/sites/north-bench")
     expect(w.page.locator("#part-map")).to_be_hidden()
     w.page.wait_for_load_state("networkidle")
-    assert count_colours(w.page) > 500  # the relief alone has hundreds of greys
+    # The relief alone has hundreds of greys.
+    assert count_colours(w.page) > 500
     ranges = [url for url in w.requests if url.endswith(".pmtiles")]
     assert {url.rsplit("/", 1)[1] for url in ranges} == {"relief.pmtiles", "land.pmtiles"}
     assert not [url for url in w.requests if "glyph" in url or "font" in url]
     stations, chosen = w.page.get_by_label("Station of the map"), w.page.locator(".mapchosen")
     assert stations.locator("option").all_inner_texts()[1:] == ["E1: red", "G1: orange", "G2", "C1"]
-    w.page.evaluate("SlopewardMap.shown.setZoom(SlopewardMap.shown.getZoom() - 4)")  # all marks lie on each other
+    # At this zoom all markers overlap.
+    w.page.evaluate("SlopewardMap.shown.setZoom(SlopewardMap.shown.getZoom() - 4)")
     settle(w.page)
     named = "SlopewardMap.shown.queryRenderedFeatures({ layers: ['station-names', 'station-asks'] })"
-    assert set(w.page.evaluate(f"{named}.map(f => f.properties.station)")) == {"E1", "G1", "G2", "C1"}, "no name hides"
+    assert set(w.page.evaluate(f"{named}.map(f => f.properties.station)")) == {"E1", "G1", "G2", "C1"}, (
+        "every name is visible"
+    )
     stations.select_option("E1")
     expect(chosen).to_contain_text("requests red")
     expect(chosen).to_contain_text("crack opening")
     assert chosen.get_by_role("link", name="in the table").get_attribute("href") == "#station-E1"
     assert w.page.locator(".mapview canvas").get_attribute("aria-label").startswith("Map of the site")
     stations.select_option("G1")
-    settle(w.page)  # the map moves there
+    # The map moves to the station.
+    settle(w.page)
     stations.select_option("")
     box = view.bounding_box()
     w.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -166,7 +172,8 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     w.page.evaluate(
         "() => { window.restyled = new Promise(done => SlopewardMap.shown.once('style.load', () => done())); }"
     )
-    w.page.locator("#theme").click()  # drawn anew, and what was hidden stays so
+    # The map is drawn again in the other theme, and hidden layers stay hidden.
+    w.page.locator("#theme").click()
     w.page.evaluate("window.restyled")
     for layer in ("ground:relief", "points"):
         assert w.page.evaluate(f"SlopewardMap.shown.getLayoutProperty('{layer}', 'visibility')") == "none"
@@ -175,31 +182,31 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
 
 
 @pytest.mark.soak
-def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(served, watch):
+def test_map_loads_on_scrolling_and_is_left_out_without_webgl(served, watch):
     base, _ = served
     w = watch(width=390, height=844, scheme="light")
     w.page.goto(f"{base}/sites/north-bench")
     w.page.wait_for_load_state("networkidle")
     assert not [url for url in w.requests if "maplibre" in url]
-    come_near(w.page)
+    scroll_to_map(w.page)
     w.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
     w.page.wait_for_load_state("networkidle")
     assert w.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert (w.page.locator(".maptools[open]").count(), w.complaints) == (0, [])
     w = watch(bare=True)
     w.page.goto(f"{base}/sites/north-bench")
-    come_near(w.page)
+    scroll_to_map(w.page)
     w.page.wait_for_load_state("networkidle")
     expect(w.page.locator("#part-map")).to_be_visible()
     assert w.page.locator(".mapview").count() == 0
     situation, grid = (w.page.locator(name).bounding_box() for name in (".headline", ".site-grid"))
-    assert situation["width"] == pytest.approx(grid["width"], abs=2), "the situation takes the place of the map"
+    assert situation["width"] == pytest.approx(grid["width"], abs=2), "the situation has the width of the map as well"
     assert not [url for url in w.requests if "maplibre" in url]
     assert w.complaints == []
 
 
 @pytest.mark.soak
-def test_without_the_feature_stations_stand_on_a_plain_ground(served, watch, monkeypatch):
+def test_stations_are_drawn_without_map_tiles(served, watch, monkeypatch):
     monkeypatch.setitem(templating.ENVIRONMENT.globals, "serves", lambda address: address != "GET /api/v1/map/tiles")
     base, _ = served
     w = watch(height=1200)
@@ -212,14 +219,14 @@ def test_without_the_feature_stations_stand_on_a_plain_ground(served, watch, mon
 
 
 @pytest.mark.soak
-def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watch):
+def test_overview_map_groups_sites_with_their_highest_level(served, watch):
     base, db = served
     tell(db, lambda c: c.execute(site.update().values(latitude=46.2, longitude=8.9)))
     w = watch(height=900)
-    asked = threading.Event()
-    w.page.on("request", lambda r: asked.set() if "sites.geojson" in r.url else None)
+    was_requested = threading.Event()
+    w.page.on("request", lambda r: was_requested.set() if "sites.geojson" in r.url else None)
     open_map(w, base)
-    assert asked.is_set()
+    assert was_requested.is_set()
     w.page.wait_for_load_state("networkidle")
     expect(w.page.locator(".sitesmap details")).to_have_attribute("open", "")
     group = w.page.evaluate("window.SlopewardMap.shown.queryRenderedFeatures({ layers: ['groups'] })[0].properties")
@@ -237,7 +244,7 @@ def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watc
 
 
 @pytest.mark.soak
-def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqlite_url, tmp_path, watch):
+def test_outline_is_drawn_corrected_and_stored(filled_sqlite_url, tmp_path, watch):
     db = Database(filled_sqlite_url)
     make_drawable(db, tmp_path)
     tell(
@@ -251,29 +258,32 @@ def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqli
         w = watch(width=390, height=1500)
         page = w.log_in(str(client.base_url).rstrip("/"), "bo", ADDRESS)
         page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
-        view, said = page.locator(".mapview"), page.locator("#drawing .trouble")
+        view, message = page.locator(".mapview"), page.locator("#drawing .trouble")
         page.get_by_role("button", name="Draw an outline").click()
         at = view.bounding_box()
         x, y = at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
         for dx, dy in ((-60, 40), (60, 40), (300, 40)):
             page.mouse.click(x + min(dx, 80), y + dy)
         page.get_by_role("button", name="Undo").click()
-        expect(said).to_have_text("Corners: 2")
+        expect(message).to_have_text("Corners: 2")
         page.locator(".mapview canvas").focus()
         page.keyboard.press("ArrowUp")
-        page.keyboard.press("Enter")  # the third corner, below the cross
-        expect(said).to_have_text("Corners: 3")
-        page.mouse.click(x - 60, y + 50)  # the first one, which the map moved down: it closes the outline
-        expect(said).to_contain_text("Drag them")
-        page.mouse.move(x, y + 50)  # the point between the first two becomes a corner
+        # Enter adds the third corner below the cross.
+        page.keyboard.press("Enter")
+        expect(message).to_have_text("Corners: 3")
+        # A click on the first corner, which moved down with the map, closes the outline.
+        page.mouse.click(x - 60, y + 50)
+        expect(message).to_contain_text("Drag them")
+        # The middle between the first two corners becomes a corner.
+        page.mouse.move(x, y + 50)
         page.mouse.down()
         page.mouse.move(x, y + 80, steps=3)
         page.mouse.up()
-        expect(said).to_contain_text("Corners: 4")
+        expect(message).to_contain_text("Corners: 4")
         assert run_axe(Axe(), page) == []
         page.get_by_role("region", name="Picture", exact=True).get_by_label("Note").fill("fresh scar")
         page.get_by_role("button", name="Store as bo").click()
-        expect(said).to_contain_text("is stored")
+        expect(message).to_contain_text("is stored")
         expect(page.locator("#drawn")).to_contain_text("fresh scar")
         page.get_by_role("button", name="Correct footprint p2").click()
         page.get_by_role("radio", name="no landslide, but looks like one").check()
@@ -286,8 +296,8 @@ def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqli
     db.close()
 
 
-def lay_scenes(db, folder):
-    """Images of both scenes of the story with their tiles: the earlier one blue, the later one red."""
+def write_scene_images(db, folder):
+    """Write images of both scenes of the filled database with tiles. The earlier is blue and the later is red."""
     import numpy as np
     import rasterio
     from affine import Affine
@@ -299,7 +309,8 @@ def lay_scenes(db, folder):
     place |= {"dtype": "uint8", "width": 256, "height": 256}
     ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
     none = np.zeros_like(ramp)
-    none[0, :20] = 1  # a band that is the same everywhere cannot be stretched
+    # A constant band cannot be stretched.
+    none[0, :20] = 1
     for name, bands in (("before", (none, none, ramp)), ("scene", (ramp, none, none))):
         out = folder / f"results-{name}"
         out.mkdir()
@@ -322,7 +333,7 @@ def lay_scenes(db, folder):
 
 
 def colour_at(page, share):
-    """The colour of the map below its middle, at a share of its width."""
+    """Return the colour of the map below its middle, at a share of its width."""
     import io
 
     from PIL import Image
@@ -332,20 +343,21 @@ def colour_at(page, share):
 
 
 def is_mostly(colour, channel):
-    """Whether one channel of a colour is the brightest, and not as bright as all others."""
+    """Return whether a channel of a colour is the brightest and the others are not all equal to it."""
     return colour[channel] == max(colour) > min(colour)
 
 
 @pytest.mark.soak
-def test_two_dates_lie_under_one_handle_and_nothing_comes_from_elsewhere(served, watch, tmp_path):
+def test_handle_compares_two_dates_and_requests_no_other_host(served, watch, tmp_path):
     base, db = served
-    lay_scenes(db, tmp_path)
+    write_scene_images(db, tmp_path)
     w = watch(width=640, height=700)
     open_map(w, f"{base}/sites/north-bench/scenes/{story.HASHES['scene']}")
     w.page.wait_for_load_state("networkidle")
     slider = w.page.get_by_label("Earlier image on the left")
     slider.focus()
-    for _ in range(10):  # by the keyboard
+    # The handle moves with the arrow keys.
+    for _ in range(10):
         slider.press("ArrowRight")
     assert w.page.locator(".swipebar").evaluate("bar => bar.style.left") == "60%"
     blue, red = 2, 0
@@ -358,9 +370,9 @@ def test_two_dates_lie_under_one_handle_and_nothing_comes_from_elsewhere(served,
     w.page.mouse.move(view["x"] + view["width"] * 0.2, bar["y"] + bar["height"] / 2, steps=4)
     w.page.mouse.up()
     assert slider.input_value() == "20"
-    asked = {found[1] for url in w.requests if (found := re.search(r"/scenes/(\w+)/tiles/\d", url))}
-    assert asked == {story.HASHES["scene"], story.HASHES["before"]}
-    assert not [url for url in w.requests if "/probability/" in url], "what is not shown is not asked for"
+    requested_scenes = {m[1] for url in w.requests if (m := re.search(r"/scenes/(\w+)/tiles/\d", url))}
+    assert requested_scenes == {story.HASHES["scene"], story.HASHES["before"]}
+    assert not [url for url in w.requests if "/probability/" in url], "tiles of hidden layers are not requested"
     opacity = w.page.get_by_label("Opacity of the probability")
     with w.page.expect_response(re.compile("/probability/")):
         opacity.fill("60")

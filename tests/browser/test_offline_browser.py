@@ -1,4 +1,4 @@
-"""The page as a program on a device: kept pages say how old they are, push messages show, nothing of others is left."""
+"""The page as an installed app: saved pages show their age, push messages appear, and a login deletes saved pages."""
 
 import json
 import re
@@ -29,9 +29,11 @@ def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, wat
     visit(page, base, "/sites/north-bench", "/", "/alerts")
     shown = page.goto(base + "/sites/north-bench").text()
     assert page.locator("#saved-copy").is_hidden()
-    kept = page.evaluate("async () => (await (await caches.open('pages')).keys()).map((k) => new URL(k.url).pathname)")
-    assert kept == ["/", "/sites/north-bench"]
-    # an hour ago by the clock of this device, and no connection now
+    saved_paths = page.evaluate(
+        "async () => (await (await caches.open('pages')).keys()).map((k) => new URL(k.url).pathname)"
+    )
+    assert saved_paths == ["/", "/sites/north-bench"]
+    # The page was saved an hour ago by the clock of this device, and the server stops.
     page.evaluate(
         """async () => {
           const pages = await caches.open('pages'), known = await pages.match('/sites/north-bench');
@@ -52,17 +54,18 @@ def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, wat
         "async () => [...(await (await caches.open('pages')).match('/')).headers.keys()]"
     )
     assert len(shown) > 1000
-    page.goto(base + "/alerts")  # was opened, but is not kept: it lists what is over
+    # The list of alerts is never saved, because it would be outdated.
+    page.goto(base + "/alerts")
     assert "No connection" in page.inner_text("h1")
     wait_for(lambda: page.locator("#saved-pages li").count() == 2)
 
 
 def is_up(page, base):
-    asked = "(url) => fetch(url, { signal: AbortSignal.timeout(500) }).then(() => true, () => false)"
-    return page.evaluate(asked, f"{base}/health")
+    script = "(url) => fetch(url, { signal: AbortSignal.timeout(500) }).then(() => true, () => false)"
+    return page.evaluate(script, f"{base}/health")
 
 
-def test_ages_run_on_as_the_server_formats_them(served, watch):  # noqa: F811
+def test_script_formats_ages_like_the_server(served, watch):  # noqa: F811
     base, *_ = served
     spans_s = [-5, 0, 42, 70, 3599, 3600, 5405, 86399, 93600, 9 * 86400 + 3600, 40 * 86400]
     page = watch().page
@@ -87,22 +90,25 @@ def test_what_one_person_read_is_gone_when_another_one_signs_in(served, watch): 
     page.fill("input[name=password]", story.PASSWORD)
     page.click("main button")
     page.wait_for_url(base + "/")
-    kept = page.evaluate("async () => (await (await caches.open('pages')).keys()).map((k) => new URL(k.url).pathname)")
-    assert "/sites/north-bench" not in kept
+    saved_paths = page.evaluate(
+        "async () => (await (await caches.open('pages')).keys()).map((k) => new URL(k.url).pathname)"
+    )
+    assert "/sites/north-bench" not in saved_paths
 
 
 @pytest.mark.soak
-def test_a_push_message_shows_and_carries_its_alert(served, watch):  # noqa: F811
+def test_push_message_is_shown_with_the_address_of_its_alert(served, watch):  # noqa: F811
     base, *_ = served
-    one = watch()
-    one.context.grant_permissions(["notifications"], origin=base)
-    page = one.page
+    browser_page = watch()
+    browser_page.context.grant_permissions(["notifications"], origin=base)
+    page = browser_page.page
     visit(page, base)
-    session, seen = one.context.new_cdp_session(page), []
-    session.on("ServiceWorker.workerRegistrationUpdated", lambda e: seen.extend(e["registrations"]))
+    session = browser_page.context.new_cdp_session(page)
+    registrations = []
+    session.on("ServiceWorker.workerRegistrationUpdated", lambda e: registrations.extend(e["registrations"]))
     session.send("ServiceWorker.enable")
-    wait_for(lambda: page.evaluate("1") and seen)
-    said = {
+    wait_for(lambda: page.evaluate("1") and registrations)
+    message = {
         "title": "RED North bench: close the road",
         "body": "300 mm/day",
         "url": "/alerts/7",
@@ -111,14 +117,14 @@ def test_a_push_message_shows_and_carries_its_alert(served, watch):  # noqa: F81
     }
     session.send(
         "ServiceWorker.deliverPushMessage",
-        {"origin": base, "registrationId": seen[0]["registrationId"], "data": json.dumps(said)},
+        {"origin": base, "registrationId": registrations[0]["registrationId"], "data": json.dumps(message)},
     )
     shown = """async () => (await (await navigator.serviceWorker.ready).getNotifications())
       .map((n) => [n.title, n.body, n.data.url, n.requireInteraction])"""
     wait_for(lambda: page.evaluate(shown))
-    assert page.evaluate(shown) == [[said["title"], said["body"], "/alerts/7", True]]
+    assert page.evaluate(shown) == [[message["title"], message["body"], "/alerts/7", True]]
     manifest = page.evaluate("fetch('/manifest.webmanifest').then((answer) => answer.json())")
     assert manifest["start_url"] == "/"
     for icon in manifest["icons"]:
         assert page.evaluate("(src) => fetch(src).then((answer) => answer.status)", icon["src"]) == 200
-    assert not [said for said in one.complaints if "GL Driver" not in said]
+    assert not [text for text in browser_page.complaints if "GL Driver" not in text]

@@ -11,7 +11,7 @@ from monitor.storage.engine import Database
 from monitor.storage.migrate import upgrade
 from monitor.storage.views import load_view
 from monitor.web.app import build_app
-from tests.browser.test_axe_browser import find_low, run
+from tests.browser.test_axe_browser import find_low_controls, run
 from tests.browser.test_web_browser import Watch, chromium
 from tests.data.accounts import add_account
 from tests.data.filled import PASSWORD
@@ -23,7 +23,7 @@ __all__ = ("chromium",)  # a fixture
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 END = datetime(2026, 3, 20, 12, tzinfo=UTC)
 SITE = "/sites/sim-slope"
-SIZES = {390: (844, "light"), 1440: (900, "dark")}  # each page in both themes at either width: test_axe_browser
+SIZES = {390: (844, "light"), 1440: (900, "dark")}  # test_axe_browser checks each page in both themes at both widths.
 MAX_HTML_BYTES = {
     "/": 30_000,
     SITE: 80_000,
@@ -81,13 +81,13 @@ def test_pages_at_red_load_fast_fit_the_screen_and_are_accessible(red, chromium,
             took = time.monotonic() - began
             if name == SITE:
                 page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
-            wrong += [f"{name} {scheme}: {one}" for one in run(axe, page)]
+            wrong += [f"{name} {scheme}: {violation}" for violation in run(axe, page)]
             wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             print(f"{name} at {width}: {len(body):,} bytes, {took:.2f} s")
             wrong += [f"{name}: {len(body):,} bytes"] if len(body) > max_bytes else []
             wrong += [f"{name}: {wider} pixels wider than the screen"] if wider > 1 else []
             if width == 390:
-                wrong += [f"{name}: {one} is lower than a finger" for one in find_low(page)]
+                wrong += [f"{name}: {element} is lower than 44 px" for element in find_low_controls(page)]
         page.goto(base + alert)
         page.get_by_role("heading", name="Evidence").click()
         page.get_by_text("Inputs of the decision").wait_for()

@@ -1,4 +1,4 @@
-"""The page in a real Chromium: it draws, acts, refreshes, says when it is stale, and talks to nobody else."""
+"""The page in Chromium: charts, acts, refreshes and its warning about stale data. It requests no other host."""
 
 import re
 import shutil
@@ -63,24 +63,24 @@ def served(filled_sqlite_url, filled_template):
 
 
 class Watch:
-    """A page whose complaints and requests are remembered."""
+    """A page that records its console messages and the hosts of its requests."""
 
     def __init__(self, chromium, width=1360, height=900, scheme="dark"):
         self.context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.context.set_default_timeout(ACTION_TIMEOUT_MS)
         self.page = self.context.new_page()
         self.complaints, self.hosts = [], set()
-        self.page.on("console", self._hear)
+        self.page.on("console", self._record_message)
         self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
         self.page.on("request", lambda r: self.hosts.add(urlsplit(r.url).hostname))
 
-    def _hear(self, said):
-        # a graphics driver in software speaks of its own slowness, under load more than else
-        if said.type in {"error", "warning"} and "GL Driver Message" not in said.text:
-            self.complaints.append(said.text)
+    def _record_message(self, message):
+        # A graphics driver in software warns that it is slow, mainly under load.
+        if message.type in {"error", "warning"} and "GL Driver Message" not in message.text:
+            self.complaints.append(message.text)
 
     def log_in(self, base, name, to="/"):
-        """Somebody signs in and goes to a page."""
+        """Log in as a person and open a page."""
         self.page.goto(f"{base}/login?to={to}")
         self.fill_in(name)
         self.page.wait_for_url(f"{base}{to}")
@@ -104,35 +104,37 @@ def watch(chromium):
         return opened[-1]
 
     yield make
-    for one in opened:
-        one.close()
+    for browser_page in opened:
+        browser_page.close()
 
 
 def find_bare(page):
-    """Numbers in what scripts write beside the pictures that stand without their unit."""
+    """Return the numbers without a unit in the texts that scripts write beside the figures."""
     texts = page.locator("figure .key li, figure .latest, figure .says").all_inner_texts()
     assert texts
     return [bare for text in texts for bare in bare_figures(text)]
 
 
 def add_unusual(db):
-    """Store an issue of G2 that is newer than the others and outside experience; it ends before a failure window."""
+    """Store a newer forecast of G2 that is outside experience and ends before a failure window."""
     with db.write() as c:
-        key = next(one for one in load_series(c, "north-bench") if (one.station, one.quantity) == WITH_FAN)
+        series = next(s for s in load_series(c, "north-bench") if (s.station, s.quantity) == WITH_FAN)
         at = story.NOW + timedelta(minutes=1)
         (last,) = (r for r in load_view(c, "latest_forecast", station="G2") if (r["model"], r["horizon_s"]) == SHOWN)
         value = last["data_value"]
         fan = {"q025": -2.0, "q10": -1.0, "q50": 0.0, "q90": 0.5, "q975": 1.0}
-        same = {"series_id": key.id, "issued_at": at, "data_until": story.NOW, "as_of_received_at": at}
+        same = {"series_id": series.id, "issued_at": at, "data_until": story.NOW, "as_of_received_at": at}
         named = {"model": "combined", "model_hash": "", "baseline": "line", "baseline_q50": value, "data_value": value}
-        told = {"shown": True, "reason": OUTSIDE, "novelty": 9.6}
+        display = {"shown": True, "reason": OUTSIDE, "novelty": 9.6}
         rows = []
         for day, width in ((1.0, 4.0), (7.0, 60.0)):
             aims = {"target_at": story.NOW + timedelta(days=day), "horizon_s": day * 86400.0}
             band = {name: value - 12.0 * day + widths * width for name, widths in fan.items()}
-            rows.append(ForecastRow(**same, **aims, **band, **named, **told))
+            rows.append(ForecastRow(**same, **aims, **band, **named, **display))
         add_forecasts(c, rows)
-        add_withheld(c, [WithheldRow(key.id, "lstm", "not trained yet"), WithheldRow(key.id, "combined", TOO_FAR)], at)
+        add_withheld(
+            c, [WithheldRow(series.id, "lstm", "not trained yet"), WithheldRow(series.id, "combined", TOO_FAR)], at
+        )
 
 
 WITH_FAN, SHOWN = ("G2", "displacement_north"), ("combined", 86400.0)
@@ -150,19 +152,21 @@ def open_chart(w, base, query=""):
 
 
 def wait_drawn(chart, act):
-    """Do something that makes the chart ask anew, and wait for the answer to be drawn."""
+    """Perform an action that makes the chart load data, and wait until the chart is drawn again."""
     before = chart.get_attribute("data-drawn")
     act()
     chart.locator(f"xpath=self::*[@data-drawn != '{before}']").wait_for(timeout=60_000)
 
 
 @pytest.mark.soak
-def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch):
+def test_chart_of_a_site_shows_all_panes_without_console_messages(served, watch):
     base, db, *_ = served
     add_unusual(db)
     w = watch()
     chart = open_chart(w, base)
-    assert chart.locator("[data-span='2d']").get_attribute("aria-pressed") == "true", "an alert is open"
+    assert chart.locator("[data-span='2d']").get_attribute("aria-pressed") == "true", (
+        "the default span is short because an alert is open"
+    )
     wait_drawn(chart, lambda: chart.get_by_role("button", name="30 d").click())
     assert w.page.locator(".headline .level .big").inner_text().strip().lower() == "orange"
     assert "Geologist on site" in w.page.locator(".headline").inner_text()
@@ -175,10 +179,10 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
         assert word in legend
     assert "weighted mean of experts, weights by past errors: line 80 %" in chart.locator(".says").inner_text()
     assert find_bare(w.page) == []
-    # the level and marks along the foot, one of which opens its alert
+    # The bar below the chart shows the level and marks. One of the marks links to its alert.
     assert chart.locator(".foot .rb-2").count() >= 1
     assert "level" in chart.locator('.foot a[href^="/alerts/"]').first.get_attribute("aria-label")
-    # one cursor: pointing at the curve reads every pane at that instant, in local time and UTC
+    # The cursor shows the values of every pane at its time, in local time and UTC.
     box = chart.locator('.pane[data-pane="lead"] .u-over').bounding_box()
     w.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"])
     assert re.search(r"2026-02-2\d \d\d:\d\d CET \(.*UTC\)", chart.locator(".when").inner_text())
@@ -186,12 +190,12 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     assert "velocity in 7 d: " in reads[0]
     assert "observed: -" in reads[1]
     assert all("mm" in one for one in reads[:2])
-    # the keyboard reads the newest value aloud
+    # The left arrow key announces the newest value to screen readers.
     chart.locator(".stack").focus()
     w.page.keyboard.press("Escape")
     w.page.keyboard.press("ArrowLeft")
     assert "observed: -111.4 mm" in chart.locator(".spoken").inner_text()
-    # a fast station: its forecast is outside experience
+    # The forecast of a fast station is outside experience.
     wait_drawn(chart, lambda: chart.locator("[name=station]").select_option("G2"))
     wait_drawn(chart, lambda: chart.locator("[name=quantity]").select_option("displacement_north"))
     assert "80 %, outside experience" in chart.locator(".key").inner_text()
@@ -200,20 +204,20 @@ def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch
     assert "Computed from east, north and up" in chart.locator(".says").inner_text()
     chart.get_by_text("Newest values as a table").click()
     assert chart.locator(".figures tbody tr").count() == 20
-    # all stations: a name at each end, a dash for who sees no colours
+    # With all stations, each curve has a name at its end and its own dash pattern.
     wait_drawn(chart, lambda: chart.locator("[name=station]").select_option("*"))
     assert {"G1", "G2"} <= set(chart.locator(".key").inner_text().split())
     assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
 @pytest.mark.soak
-def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(served, watch):
+def test_chart_zooms_by_drag_key_wheel_and_link(served, watch):
     base, *_ = served
     w = watch()
     chart = open_chart(w, base)
     wait_drawn(chart, lambda: chart.get_by_role("button", name="30 d").click())
-    asked = []
-    w.page.on("request", lambda r: asked.append(r.url) if "/panes/" in r.url else None)
+    requests = []
+    w.page.on("request", lambda r: requests.append(r.url) if "/panes/" in r.url else None)
     box = chart.locator('.pane[data-pane="lead"] .u-over').bounding_box()
 
     def drag():
@@ -222,28 +226,28 @@ def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(se
         w.page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 60, steps=4)
         w.page.mouse.up()
 
-    def width_asked():
-        found = re.search(r"from=([^&]+)&to=([^&]+)", asked[-1])
-        return parse_time(found[2]) - parse_time(found[1])
+    def read_requested_span():
+        match = re.search(r"from=([^&]+)&to=([^&]+)", requests[-1])
+        return parse_time(match[2]) - parse_time(match[1])
 
     wait_drawn(chart, drag)
-    narrow = width_asked()
+    narrow = read_requested_span()
     assert timedelta(days=8) < narrow < timedelta(days=14)
     chart.locator(".stack").focus()
     wait_drawn(chart, lambda: w.page.keyboard.press("+"))
-    assert width_asked() == pytest.approx(narrow / 2, rel=0.01)
+    assert read_requested_span() == pytest.approx(narrow / 2, rel=0.01)
     w.page.mouse.move(box["x"] + 100, box["y"] + 50)
     wait_drawn(chart, lambda: w.page.mouse.wheel(0, 200))
-    assert width_asked() > 0.9 * narrow
+    assert read_requested_span() > 0.9 * narrow
     chart.locator(".stack").focus()
     wait_drawn(chart, lambda: w.page.keyboard.press("0"))
-    assert "span=30d" in asked[-1]
+    assert "span=30d" in requests[-1]
     chart = open_chart(w, base, "?at=2026-02-20T06:00:00Z&span=4d&station=G2&quantity=displacement_east")
     assert chart.locator("[name=station]").input_value() == "G2"
     assert chart.locator("[name=quantity]").input_value() == "displacement_east"
-    assert "from=2026-02-17T06" in asked[-1]
+    assert "from=2026-02-17T06" in requests[-1]
     open_chart(w, base, "?span=7d")
-    assert "span=7d" in asked[-1]
+    assert "span=7d" in requests[-1]
     chart = open_chart(w, base, "?at=%3Cscript%3E&span=9999999999999d&station=%22%3E&quantity=constructor")
     assert chart.locator("[name=station]").input_value() == "G1"
     chart = open_chart(w, base, "?at=2026-02-20T06:00:00Z&span=99999999999999d")
@@ -255,13 +259,15 @@ def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(se
     assert w.complaints == []
 
 
-def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, watch):
+def test_movement_page_shows_stage_window_daily_drift_and_votes(served, watch):
     base, db, *_ = served
     w = watch()
     w.page.goto(f"{base}/sites/north-bench")
     w.page.locator("#chart").get_by_role("link", name="movement").click()
     why = w.page.locator("section:has(#h-why)").inner_text()
-    assert "orange stays: a person must lower it" in why, "only yellow is voted for; the site stands at orange"
+    assert "orange stays: a person must lower it" in why, (
+        "the votes request yellow only; the level of the site is orange"
+    )
     vote = w.page.locator("section:has(#h-why) tr", has_text="rate-1 · E1")
     assert vote.locator("td", has_text="counted").count() >= 1
     w.page.locator("select[name=station]").select_option("G1")
@@ -272,7 +278,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     assert "orange" in ribbon
     assert "progressive" in ribbon
     day = w.page.locator('figure[data-plot="day"]')
-    assert day.count() == 1, "only where a series comes every three hours or faster"
+    assert day.count() == 1, "only series with a reading every three hours or less have a daily figure"
     assert "within a day it moves by 1.5 mm" in day.locator(".says").inner_text()
     window = w.page.locator('figure[data-plot="window"][data-station="G1"]')
     assert "Trusted" in window.locator(".says").inner_text()
@@ -283,18 +289,18 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     inverse = w.page.locator('figure[data-plot="inverse"][data-station="G1"] .latest').inner_text()
     assert f"{newest['velocity_mm_per_day']:.3g} mm/day (stage)" in velocity
     assert f"{newest['inverse_velocity_day_per_mm']:.4g} day/mm (stage)" in inverse
-    # what the bounds look at stands beside it in both: each inverse is that of its velocity
+    # Both figures show the values that the bounds use. Each inverse belongs to its velocity.
     rates = [(m[0], float(m[1])) for m in re.findall(r"(\S+) mm/day in (\d+)", velocity)]
     inverses = {b: float(a) for a, b in re.findall(r"(\S+) day/mm in (\d+)", inverse)}
     for rate, hours in rates:
         if str(int(hours)) in inverses:
             assert inverses[str(int(hours))] * float(rate) == pytest.approx(1.0, rel=0.02)
-    assert w.page.locator("figure.empty .plot:visible").count() == 0, "what has nothing to show is one line"
+    assert w.page.locator("figure.empty .plot:visible").count() == 0, "a figure without data is one line of text"
     assert "82" in w.page.locator('figure[data-plot="angle"][data-station="G1"]').locator(".latest").inner_text()
     assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})
 
 
-def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, watch):
+def test_page_of_a_site_on_a_phone_is_short_and_acknowledges_with_one_tap(served, watch):
     base, db, ids, _ = served
     number = ids["hazard_alert"]
     with db.write() as c:
@@ -308,7 +314,7 @@ def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, wat
     head = w.page.locator("#part-status")
     assert "G1 moves 21.4 mm/day over 2 d" in head.inner_text()
     assert "G1: 1 of 1 station is faster than creep" in head.inner_text()
-    assert "7 mm/day" not in head.inner_text(), "one velocity, that of the votes"
+    assert "7 mm/day" not in head.inner_text(), "only the velocity of the votes is shown"
     assert "Failure is possible from 2026-03-04 07:00 to 2026-03-12 07:00, middle" in head.inner_text()
     assert w.page.evaluate("document.documentElement.scrollHeight") <= 3 * 844
     folded = w.page.locator("details.fold")
@@ -316,23 +322,26 @@ def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, wat
     assert folded.evaluate_all("parts => parts.filter(part => part.open).length") == 0
     w.page.get_by_role("link", name="Log in to acknowledge").first.click()
     w.fill_in("bo")
-    w.page.wait_for_url(f"{base}/sites/north-bench")  # back to the same place
+    # The login leads back to the same page.
+    w.page.wait_for_url(f"{base}/sites/north-bench")
     w.page.get_by_role("button", name="I am on my way").click()
     w.page.wait_for_url(re.compile("told=.*acknowledged"))
     assert ask(db, find_alert, number).acknowledged_by == "bo"
     w.page.goto(f"{base}/alerts/{number}")
-    w.page.emulate_media(media="print")  # dark on white on paper, without what asks to be filled in
+    # The printed page is dark on white and has no forms.
+    w.page.emulate_media(media="print")
     assert w.page.evaluate("getComputedStyle(document.querySelector('.panel')).backgroundColor") == "rgb(255, 255, 255)"
     assert w.page.locator("main form:visible").count() == 0
     assert not w.page.get_by_role("heading", name="Add what you saw").is_visible()
     w.page.emulate_media(media="screen")
     w.page.goto(f"{base}/sites/north-bench#reports")
     assert w.page.get_by_label("What", exact=True).is_visible()
-    w.page.wait_for_load_state("networkidle")  # answers under way when the server ends would be left open
+    # The server must not stop during a response.
+    w.page.wait_for_load_state("networkidle")
     assert w.complaints == []
 
 
-def test_a_new_level_appears_without_reload_and_scroll_stays(served, watch):
+def test_new_level_appears_without_reload_or_scrolling(served, watch):
     base, db, *_ = served
     w = watch(height=500)
     w.page.goto(f"{base}/sites/north-bench")
@@ -342,7 +351,7 @@ def test_a_new_level_appears_without_reload_and_scroll_stays(served, watch):
     before = w.page.evaluate("window.scrollY")
     with db.write() as c:
         c.execute(site_state.update().where(site_state.c.site == "north-bench").values(level=3, observability="blind"))
-    # a string handed to wait_for_function would be refused by the page's own policy
+    # The content security policy of the page forbids `wait_for_function` with a string.
     w.page.locator(".headline .level .big", has_text=re.compile("red", re.IGNORECASE)).wait_for(timeout=60_000)
     assert w.page.locator(".headline .sight .big").inner_text().strip().lower() == "blind"
     assert w.page.evaluate("window.marked") is True
@@ -350,7 +359,7 @@ def test_a_new_level_appears_without_reload_and_scroll_stays(served, watch):
     assert w.complaints == []
 
 
-def test_the_board_refreshes_and_what_is_typed_or_chosen_stays_where_it_was(served, watch):
+def test_refresh_keeps_typed_and_chosen_values(served, watch):
     base, db, *_ = served
     w = watch(height=900)
     w.log_in(base, "ada", "/sites/north-bench/instruments")
@@ -363,16 +372,16 @@ def test_the_board_refreshes_and_what_is_typed_or_chosen_stays_where_it_was(serv
     search = w.page.get_by_role("searchbox")
     search.press_sequentially("G")
     with db.write() as c:
-        one = next(s for s in load_series(c, "north-bench") if s.station == "G2")
-        add_anomalies(c, [AnomalyRow(one.id, story.NOW, "rules", 9.0, 1.0, 0.1, "step", True)], story.NOW)
+        series = next(s for s in load_series(c, "north-bench") if s.station == "G2")
+        add_anomalies(c, [AnomalyRow(series.id, story.NOW, "rules", 9.0, 1.0, 0.1, "step", True)], story.NOW)
         c.execute(site_state.update().where(site_state.c.site == "north-bench").values(observability="blind"))
     w.page.locator("#anomalies li[id^=run-G2]").wait_for(timeout=60_000)
-    assert w.page.evaluate("window.marked") is True, "no reload"
-    assert runs.nth(0).get_attribute("id") != first, "what is newest stands first"
-    assert chosen.input_value() == "movement", "what was chosen stays with its anomaly"
-    assert runs.nth(0).locator("select").input_value() == "unknown", "and does not go to another one"
+    assert w.page.evaluate("window.marked") is True, "the page was not loaded again"
+    assert runs.nth(0).get_attribute("id") != first, "the newest anomaly is first"
+    assert chosen.input_value() == "movement", "the chosen value stays at its anomaly"
+    assert runs.nth(0).locator("select").input_value() == "unknown", "the new anomaly has the default value"
     search.press_sequentially("2")
-    assert search.input_value() == "G2", "focus and text stay"
+    assert search.input_value() == "G2", "the search field keeps focus and text"
     assert w.complaints == []
 
 
@@ -381,7 +390,7 @@ def answers(base):
         return probe.connect_ex((urlsplit(base).hostname, urlsplit(base).port)) == 0
 
 
-def test_a_page_that_lost_its_server_says_so(served, watch):
+def test_page_warns_when_its_server_is_unreachable(served, watch):
     base, _, _, server = served
     w = watch()
     w.page.clock.install()
@@ -393,11 +402,11 @@ def test_a_page_that_lost_its_server_says_so(served, watch):
     w.page.locator("#stale").wait_for(state="visible", timeout=60_000)
     band = w.page.locator("#stale").inner_text()
     assert "not being refreshed" in band
-    assert re.search(r"\d\d:\d\d:\d\d CET", band), "the time bears its zone"
+    assert re.search(r"\d\d:\d\d:\d\d CET", band), "the time has a zone"
 
 
 @pytest.mark.soak
-def test_nothing_moves_after_the_first_paint(served, watch):
+def test_layout_is_stable_after_the_first_paint(served, watch):
     base, *_ = served
     w = watch()
     w.page.goto(f"{base}/sites/north-bench")
@@ -405,13 +414,14 @@ def test_nothing_moves_after_the_first_paint(served, watch):
         "window.shift = 0; new PerformanceObserver(l => { for (const e of l.getEntries()) window.shift += e.value; })"
         ".observe({ type: 'layout-shift', buffered: true })"
     )
-    w.page.locator("#chart[data-drawn]").wait_for(timeout=60_000)  # what comes last
+    # The chart is drawn last.
+    w.page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
     w.page.wait_for_timeout(300)
     assert w.page.evaluate("window.shift") < 0.05
 
 
 @pytest.mark.soak
-def test_the_page_reads_well_without_scripts(served, chromium):
+def test_page_is_readable_without_scripts(served, chromium):
     base, *_ = served
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -423,16 +433,18 @@ def test_the_page_reads_well_without_scripts(served, chromium):
 
 
 @pytest.mark.soak
-def test_who_is_guessed_at_works_for_it_on_a_new_device_and_comes_in(served, watch):
+def test_login_after_guesses_solves_a_proof_of_work(served, watch):
     base, *_ = served
-    for n in range(8):  # this server takes the word of loopback for where a request comes from
+    # This server accepts the forwarded address of a request from loopback.
+    for n in range(8):
         form = {"name": "bo", "password": "wrong password"}
         httpx.post(
             f"{base}/login", data=form, headers={"X-Forwarded-For": f"198.51.100.{n}"}, trust_env=False, verify=False
         )
     w = watch()
     w.page.goto(base + "/login?to=/alerts")
-    for _ in range(2):  # the first answer brings the work to be done
+    # The first answer contains the proof of work.
+    for _ in range(2):
         w.fill_in("bo")
         w.page.wait_for_load_state()
     w.page.get_by_role("button", name="Log out").wait_for(timeout=90_000)
@@ -440,7 +452,7 @@ def test_who_is_guessed_at_works_for_it_on_a_new_device_and_comes_in(served, wat
 
 
 @pytest.mark.soak
-def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
+def test_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
     if (to_text := shutil.which("pdftotext")) is None:
         skip_missing("pdftotext (Debian package poppler-utils)")
     base, *_ = served
@@ -453,7 +465,7 @@ def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
     printed = subprocess.run(
         [to_text, "-layout", str(tmp_path / "bulletin.pdf"), "-"], capture_output=True, text=True, check=True
     ).stdout
-    assert printed.count("\f") <= 3, "pages"
+    assert printed.count("\f") <= 3, "number of pages"
     for words in (
         "Weekly bulletin: North bench, pit 4",
         "2026-02-22 07:05 to 2026-03-01 07:05",
@@ -465,5 +477,5 @@ def test_a_weekly_bulletin_is_opened_and_printed(served, watch, tmp_path):
         "fresh crack above bench 3",
     ):
         assert words in printed, words
-    assert page.locator("body").inner_text().split()[-1] in printed, "the digest"
+    assert page.locator("body").inner_text().split()[-1] in printed, "the digest is printed"
     assert (w.complaints, w.hosts) == ([], {"127.0.0.1"})

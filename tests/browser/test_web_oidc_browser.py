@@ -1,4 +1,4 @@
-"""Log in by a provider in a real Chromium: the provider is another site there, and strict cookies stay behind."""
+"""Log in through a provider in Chromium, where strict cookies are not sent after a redirect from another site."""
 
 import pytest
 
@@ -12,9 +12,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @pytest.mark.soak
 @pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
-def test_a_person_comes_back_from_another_site_and_is_logged_in(chromium, filled_database):  # noqa: F811
+def test_login_through_a_provider_on_another_site(chromium, filled_database):  # noqa: F811
     clock = Clock()
-    # for a browser localhost and 127.0.0.1 are two sites
+    # For a browser, localhost and 127.0.0.1 are different sites.
     with (
         providing(lambda: clock().timestamp(), "localhost") as provider,
         page_with(provider, filled_database, clock) as page,
