@@ -1,4 +1,4 @@
-"""The page of an alert says why in sentences, tells its story in one line of time, and decides again on demand."""
+"""The page of an alert shows the reason in sentences and a timeline, and repeats the decision on request."""
 
 import re
 from html import unescape
@@ -25,12 +25,12 @@ ZONED = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Asi
 
 
 def read_text(page):
-    """What a page shows, without its marks."""
+    """Return the text of a page without HTML."""
     return " ".join(unescape(re.sub("<[^>]*>", "", page)).split())
 
 
 def fail(database):
-    """A slope that failed, and an operator; when it stands at red."""
+    """Store a slope that failed and an operator. Return the time at which its level is red."""
     slope = WatchedSlope(database, ZONED)
     slope.fail()
     tell(database, users.add_user, "bo", PASSWORD, "operator", slope.now)
@@ -39,11 +39,11 @@ def fail(database):
 
 @pytest.fixture
 def red(open_copy):
-    """A copy of it; one kind of database is enough, for pages are made of views, which are tried on both elsewhere."""
+    """Return a copy of this database. Other tests check the views behind the pages on both kinds of database."""
     return open_copy("sqlite", fail)
 
 
-def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
+def test_alert_page_shows_level_action_and_reason(red):
     database, now = red
     headline._headlines.clear()
     clock = Clock(now)
@@ -62,7 +62,7 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
         rate = re.search(r"\d+ mm/day", sentence[0])
         for path in ("/", "/sites/bench"):
             said = rf"Now: .*{rate[0]}"
-            assert re.search(said, read_text(bo.get(path).text)), "one source for page, overview and message"
+            assert re.search(said, read_text(bo.get(path).text)), "page, overview and message share one text"
         assert sentence[0].rstrip(".") in first.body
         assert re.search(
             r"G1: rate of crack opening \d+ mm/day over 8 h \(red from 80 mm/day\), data until \d\d:\d\d", shown
@@ -71,30 +71,30 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
         assert "Clear the pit floor" in shown
         parts = ("Do:", "Acknowledge as bo", "Who was notified", "agree on red", "What happened")
         assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
-        assert re.search(r"not acknowledged · (\w+ → )?red", shown), "the story says levels by name"
+        assert re.search(r"not acknowledged · (\w+ → )?red", shown), "the timeline names levels"
         assert "Inputs of the decision" in read_text(bo.get("/alerts/1/evidence").text)
-        assert len(page) < 40_000, "tables are loaded when they are opened"
+        assert len(page) < 40_000, "tables are loaded on opening"
         assert "crack at the toe" in shown
         assert "Sent to duty engineer (log)" in shown
         assert "Confirmed by bo" in shown
         assert "Asia/Kathmandu (UTC+05:45)" in shown
         assert 'href="/sites/bench?at=2026-03-02T' in page
-        # decided again, in a worker
+        # A worker repeats the decision.
         place = send(bo, "/alerts/1/recompute").headers["location"]
         assert re.fullmatch(
             r"/alerts/1\?told=.*recomputed%3A%20equal%20bit%20for%20bit.*\.[0-9a-f]{32}#h-evidence", place
         )
         assert "recomputed: equal bit for bit</p>" in bo.get(place).text
         for forged in (place.replace("equal", "open"), "/alerts/1?told=stand%20down", "/alerts/1?told=."):
-            assert 'class="told"' not in bo.get(forged).text, "no link from outside puts words on the page"
+            assert 'class="told"' not in bo.get(forged).text, "a link cannot put text on the page"
         with enter(address, None) as other:
-            assert 'class="told"' not in other.get(place).text, "what is said to one session is said to it alone"
+            assert 'class="told"' not in other.get(place).text, "a message is shown only in its session"
         tell(database, lambda c: c.execute(update(decision).values(evidence=decision.c.evidence + " ")))
         again = send(bo, "/alerts/1/recompute")
         assert "differs" in again.headers.get("location", ""), read_text(again.text)
 
 
-def test_evidence_that_somebody_altered_breaks_no_page(red):
+def test_altered_evidence_breaks_no_page(red):
     database, _ = red
     headline._headlines.clear()
     for evidence in ("[", "[]", "{}", '{"outcome": {"evidence": {"votes": 3}}, "view": {}}', "[" * 100_000):
@@ -106,7 +106,7 @@ def test_evidence_that_somebody_altered_breaks_no_page(red):
             assert anybody.get("/alerts/1").status_code == 200
 
 
-def test_who_is_not_signed_in_decides_nothing_again(red):
+def test_repeating_a_decision_needs_a_login(red):
     with serving(red[0], Clock()) as address, enter(address, "bo") as bo:
         bo.cookies.clear()
         assert bo.post("/alerts/1/recompute", data={"csrf": "x"}).status_code == 401
@@ -122,7 +122,7 @@ def test_every_page_of_a_site_names_the_zone_of_the_site(filled_sqlite_url):
         assert "Times in the zone UTC" in ada.get("/account").text
 
 
-def test_messages_of_one_minute_are_one_line_of_the_story():
+def test_messages_of_one_minute_are_one_line_of_the_timeline():
     message = {"recipient": "duty", "confirmed_by": None, "confirmed_at": None, "received_at": None}
     at = "2026-03-01T06:00:{:02}.000000Z"
     rows = [{**message, "kind": kind, "sent_at": at.format(k)} for k, kind in enumerate(("email", "log"))]
@@ -134,8 +134,8 @@ def test_messages_of_one_minute_are_one_line_of_the_story():
     ]
 
 
-def test_an_alert_that_is_over_reads_alike_on_every_page(red):
-    """Ledger, list and page of the alert: one state, one wording."""
+def test_closed_alert_has_the_same_text_on_every_page(red):
+    """Ledger, list and page of the alert show one state in the same words."""
     database, now = red
     with database.write() as c:
         over = {"ledger": "health", "state": "returned_unacknowledged"}

@@ -1,4 +1,4 @@
-"""A slope that goes on accelerating after a level was raised: people hear of each doubling once, with both values."""
+"""After a level was raised, people are notified once of each doubling of the velocity, with both values."""
 
 import re
 from contextlib import suppress
@@ -37,7 +37,7 @@ NOW = re.compile(r"Now \((.+?)\): Rate of crack opening is ([\d.,]+) mm/day .*")
 
 
 def fail(database):
-    """A slope that stands at red."""
+    """Store a slope at red."""
     slope = WatchedSlope(database)
     slope.fail()
     return slope
@@ -45,7 +45,7 @@ def fail(database):
 
 @pytest.fixture
 def slope(open_copy):
-    """The same, in a copy of its database."""
+    """Return the slope at red in a copy of its database."""
     database, made = open_copy("sqlite", fail)
     return made.in_copy(database)
 
@@ -69,7 +69,7 @@ def rate_in(text):
 
 
 def run_away(slope, hours, rate=150.0, growth=1.3, *, looks=True):
-    """Hours in which the slope goes on accelerating, each with a look unless said."""
+    """Let the slope accelerate for some hours, and evaluate it every hour by default."""
     for _ in range(hours):
         rate *= growth
         if looks:
@@ -94,12 +94,12 @@ def test_each_doubling_after_red_is_sent_once_with_both_values(slope):
     assert all(after >= 2.0 * before for before, after in pairwise(rates)), rates
     for one in found:
         assert (one.body.splitlines()[1], "when raised" in one.subject) == (f"When raised: {sentence}", True)
-    # page and alert still say what the level was raised on
+    # Page and alert still show the value that raised the level.
     after = hazard_of(slope.database)
     assert (after["evidence_sha256"], after["raised_at"]) == (raised["evidence_sha256"], raised["raised_at"])
 
 
-def test_a_restart_and_the_same_readings_send_nothing_again_and_an_acknowledged_alert_stays_so(slope):
+def test_restart_and_repeated_readings_send_no_reminder(slope):
     tell(slope.database, acknowledge, hazard_of(slope.database)["alert_id"], Actor("Eva"), "on my way", slope.now)
     for _ in run_away(slope, 8):
         with Database(str(slope.database.url)) as again:
@@ -112,7 +112,7 @@ def test_a_restart_and_the_same_readings_send_nothing_again_and_an_acknowledged_
 
 
 @pytest.mark.parametrize("step", ["save_state", "apply_changes", "seal_decision"])
-def test_a_kill_between_two_steps_sends_it_neither_twice_nor_never(database_url, monkeypatch, step):
+def test_killed_process_sends_a_reminder_exactly_once(database_url, monkeypatch, step):
     real = getattr(evaluate, step)
 
     def die(*args, **kwargs):
@@ -136,7 +136,7 @@ def test_a_kill_between_two_steps_sends_it_neither_twice_nor_never(database_url,
         assert sent == len({r.event_id for r in list_reminders(own)}) >= 1
 
 
-def test_what_was_sent_is_decided_again_from_what_was_frozen(slope):
+def test_sent_reminder_is_reproduced_from_stored_inputs(slope):
     for _ in run_away(slope, 8):
         pass
     number = hazard_of(slope.database)["alert_id"]
@@ -154,7 +154,7 @@ def find_reason(c, now):
     return find_present_reason(c, "bench", 3, load_station_states(c, now, "bench")["bench"])
 
 
-def test_the_number_is_one_in_message_page_api_and_view(slope):
+def test_message_page_api_and_view_show_the_same_velocity(slope):
     compared = 0
     for _ in run_away(slope, 12):
         with slope.database.read() as c:
@@ -179,7 +179,7 @@ def test_the_number_is_one_in_message_page_api_and_view(slope):
     assert compared >= 2
 
 
-def test_a_message_that_repeats_an_alert_has_both_values(database):
+def test_repeated_message_of_an_alert_has_both_values(database):
     slope = WatchedSlope(database, SITE_TEXT.replace(*TWO))
     slope.fail()
     slope.live(3, {"G1": 180.0, "G2": 150.0})
@@ -197,14 +197,14 @@ def test_a_message_that_repeats_an_alert_has_both_values(database):
     assert "when raised" in last.subject
 
 
-def test_noise_and_what_falls_and_comes_back_remind_nobody(slope):
+def test_noise_and_returning_velocity_send_no_reminder(slope):
     before = len(list_messages(slope.database))
     for rate in (150.0, 100.0, 40.0, 90.0, 140.0, 150.0):
         slope.live(8, {"G1": rate, "G2": rate})
     assert len(list_messages(slope.database)) == before
 
 
-def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_order(database_url):
+def test_reminder_has_the_language_of_its_recipient_and_sounds_no_siren(database_url):
     channels = [f"{kind}:x" for kind in list_channel_kinds() if kind != "siren"]
     listed = ", ".join(f'"{one}"' for one in (*channels, "siren:pit/horn"))
     with Database(database_url) as own:
@@ -230,7 +230,7 @@ def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_
         assert len({lines[1] for lines in first.values()}) == 4
 
 
-def test_the_alarm_that_nobody_confirmed_red_has_both_values_of_now_each_time(slope):
+def test_alarm_about_unconfirmed_red_has_both_present_values(slope):
     now = [slope.now + HOUR]
     dispatcher = Dispatcher(slope.database, {"bench": slope.site}, lambda: now[0])
     dispatcher.escalate_once(now[0])

@@ -1,4 +1,4 @@
-"""Changed site files on the page: shown in plain words, put in force by a second account, turned down, withdrawn."""
+"""Changed site files on the page: described in words, approved by a second account, rejected or withdrawn."""
 
 import re
 
@@ -27,7 +27,7 @@ EFFECT = {"from": "2026-01-01", "to": "2026-03-01", "names": ["A, in force", "B,
 
 @pytest.fixture
 def bench(database, tmp_path):
-    """A watched slope with its file, and accounts: Ada and Bo operators, Cy may look, Eve is of another site."""
+    """Return a slope with its file and accounts: the operators Ada and Bo, the viewer Cy, and Eve of another site."""
     slope = WatchedSlope(database)
     (tmp_path / "bench.toml").write_text(SITE_TEXT)
     with database.write() as c:
@@ -67,7 +67,7 @@ def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(benc
         own = ada.get("/sites/bench/proposals").text
         shown = [words in own for words in ("a second person approves it", f"{place}/approve", "Withdraw change")]
         assert shown == [True, False, True]
-        assert send(ada, f"{place}/approve", reason="looks fine").status_code == 409, "one person is not two"
+        assert send(ada, f"{place}/approve", reason="looks fine").status_code == 409, "one person cannot approve alone"
         assert in_force(bench) == parse_site(SITE_TEXT, "x").version
         done = send(bo, f"{place}/approve", reason="seen, agreed")
         assert done.status_code == 303
@@ -81,11 +81,11 @@ def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(benc
         assert (entry.actor, entry.detail["author"], load_proposal(c, number).second_by) == ("bo", "ada", "bo")
 
 
-def test_it_is_withdrawn_by_its_author_and_turned_down_by_others(bench, tmp_path):
+def test_proposal_is_withdrawn_by_its_author_and_rejected_by_others(bench, tmp_path):
     with page(bench, tmp_path) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
         for person, text in ((ada, LOOSE), (bo, TIGHT)):
             _, place = suggest(bench, text)
-            assert send(person, f"{place}/reject", reason="no").status_code == 409, "a reason says something"
+            assert send(person, f"{place}/reject", reason="no").status_code == 409, "a reason is required"
             assert send(person, f"{place}/reject", reason="one month is too short").status_code == 303
             assert send(bo, f"{place}/approve", reason="too late").status_code == 409
         assert "No change is proposed" in bo.get("/sites/bench/proposals").text
@@ -107,7 +107,9 @@ def test_who_may_not_decides_nothing(bench, tmp_path):
                 assert send(viewer, f"{place}/{act}", reason="just so").status_code == 403
                 assert send(other, f"{place}/{act}", reason="just so").status_code == 403
                 mine = place.replace("bench", "elsewhere")
-                assert send(other, f"{mine}/{act}", reason="just so").status_code == 404, "under the own site"
+                assert send(other, f"{mine}/{act}", reason="just so").status_code == 404, (
+                    "the proposal is not found under another site"
+                )
                 assert bo.post(f"{place}/{act}", data={"reason": "just so", "csrf": "x"}).status_code == 403
             assert "without its effect on the past" in bo.get("/sites/bench/proposals").text
             assert send(bo, f"{bare}/approve", reason="just so").status_code == 409
@@ -117,13 +119,13 @@ def test_who_may_not_decides_nothing(bench, tmp_path):
     assert in_force(bench) == parse_site(SITE_TEXT, "x").version
 
 
-# ---- thresholds changed on the page: tried on the past in a process of its own, proposed ----
+# ---- thresholds changed on the page: replayed on past readings in a process, and proposed ----
 __all__ = ("bench",)  # a fixture
 
 
 @pytest.fixture
 def moved(bench):
-    """A quiet day, then both rovers run away: with the file in force it turned red."""
+    """Store a quiet day and a failure of both rovers, which leads to red with the file in force."""
     bench.fail()
     return bench
 
@@ -147,7 +149,7 @@ def test_a_change_is_proposed_with_its_past_and_put_in_force_by_another(moved, t
         form = {"key": keys, "value": changed, "reason": "noise is lower", "months": "1", "base": find_base(text)}
         stale = send(bo, "/sites/bench/thresholds", **form | {"base": "0" * 64})
         assert (stale.status_code, "the site file changed while you edited it" in stale.text) == (422, True)
-        ada.timeout = 300  # it replays a month
+        ada.timeout = 300  # The process replays a month.
         begun = send(ada, "/sites/bench/thresholds", **form)
         assert begun.status_code == 303, begun.text
         seen = flatten_html(bo.get("/sites/bench/proposals").text)
@@ -160,7 +162,7 @@ def test_a_change_is_proposed_with_its_past_and_put_in_force_by_another(moved, t
             '<th scope="row">Hazard alerts</th>',
         ):
             assert words in seen, (words, re.findall(r"<li>[^<]*", seen))
-        assert in_force(moved) == before, "proposing changes nothing"
+        assert in_force(moved) == before, "a proposal changes nothing yet"
         number = re.search(r"proposals/(\d+)/approve", seen)[1]
         assert send(bo, f"/sites/bench/proposals/{number}/approve", reason="seen, agreed").status_code == 303
     assert in_force(moved) != before
@@ -171,7 +173,7 @@ def test_a_change_is_proposed_with_its_past_and_put_in_force_by_another(moved, t
     assert (one.author, one.second_by, one.effect["months"]) == ("ada", "bo", 1)
 
 
-def test_what_cannot_be_used_comes_back_with_the_reason_and_what_was_written(moved, tmp_path):
+def test_invalid_thresholds_are_returned_with_the_reason_and_the_input(moved, tmp_path):
     with page_thresholds(moved, tmp_path) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
         base = find_base(bo.get("/sites/bench/thresholds").text)
         for value, reason, words in (

@@ -1,4 +1,4 @@
-"""Readings typed on the page: a slip is asked about, nights with a changed clock are right, nothing is corrected."""
+"""Readings typed on the page: mistakes lead to a question, clock changes are handled, nothing is corrected silently."""
 
 import pytest
 
@@ -40,23 +40,23 @@ def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
     ask = {"series": "G1.crack_opening", "at": "2026-03-01T07:30", "turn": ""}
     with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
         assert viewer.get(PLACE).status_code == 403
-        assert 'value="2026-03-01T08:00"' in bo.get(PLACE).text, "the present by the clock of the site"
+        assert 'value="2026-03-01T08:00"' in bo.get(PLACE).text, "the default is the present local time of the site"
         assert send(bo, PLACE, **ask, value="0,4").status_code == 303
         assert ("2026-03-01T06:30", 0.4) in stored(bench)
         asked = send(bo, PLACE, **{**ask, "at": "2026-03-01T07:40", "value": "1,234"})
         assert (asked.status_code, "this is 1.234 mm; is it right?" in asked.text) == (409, True)
         asked = send(bo, PLACE, **{**ask, "at": "2026-03-01T07:40", "value": "412,000"})
         assert (asked.status_code, "this is 412.0 mm; is it right?" in asked.text) == (409, True)
-        assert "more than" in asked.text, "the question about the jump is asked as well"
+        assert "more than" in asked.text, "the jump opens a question as well"
         abroad = send(bo, PLACE, **{**ask, "at": "2026-03-01T06:40:00Z"}, value="0.4500001")
         assert "0.4500001 mm is stored for G1" in bo.get(abroad.headers["location"]).text
-        assert ("2026-03-01T06:40", 0.4500001) in stored(bench), "an offset counts"
+        assert ("2026-03-01T06:40", 0.4500001) in stored(bench), "the UTC offset of the time is applied"
         slip = {**ask, "at": "2026-03-01T07:45", "value": "412"}
         asked = send(bo, PLACE, **slip)
         assert (asked.status_code, "is it right?" in asked.text) == (409, True)
         assert len(stored(bench)) == 8, "nothing is stored before the answer"
         other = send(bo, PLACE, **{**slip, "value": "413"}, sure="G1.crack_opening 412 2026-03-01T07:45")
-        assert other.status_code == 409, "the answer is for that figure alone"
+        assert other.status_code == 409, "the answer is valid only for that value"
         assert send(bo, PLACE, **slip, sure="G1.crack_opening 412 2026-03-01T07:45").status_code == 303
         assert stored(bench)[-1] == ("2026-03-01T06:45", 412.0)
         for change, words in (
@@ -76,7 +76,7 @@ def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
     assert [(e.actor, e.detail["file"]) for e in entries] == [("bo", "typed on the page")] * 3
 
 
-def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_url):
+def test_mistake_is_named_and_confirmed_value_is_not_flagged(sqlite_url):
     database = Database(sqlite_url)
     WatchedSlope(database, ZONED.replace('interval = "1h"', 'interval = "1h"\nby_hand = true'))
     with database.write() as c:
@@ -95,7 +95,7 @@ def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_u
     database.close()
 
 
-def test_the_hour_that_comes_twice_is_asked_about(bench):
+def test_repeated_hour_leads_to_a_question(bench):
     clock = Clock(parse_time("2026-10-25T08:00:00Z"))
     ask = {"series": "G1.crack_opening", "value": "0.5", "at": "2026-10-25T02:30"}
     with serving(bench.database, clock) as address, enter(address, "bo") as bo:

@@ -34,10 +34,10 @@ def vote(level, until):
     return Vote(level, epoch_s(until) - 3600, epoch_s(until), "x")
 
 
-def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(client, filled_database):
+def test_station_on_the_map_has_direction_of_motion_and_requested_level(client, filled_database):
     with filled_database.write() as c:
         ids = {q: find_series_id(c, "north-bench", "G2", f"displacement_{q}") for q in ("east", "north")}
-        for k in range(40):  # north-west, against the azimuth of the site file
+        for k in range(40):  # The motion is to the north-west, against the azimuth of the site file.
             at = NOW + timedelta(hours=-39 + k, minutes=1)
             for q, value in (("east", -500.0 - 3.0 * k), ("north", -500.0 + 3.0 * k)):
                 add_observations(c, [Observation("north-bench", "G2", f"displacement_{q}", "mm", at, at, value)], at)
@@ -50,4 +50,7 @@ def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(c
     assert (found["G2"]["heading_deg"], found["G2"]["heading_from"]) == (pytest.approx(315.0, abs=2.0), "readings")
     assert (found["G1"]["heading_deg"], found["G1"]["heading_from"]) == (205.0, "site file")
     assert found["C1"]["heading_deg"] is None
-    assert [(found[s]["asks"], found[s]["asks_name"]) for s in ("G1", "E1")] == [(2, "orange"), (0, None)]  # E1 is old
+    assert [(found[s]["asks"], found[s]["asks_name"]) for s in ("G1", "E1")] == [
+        (2, "orange"),
+        (0, None),
+    ]  # The vote of E1 has expired.
