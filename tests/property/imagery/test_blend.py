@@ -1,4 +1,4 @@
-"""Tiles own or blend each pixel once; components and outlines do not depend on strips and windows, and are valid."""
+"""Tiles process each pixel exactly once. Components and outlines are valid and do not depend on strips and windows."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ PLAIN = RadiometricStretch(np.ones(1, np.float32))
 
 
 class Field:
-    """A scene held in memory, with holes."""
+    """A scene in memory with invalid pixels."""
 
     def __init__(self, values: np.ndarray, valid: np.ndarray) -> None:
         self.values, self.valid = values.astype(np.float32), valid
@@ -77,7 +77,7 @@ def test_a_blend_writes_every_pixel_once_and_its_weights_sum_to_one(width, heigh
     field = Field(rng.random((height, width)), rng.random((height, width)) < 0.9)
     out = collect(field, Identity(), TilingPlan("hann", tile, 0, 16))[0]
     wanted = np.where(field.valid, np.rint(field.values * np.float32(STEPS)), NODATA)
-    assert np.abs(out.astype(int) - wanted).max() <= 1  # a value half-way between two steps may fall to either
+    assert np.abs(out.astype(int) - wanted).max() <= 1  # A value half-way between two steps may be rounded to either.
 
 
 @settings(max_examples=25, deadline=None)
@@ -97,7 +97,7 @@ def test_a_crop_writes_every_pixel_once(width, height, tile, halo, classes):
         assert np.abs(out[number].astype(int) - wanted).max() <= 1
 
 
-def test_the_flip_rate_sees_a_network_that_leans_on_its_tile():
+def test_flip_rate_detects_a_network_that_depends_on_the_tile():
     rng = np.random.default_rng(3)
     field = Field(np.clip(0.5 + 0.05 * rng.standard_normal((300, 260)), 0, 1), np.ones((300, 260), bool))
     plan = TilingPlan("hann", 128, 0, 16)
@@ -121,7 +121,7 @@ def test_a_region_is_blended_as_in_the_whole():
     run = MappingRun(field, Identity(0.3), PLAIN, TilingPlan("hann", 64, 0, 16), 1)
     whole = np.concatenate([steps[0] for steps, *_ in map_blended(run, (0, 0, 400, 400))])
     part = np.concatenate([steps[0] for steps, *_ in map_blended(run, (96, 130, 100, 120))])
-    inner = part[:-32, :-32].astype(int)  # beyond lies what only tiles outside of the region could still add
+    inner = part[:-32, :-32].astype(int)  # Only tiles outside the region would contribute to pixels further out.
     assert np.abs(inner - whole[130:250, 96:196][:-32, :-32]).max() <= 1
 
 

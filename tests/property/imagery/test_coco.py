@@ -1,4 +1,4 @@
-"""Footprints as COCO are the very pixels that were found, whatever their shape; their ids do not change."""
+"""Footprints in COCO format contain exactly the detected pixels, and their ids are stable."""
 
 import json
 
@@ -29,7 +29,7 @@ RING = np.pad(np.zeros((3, 3), bool), 2, constant_values=True)
 
 
 def decode(annotation, height, width):
-    """Its pixels, by what the format says."""
+    """Return the pixels of an annotation as the format defines them."""
     drawn = annotation["segmentation"]
     if isinstance(drawn, dict):
         counts = drawn["counts"]
@@ -80,7 +80,7 @@ def test_instances_are_the_pixels_found(mask, place):
         box = [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
         assert annotation["bbox"] == box == polygon["box_px"]
         assert (annotation["area"], annotation["iscrowd"], annotation["score"]) == (pixels.sum(), 0, 0.9)
-        # an outline cannot say holes; what it can say stays an outline
+        # An outline cannot represent holes, so shapes with holes are run-length encoded.
         parts, count = ndimage.label(pixels)  # of parts that touch at a corner each has an outline
         grounds = [np.pad(parts != part, 1, constant_values=True) for part in range(1, count + 1)]
         has_holes, may_have = (any(ndimage.label(one, how)[1] > 1 for one in grounds) for how in (EIGHT, None))
@@ -89,13 +89,13 @@ def test_instances_are_the_pixels_found(mask, place):
     assert len(seen) == number
 
 
-def test_small_footprints_that_lie_nowhere_are_told_in_pixels_too():
+def test_small_footprints_without_position_have_an_area_in_pixels():
     made, _ = make_instances(np.pad(RING, 2), "nowhere")
     (one,) = made.annotations
     assert (one["bbox"], one["area"]) == ([2, 2, 7, 7], 40)
 
 
-def test_ids_depend_on_content_and_name_and_one_image_stands_once(tmp_path):
+def test_ids_depend_on_content_and_name_and_each_image_is_listed_once(tmp_path):
     mask = np.pad(np.ones((2, 3), bool), 1)
     made, _ = make_instances(mask, "metres")
     make_instances(mask, "metres", into=made)

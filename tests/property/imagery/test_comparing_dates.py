@@ -1,4 +1,4 @@
-"""Two dates beside each other: guards, snow and what is out of reach; the same ground marks the same area anywhere."""
+"""Comparison of two dates: cautions, snow, limits of detection, and an area that does not depend on the position."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,13 +32,13 @@ WORST = 1.3  # of a factor of the light, from which on two dates are of another 
 
 
 def draw(seed: int, scars: int = 1):
-    """Reflectance of red, green and blue, and where scars lie."""
+    """Return the reflectance of red, green and blue, and the positions of scars."""
     scene = draw_scene(seed, SIDE, scars=scars)
     return np.stack([scene.bands[name] for name in COLOURS]).astype(float), scene.truth.astype(bool)
 
 
 def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> StoredDate:
-    """A date as it is kept: its image, and what a network would have marked on it."""
+    """Store a date: its image and the pixels that a network would mark."""
     grid, at = grid_around(141.95, 42.73, SIDE, pixel_m), datetime(2026, 5, day, tzinfo=UTC)
     counts = np.clip(np.rint(bands), 1, 20_000).astype(np.uint16)
     write_folder(folder, dict(zip(COLOURS, counts, strict=True)), grid, at=at.isoformat())
@@ -61,7 +61,7 @@ def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> Sto
 
 
 def put_snow(rng, bands, keep_off):
-    """The image under patches of snow, fresh or dirty, thick or thin, away from some ground; and where they lie."""
+    """Cover parts of an image with snow, except for some ground. Return the image and the snow."""
     away = ndimage.distance_transform_edt(~keep_off)
     patches = np.zeros((SIDE, SIDE), bool)
     for _ in range(200):
@@ -98,7 +98,7 @@ def test_a_season_that_differs_is_a_caution_of_every_new_outline(tmp_path, seed)
 @pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("seed", [0, 1, *in_soak(2, 3, 4, 5)])
 @pytest.mark.parametrize("when", ["older", "newer"])
-def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
+def test_only_outlines_on_snow_are_advice(tmp_path, seed, when):
     rng = np.random.default_rng(seed)
     bands, scar = draw(seed + 40)
     bare = draw(seed + 40, scars=0)[0]
@@ -124,7 +124,7 @@ def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
     assert not any(SNOW in convert_reason(word.caution or "") for word in scars)
     line = next(one for one in map(convert_reason, found.warnings) if f"of the image of {day} is white" in one)
     area_km2 = float(line.split(" km²")[0])
-    assert area_km2 == pytest.approx(patches.sum() * 1e-4, rel=0.3, abs=0.1)  # with pale roads
+    assert area_km2 == pytest.approx(patches.sum() * 1e-4, rel=0.3, abs=0.1)  # includes pale roads
     # the first of two dates is doubted by itself
     if when == "older":
         first = compare(dates[0], [])
@@ -132,7 +132,7 @@ def test_what_lies_on_snow_is_advice_and_nothing_else_is(tmp_path, seed, when):
 
 
 def _is_on(date: StoredDate, name: str, scar) -> bool:
-    """Whether an outline of a date lies on the drawn scar."""
+    """Return whether an outline of a date is on the generated scar."""
     (one,) = [outline for outline in date.outlines if outline.polygon_id == name]
     (shape,) = to_pixels(shapes_of([one.geometry]), read_grid(Path(date.probability_path)))
     return bool((burn(shape, (0, 0, SIDE, SIDE)) & scar).any())
@@ -154,7 +154,7 @@ def test_white_is_looked_for_at_the_pixel_sizes_it_was_measured_at(tmp_path, pix
 
 @pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("seed", [0, 1, *in_soak(2, 3, 4)])
-def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
+def test_index_reports_only_the_area_that_it_can_compare(tmp_path, seed):
     """The more two images differ from pixel to pixel, the higher its limit, and the less it compares."""
     rng = np.random.default_rng(seed)
     bands, scar = draw(seed + 60)
@@ -183,7 +183,7 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
 
 
 def test_index_and_network_have_the_same_cautions_on_images(tmp_path):
-    """Pixels of another size make every change advice, whatever it was measured by."""
+    """With pixels of another size, every change is advice for both methods."""
     bands, scar = draw(80)
     newer = keep(tmp_path / "new", 12, bands, scar)
     older = keep(tmp_path / "old", 2, draw(80, scars=0)[0], np.zeros_like(scar), pixel_m=12.0)
@@ -193,7 +193,7 @@ def test_index_and_network_have_the_same_cautions_on_images(tmp_path):
     assert [caution for caution in by_network if "landslide share" not in str(caution)] == list(by_index)
 
 
-def test_network_and_index_stand_beside_each_other(tmp_path):
+def test_network_and_index_are_reported_side_by_side(tmp_path):
     bands, scar = draw(80, scars=3)
     labels, count = ndimage.label(scar)
     assert count >= 2

@@ -1,5 +1,6 @@
-"""Damaged GeoTIFFs: no crash, no false footprint, the output folder unchanged.
-VRT files in every spelling and under every name: each is refused before GDAL reads it.
+"""Damaged GeoTIFFs cause no crash, no false footprint and no change of the output folder.
+
+VRT files in any spelling and under any name are refused before GDAL reads them.
 """
 
 import hashlib
@@ -48,11 +49,11 @@ def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
     spoiled = bytearray(content)
     if kind == "truncated":
         return bytes(spoiled[: int(rng.integers(0, len(spoiled)))])
-    if kind == "zeroed":  # a hole of a disk that lost a sector
+    if kind == "zeroed":  # zeros in place of a lost disk sector
         start = int(rng.integers(0, len(spoiled)))
         spoiled[start : start + 512] = bytes(len(spoiled[start : start + 512]))
         return bytes(spoiled)
-    if kind == "swapped":  # two blocks of a disk that were written in the other's place
+    if kind == "swapped":  # two exchanged disk blocks
         one, other = (int(value) * 512 for value in rng.choice(len(spoiled) // 512, 2, replace=False))
         spoiled[one : one + 512], spoiled[other : other + 512] = content[other : other + 512], content[one : one + 512]
         return bytes(spoiled)
@@ -67,8 +68,8 @@ def damage(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
 @pytest.mark.soak
 @pytest.mark.usefixtures("one_torch_thread")
 @pytest.mark.parametrize("count", with_soak(36, 500))
-def test_damaged_files_are_refused_or_say_nothing_false(tmp_path, whole, count):
-    """What is read in spite of its damage shows no footprint, for on the whole ground there is none."""
+def test_damaged_files_are_refused_or_have_no_false_footprint(tmp_path, whole, count):
+    """A damaged file that is still read has no footprint, because the undamaged ground has none."""
     out = tmp_path / "out"
     out.mkdir()
     (out / "old.txt").write_text("kept")
@@ -116,7 +117,7 @@ def test_a_manifest_with_checksums_catches_what_a_format_without_one_cannot(tmp_
                 detect({"weights": "generated", "scene_path": str(folder)})
 
 
-def test_the_whole_file_is_read_and_shows_nothing(tmp_path, whole):
+def test_undamaged_file_has_no_footprint(tmp_path, whole):
     for layout, content in whole.items():
         path = tmp_path / layout / "20240506.tif"
         path.parent.mkdir()

@@ -1,4 +1,4 @@
-"""What a picture lost in quality is measured on it, said in one line, and read as advice by what loses least by it."""
+"""Loss of image quality is measured, reported in one line, and handled by the weights that it affects least."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ NAMED = ("B4", "B3", "B2")
 
 
 def draw_ground(seed: int, side: int = SIDE) -> np.ndarray:
-    """Hills, fields with edges and a bright roof, in shares of the brightest."""
+    """Draw hills, fields with edges and a bright roof, as shares of the maximum brightness."""
     rng = np.random.default_rng(seed)
     hills = ndimage.gaussian_filter(rng.normal(size=(side, side)), 8)
     fields = np.kron(rng.uniform(0, 1, (side // 16, side // 16)), np.ones((16, 16)))
@@ -111,7 +111,7 @@ CARDS = {
 
 
 def choose(doubts: dict[str, list[str]]) -> tuple[str, list[str]]:
-    """Which weights answer where each doubts the scene so, and which were refused before."""
+    """Return the chosen weights for these doubts about the scene, and the weights refused before."""
     options = read_options({"scene_path": "a.tif", "weights": "auto", "own": ("own",)})
 
     def attempt(tried):
@@ -125,12 +125,12 @@ def choose(doubts: dict[str, list[str]]) -> tuple[str, list[str]]:
 @tabulated(
     ("doubts", "used"),
     [
-        ({"own": [INTERPOLATED_SCENE]}, "landslide4sense-standard"),  # others fit without a doubt
-        ({name: [INTERPOLATED_SCENE] for name in CARDS}, "landslide4sense-standard"),  # it loses least
+        ({"own": [INTERPOLATED_SCENE]}, "landslide4sense-standard"),  # other weights have no doubt
+        ({name: [INTERPOLATED_SCENE] for name in CARDS}, "landslide4sense-standard"),  # these weights lose least
         ({name: [INTERPOLATED_SCENE] for name in CARDS} | {"landslide4sense-standard": ["other"]}, "own"),
         ({name: [INTERPOLATED_SCENE] for name in ("own", "bijie")} | {"landslide4sense-standard": ["x"]}, "own"),
         ({"own": ["x"], "landslide4sense-standard": ["x"], "bijie": [INTERPOLATED_SCENE]}, "bijie"),
-        ({name: [INTERPOLATED_SCENE, "x"] for name in CARDS}, "index"),  # it is something else as well
+        ({name: [INTERPOLATED_SCENE, "x"] for name in CARDS}, "index"),  # the scene has another doubt as well
     ],
 )
 def test_a_scene_that_lost_quality_is_read_by_the_weights_that_lose_least(doubts, used):
@@ -157,7 +157,7 @@ def test_a_scene_that_is_too_fine_and_lost_quality_is_read_coarser_as_advice_by_
     assert [one.weights for one in found.refused] == ["own", "bijie"]
 
 
-def test_a_doubt_says_what_it_costs_these_weights():
+def test_doubt_states_the_loss_of_these_weights():
     with pytest.raises(DoubtfulQualityError) as caught:
         check_doubts([INTERPOLATED_SCENE], CARDS["own"])
     assert caught.value.cost == pytest.approx(0.3)
@@ -167,7 +167,7 @@ def test_a_doubt_says_what_it_costs_these_weights():
 
 
 @pytest.mark.parametrize("weights", [*SHIPPED, "landslide4sense"])
-def test_every_card_of_measured_weights_says_what_each_loss_costs(weights):
+def test_every_card_of_measured_weights_states_the_cost_of_each_loss(weights):
     card = read_weights(weights).card
     assert set(card["steadiness"]["f1"]) == {PLAIN, *list_losses()}, weights
     f1, held = card["steadiness"]["f1"], card["steadiness"]["noise_counts"]
@@ -204,7 +204,7 @@ def picture() -> np.ndarray:
 @pytest.mark.one_case_in(4)
 @pytest.mark.parametrize("noise", [2.0, 30.0])
 @pytest.mark.parametrize("grey", [True, False])
-def test_noise_is_never_silent_where_nothing_holds_it(tmp_path: Path, picture, noise, grey):
+def test_noise_beyond_all_weights_is_reported(tmp_path: Path, picture, noise, grey):
     drawn = np.random.default_rng(1).normal(0, noise, picture.shape[1:] if grey else picture.shape)
     path = write_picture(tmp_path / "a.tif", (picture + drawn).round().clip(1, 255).astype(np.uint8), 10.0)
     said = ask(path)
@@ -213,7 +213,7 @@ def test_noise_is_never_silent_where_nothing_holds_it(tmp_path: Path, picture, n
 
 
 def ask(path: Path) -> list[str]:
-    """What is said of a scene by the default weights."""
+    """Return the warnings of the default weights about a scene."""
     try:
         return detect({"scene_path": str(path), "weights": "landslide4sense-standard"})["doubts"]
     except DomainError as error:
