@@ -55,7 +55,7 @@ def list_requirements(*extras: str) -> list[Requirement]:
 
 
 @tabulated("name", ["core", "dev", *LOCKED])
-def test_a_lock_holds_what_the_project_asks_for(name):
+def test_lock_contains_the_requirements_of_the_project(name):
     locked = read_lock(name) | read_lock("torch-pypi") | ({} if name == "dev" else read_lock("core"))
     for requirement in [*list_requirements(*{name} - {"core"}), Requirement("hatchling")]:
         version = locked.get(canonicalize_name(requirement.name))

@@ -51,7 +51,7 @@ def plan(target):
     return done.stdout.replace("\\\n", "").splitlines()
 
 
-def test_make_audit_always_runs_bandit_over_all_three_wings():
+def test_make_audit_runs_bandit_on_all_packages():
     lines = plan("audit")
     (bandit,) = [line for line in lines if "bin/bandit" in line]
     assert (
@@ -84,7 +84,7 @@ def sources(tmp_path):
     return tmp_path / "sources"
 
 
-def test_make_release_lists_every_locked_part_and_signs_the_hashes_of_all_files(sources):
+def test_release_lists_all_locked_packages_and_signs_the_hashes_of_all_files(sources):
     assert "locks/release.sh .venv/bin/python build/tools/bin/cyclonedx-py" in plan("release")
     key = sources.parent / "key"
     done = subprocess.run(

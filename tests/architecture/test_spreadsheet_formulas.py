@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 WRITES_CSV = re.compile(r"csv\.(writer|DictWriter)\(|\.to_csv\(")
 
 
-def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
+def test_tables_are_written_by_the_writer_that_escapes_formulas():
     writers = {
         str(path.relative_to(ROOT))
         for package in ("detection", "forecasting", "monitor")

@@ -23,7 +23,7 @@ def visit(page, base, *paths):
 
 
 @pytest.mark.soak
-def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, watch):  # noqa: F811
+def test_cached_page_is_shown_offline_with_its_age(served, watch):  # noqa: F811
     base, _, _, server = served
     page = watch(width=390, height=844).page
     visit(page, base, "/sites/north-bench", "/", "/alerts")
@@ -81,7 +81,7 @@ def test_script_formats_ages_like_the_server(served, watch):  # noqa: F811
 
 
 @pytest.mark.soak
-def test_what_one_person_read_is_gone_when_another_one_signs_in(served, watch):  # noqa: F811
+def test_cached_pages_of_a_person_are_deleted_when_another_person_logs_in(served, watch):  # noqa: F811
     base, *_ = served
     page = watch().page
     visit(page, base, "/sites/north-bench")

@@ -131,7 +131,7 @@ def test_channel_that_needs_the_database_fails_without_it(kind):
         open_notifier(f"{kind}:{address}", environ).deliver(NOTE)
 
 
-def test_no_header_can_be_smuggled_into_a_mail():
+def test_text_cannot_add_a_header_to_a_mail():
     from monitor.delivery.notifiers.mail import compose
 
     message = compose(NOTE, "s@x", "a@b.org")
@@ -192,7 +192,7 @@ def test_notify_test_command_reports_each_channel(tmp_path):
     assert "north: duty" in CliRunner().invoke(app, ["list", *config]).stdout
 
 
-def test_an_answer_without_end_fills_no_memory():
+def test_endless_response_does_not_fill_the_memory():
     class Endless(httpx.SyncByteStream):
         def __iter__(self):
             return itertools.repeat(bytes(1 << 16))

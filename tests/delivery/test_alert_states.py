@@ -150,7 +150,7 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
     assert list(ask(desk, find_unsealed)) == []
 
 
-def test_what_came_and_went_while_work_explained_it_notifies_nobody(desk):
+def test_alert_that_begins_and_ends_during_maintenance_notifies_nobody(desk):
     with desk.write() as c:
         work(c)
         number = change(c, 1)
@@ -165,7 +165,7 @@ def test_what_came_and_went_while_work_explained_it_notifies_nobody(desk):
         assert store.find_alert(c, worse).state == "unacknowledged"
 
 
-def test_how_long_and_by_how_many_an_alert_is_shelved(desk):
+def test_shelving_is_limited_in_time_and_by_the_number_of_people(desk):
     with desk.write() as c:
         hazard = change(c, 1, "hazard")
 

@@ -151,7 +151,7 @@ def test_message_in_progress_is_not_sent_again_when_the_clock_is_set_back(databa
     dispatcher.stop(3.0)
 
 
-def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monkeypatch):
+def test_worker_that_hangs_longer_than_two_leases_is_replaced(database, hooks, monkeypatch):
     calls, release = [], threading.Event()
 
     class Stuck:

@@ -135,7 +135,7 @@ def test_refused_recipient_is_final_and_busy_server_is_not(database):
     assert (row.attempts, "550" in row.last_error) == (2, True)
 
 
-def test_secrets_never_reach_the_row(database):
+def test_secrets_are_not_stored_with_a_message(database):
     with database.write() as c:
         add_site(c)
         add_message(c, add_alert(c), "log:desk")
@@ -254,7 +254,7 @@ def test_test_that_fails_in_a_shell_names_the_secrets_of_systemd(database, tmp_p
     assert hint in (REPOSITORY / "docs/how-to/troubleshooting.md").read_text()
 
 
-def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(database, config, hooks):
+def test_channels_are_tested_when_due_and_a_failure_is_an_alarm(database, config, hooks):
     assert trial.run(database, config, None, NOW) == "2 of 2 channels tested, 1 failed"
     assert ([path for path, *_ in hooks.got], b"EXERCISE" in hooks.got[0][2]) == (["/test-target", "/500"], True)
     assert trial.run(database, config, None, datetime.now(UTC)) == "0 of 2 channels tested, 0 failed"
@@ -279,7 +279,7 @@ def test_fault_in_one_channel_does_not_end_the_tests_of_the_others(database, con
     assert (first["good"], first["found"], second["good"]) == (False, "KeyError: 'sid'", True)
 
 
-def test_the_alarm_of_a_channel_goes_by_the_others(database):
+def test_alarm_about_a_channel_is_sent_by_the_others(database):
     two = Recipient("duty", ("sms:DUTY", "email:a@b.org", "siren:x"), (3,))
     one = Recipient("chief", ("sms:DUTY",), (3,))
     with database.write() as c:

@@ -379,7 +379,7 @@ def test_workbook_with_wrong_declared_sizes_is_refused(tmp_path, monkeypatch):
         workbook.read_sheet(path)
 
 
-def test_a_workbook_whose_reader_waits_is_given_up(tmp_path, monkeypatch):
+def test_slow_reader_of_a_workbook_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(workbook, "LONGEST_S", 0.0)
     with pytest.raises(ForecastingError, match=r"was not read within 0 s: save the sheet as CSV"):
         workbook.read_sheet(write_workbook(tmp_path / "a.xlsx", b""))

@@ -108,7 +108,7 @@ def test_killed_managed_broker_keeps_its_saved_messages(managed, port, monkeypat
     assert (is_session_present, len(payloads)) == (True, 100)
 
 
-def test_a_broker_left_behind_by_a_killed_service_is_taken_over(managed, port):
+def test_broker_of_a_killed_service_is_taken_over(managed, port):
     managed.start()
     subscribe(service_access(managed), 0)
     publish(service_access(managed), 50)
@@ -240,7 +240,7 @@ def guarded(tmp_path):
     process.wait(60)
 
 
-def test_a_handshake_that_fails_leaves_no_socket_open():
+def test_failed_handshake_leaves_no_socket_open():
     before = count_sockets()
     with socket.create_server(("127.0.0.1", 0)) as nobody:
 
@@ -284,7 +284,7 @@ def start(guarded, database, password, ca_file):
     return ingest
 
 
-def test_messages_come_through_tls_with_a_password(guarded, sqlite_url):
+def test_messages_are_received_by_tls_with_a_password(guarded, sqlite_url):
     database = Database(sqlite_url)
     ingest = start(guarded, database, "right", guarded.cert)
     try:
@@ -309,7 +309,9 @@ def test_messages_come_through_tls_with_a_password(guarded, sqlite_url):
 @pytest.mark.parametrize(
     ("password", "trusted", "problem"), [("wrong", True, "refused"), ("right", False, "CERTIFICATE_VERIFY_FAILED")]
 )
-def test_a_refusal_is_said_and_never_kills_the_network_thread(guarded, sqlite_url, password, trusted, problem):
+def test_refused_connection_is_reported_and_the_network_thread_continues(
+    guarded, sqlite_url, password, trusted, problem
+):
     database = Database(sqlite_url)
     ingest = start(guarded, database, password, guarded.cert if trusted else "")
     try:

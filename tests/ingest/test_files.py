@@ -514,7 +514,7 @@ def test_decimal_years_and_tables_without_a_header_can_be_mapped(run, tmp_path):
     assert (status, "looks like a decimal year, not s since 1970" in err) == (4, True)
 
 
-def test_who_is_for_one_site_vouches_for_the_units_of_no_other(place, run, tmp_path, monkeypatch):
+def test_account_of_one_site_cannot_confirm_units_of_another(place, run, tmp_path, monkeypatch):
     sites = tmp_path / "configs" / "sites"
     (sites / "south.toml").write_text((sites / "north.toml").read_text().replace('"north"', '"south"'))
     with place.write() as c:

@@ -83,7 +83,7 @@ def load_sources(database):
 
 
 # ---- one device that sends too fast ----------------------------------------------------------------------------
-def test_a_device_that_floods_is_slowed_and_the_others_are_not(pipeline, database):
+def test_flooding_device_is_slowed_and_others_are_not(pipeline, database):
     flood = [make_reading(n) for n in range(500)]
     outcome = pipeline.store([*flood, *(make_reading(n, "G2") for n in range(50))])
     assert (outcome.added.stored, outcome.rejected) == (150, 400)
@@ -99,7 +99,7 @@ def test_a_device_that_floods_is_slowed_and_the_others_are_not(pipeline, databas
     )
 
 
-def test_a_station_fills_the_windows_of_its_site_to_a_bound_and_takes_none_of_the_others(database, clock, monkeypatch):
+def test_windows_of_a_station_are_limited_and_others_keep_theirs(database, clock, monkeypatch):
     monkeypatch.setattr(cost, "SLOW_ROWS", 100)
     site = parse_site(Path("configs/sites/north-bench.toml").read_text(), "north-bench.toml")
     pipeline = Pipeline(database, {site.id: site}, clock)
@@ -120,7 +120,7 @@ def test_a_station_fills_the_windows_of_its_site_to_a_bound_and_takes_none_of_th
     assert reason.startswith("north-bench/E1 sends more readings than an evaluation of its site can read")
 
 
-def test_senders_under_ever_new_names_take_no_declared_station_its_bound(pipeline, monkeypatch):
+def test_senders_of_new_names_do_not_use_the_limit_of_declared_stations(pipeline, monkeypatch):
     monkeypatch.setattr(admission, "MOST_SENDERS", 3)
     pipeline.store([make_reading(n, f"X{n}") for n in range(300)])  # uses up the common share of undeclared senders
     outcome = pipeline.store([make_reading(n) for n in range(50)])
@@ -128,7 +128,7 @@ def test_senders_under_ever_new_names_take_no_declared_station_its_bound(pipelin
     assert pipeline.store([make_reading(n, "X400") for n in range(5)]).rejected == 5
 
 
-def test_senders_on_ever_new_topics_of_a_decoder_take_no_declared_station_its_bound(database, clock, monkeypatch):
+def test_new_topics_of_a_decoder_do_not_use_the_limit_of_declared_stations(database, clock, monkeypatch):
     """A flood for invented stations or for one declared station does not affect the limits of other stations."""
     monkeypatch.setattr(admission, "MOST_SENDERS", 3)
     site = replace(SITE, decoders=(Binding("app/+/up", "rows"),))
@@ -172,7 +172,7 @@ def test_clock_that_jumps_back_neither_refills_nor_blocks_the_limit(pipeline, da
 
 
 # ---- undeclared stations -------------------------------------------------------------------------------
-def test_invented_stations_end_at_a_number_and_declared_ones_always_come_in(pipeline, database, clock):
+def test_invented_stations_are_limited_and_declared_ones_always_stored(pipeline, database, clock):
     outcome = pipeline.store([make_reading(n, f"X{n}") for n in range(40)])
     assert (outcome.added.stored, outcome.rejected) == (3, 37)
     assert pipeline.store([make_reading(0), make_reading(0, "G2"), make_reading(99, "X1")]).added.stored == 3
@@ -199,7 +199,7 @@ def make_counted_reading(boot_id, seq, station="G1", source="logger", at=NOW):
     return BrokerMessage(f"slopeward/v1/north/{station}/obs", payload, at, "live")
 
 
-def test_invented_boots_and_sources_are_forgotten_and_those_of_the_others_stay(database, clock):
+def test_invented_boots_and_sources_are_dropped_and_others_stay(database, clock):
     pipeline = Pipeline(database, {"north": SITE}, clock, parse_service("", "test").limits)
     pipeline.store([make_counted_reading(1, 1, "G2", "honest"), make_counted_reading(1, 3, "G2", "honest")])
     for start in (0, 1000):  # within one batch, and over two batches
@@ -231,7 +231,7 @@ def test_number_of_statements_does_not_grow_with_the_number_of_boots(database, c
     assert count_statements([make_counted_reading(10_000 + n, 1) for n in range(900)]) <= single_boot_count + 6
 
 
-def test_holes_that_a_sender_invents_end_at_a_number(database, clock, monkeypatch):
+def test_gaps_in_the_counters_of_one_sender_are_limited(database, clock, monkeypatch):
     monkeypatch.setattr(messages, "MOST_GAPS", 20)
     pipeline = Pipeline(database, {"north": SITE}, clock, parse_service("", "test").limits)
     assert pipeline.store([make_counted_reading(1, 2 * n) for n in range(50)]).gaps == 20
@@ -250,7 +250,7 @@ def test_sequence_state_of_rejected_stations_is_not_stored(pipeline, database):
 
 
 # ---- unreadable messages -------------------------------------------------------------------------------------------
-def test_rubbish_of_one_sender_is_bounded_and_counted_beyond(database, clock):
+def test_invalid_messages_of_one_sender_are_limited_and_counted(database, clock):
     limits = LIMITS.replace("quarantine_mb = 1", "quarantine_mb = 2")
     pipeline = Pipeline(database, {"north": SITE}, clock, parse_service(limits, "test").limits)
     outcomes = [
@@ -266,7 +266,7 @@ def test_rubbish_of_one_sender_is_bounded_and_counted_beyond(database, clock):
     assert load_sources(database)[other_source]["kept_rows"] == 1
 
 
-def test_rubbish_under_ever_new_names_ends_at_the_quota_of_all(pipeline, database):
+def test_invalid_messages_of_new_names_share_one_limit(pipeline, database):
     for start in range(0, 3000, 500):
         pipeline.store([make_unreadable_message(n, f"slopeward/v1/s{n}/g/obs", 400) for n in range(start, start + 500)])
     rows = load_sources(database)

@@ -187,7 +187,7 @@ def test_nothing_is_acknowledged_while_the_database_is_locked(mosquitto, publish
     assert ingest.progress()["ingest-writer"] > before
 
 
-def test_a_broker_that_forgot_us_raises_an_alarm_and_asks_again(database, mosquitto, publisher, start_ingest):
+def test_lost_session_raises_an_alarm_and_is_subscribed_again(database, mosquitto, publisher, start_ingest):
     first = start_ingest()
     publisher.wait(publisher.send(OBS, make_sample(0, source="logger", boot_id=3, seq=41)))
     wait_for(lambda: count_rows(database) == 1)

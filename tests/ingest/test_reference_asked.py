@@ -69,7 +69,7 @@ def load_reference_alarms(database):
     ]
 
 
-def test_the_real_reference_is_asked_about_and_taken_on_the_word_of_a_person(pipeline, database, console, capsys):
+def test_moved_reference_is_a_question_and_a_person_confirms_it(pipeline, database, console, capsys):
     assert (send_positions(pipeline, FORGED, 1), send_positions(pipeline, REAL, 2, 3)) == ((3, 0), (0, 2))
     ((key, state, reason),) = load_reference_alarms(database)
     assert (key, state) == ("health:epoch0:north/G1", "unacknowledged")
@@ -161,7 +161,7 @@ def test_question_is_answered_on_the_page(pipeline, database, question_id):
     assert (entry["actor"], json.loads(entry["detail"])["via"]) == ("bo", "page")
 
 
-def test_at_the_two_highest_levels_two_people_answer_and_a_signature_can_be_withdrawn(
+def test_two_people_answer_at_the_two_highest_levels_and_can_withdraw_a_signature(
     pipeline, database, question_id, console, monkeypatch, capsys
 ):
     set_level(database, SITE, 2, Actor("ada"), "rock falls", NOW)

@@ -53,7 +53,7 @@ DERIVED = replace(
 @pytest.mark.one_case_in(3)
 @pytest.mark.parametrize("histories", with_soak(6, 400))
 @pytest.mark.parametrize("site", [SITE, STRICTER, DERIVED], ids=["plain", "stricter", "derived"])
-def test_events_of_nobody_lower_no_level_at_any_look(site, histories):
+def test_unsigned_events_lower_no_level_at_any_evaluation(site, histories):
     histories_with_matches = 0
     for seed in range(histories):
         history = seeded(seed)

@@ -99,7 +99,7 @@ def list_shown(value, language):
 @pytest.mark.parametrize("language", LANGUAGES)
 @settings(max_examples=25, deadline=None)
 @given(message=messages(), zone=st.sampled_from(ZONES))
-def test_every_value_comes_out_and_no_brace_is_left(language, message, zone):
+def test_rendered_message_contains_every_value_and_no_brace(language, message, zone):
     parts = render(message, language, zone)
     text = "".join(part.text for part in parts)
     for shown in list_shown(message, language):

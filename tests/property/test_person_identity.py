@@ -103,7 +103,7 @@ def receive(body):
     return ReceivedMessage(message, TopicPlace("report", site.id, ""), site, Vocabulary({}), References())
 
 
-def test_words_of_an_observer_begin_no_line_of_a_message():
+def test_text_of_an_observer_cannot_begin_a_line_of_a_message():
     body = {
         "time": "2026-03-01T06:00:00Z",
         "kind": "crack\n",

@@ -107,7 +107,7 @@ def check_acts(database, numbers):
 
 
 @pytest.mark.parametrize("acts", with_soak(200, 10_000))
-def test_nobody_alone_hides_a_high_level_and_every_act_is_in_the_log(database, acts):
+def test_one_person_cannot_hide_a_high_level_and_every_act_is_logged(database, acts):
     count = acts // (1 if database.engine.dialect.name == "sqlite" else 20)
     check_acts(database, range(count))
     with database.read() as c:

@@ -430,7 +430,7 @@ def test_replay_of_a_proposal_does_not_block_other_requests(desk, monkeypatch):
         assert first.result().status_code == 303
 
 
-def test_a_role_given_by_a_session_takes_the_own_password_and_makes_no_second_person(desk):
+def test_new_role_needs_the_own_password_and_does_not_count_as_second_person(desk):
     with serving(desk, NOW, load_service(Path(os.environ["SLOPEWARD_CONFIG"]))) as browser:
         log_in(browser, "ada")
         form = {"csrf": token(browser, "/"), "role": "operator"}

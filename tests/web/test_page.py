@@ -102,7 +102,9 @@ def test_every_page_shows_that_evaluation_has_stopped(client, database, at, stat
 
 
 @pytest.mark.parametrize("picture", ["preview", "change"])
-def test_only_pictures_of_the_scene_are_served_also_of_relative_paths(client, database, tmp_path, monkeypatch, picture):
+def test_only_pictures_of_the_scene_are_served_also_for_relative_paths(
+    client, database, tmp_path, monkeypatch, picture
+):
     monkeypatch.chdir(tmp_path)
     digest = story.HASHES["scene"]
     (tmp_path / "out").mkdir()

@@ -125,7 +125,7 @@ def test_range_is_read_and_a_reversed_range_is_refused():
         read_range(T0, RequestedRange(T0, T0 - timedelta(days=1)))
 
 
-def test_no_two_pages_hold_the_same_form_token_and_each_is_good():
+def test_each_page_has_another_form_token_and_all_are_valid():
     tokens = {csrf_token("session") for _ in range(20)}
     assert len(tokens) == 20
     for token in tokens:
@@ -401,7 +401,7 @@ def test_answer_is_in_the_language_of_the_browser(browser, accepted, expected):
     assert "set-cookie" not in answer.headers
 
 
-def test_a_choice_is_kept_by_the_browser_and_wins(browser):
+def test_language_chosen_in_the_browser_is_stored_and_has_priority(browser):
     answer = browser.get("/?lang=it")
     assert answer.text == "it Allerte"
     assert "SameSite=Lax" in answer.headers["set-cookie"]
@@ -435,7 +435,7 @@ def test_cookies_of_other_pages_do_not_hide_the_choice(browser, other):
     assert browser.get("/", headers={"Cookie": f"{other}; {COOKIE}=it"}).text == "it Allerte"
 
 
-def test_a_cookie_of_backslashes_takes_no_time():
+def test_cookie_of_backslashes_is_parsed_quickly():
     """Python needs 2 s to parse such a cookie of 30 kB (CVE-2024-7592), and other requests wait for that time."""
     app = Guard(Starlette(routes=[Route("/", lambda request: PlainTextResponse(str(request.cookies)))]))
 

@@ -48,7 +48,7 @@ def secret(filled_database, vault):
     return re.search(r"secret=([A-Z2-7]{32})&", address)[1]
 
 
-def test_a_login_takes_the_code_once(filled_database, secret, settings):
+def test_code_of_a_login_is_valid_once(filled_database, secret, settings):
     clock = Clock()
     with serving(filled_database, clock, settings) as address:
 
@@ -77,7 +77,7 @@ def test_a_login_takes_the_code_once(filled_database, secret, settings):
             assert secret not in str(c.execute(select(table)).all()), "the database contains the secret only encrypted"
 
 
-def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(filled_database, secret, settings):
+def test_guesses_from_many_addresses_are_limited_and_a_known_device_logs_in(filled_database, secret, settings):
     """Wrong codes from many addresses with the right password: after five, the waiting time grows with each code."""
     clock = Clock()
     with (
@@ -129,7 +129,7 @@ def test_password_is_enough_after_removal_of_the_second_factor(filled_database, 
         assert post(f"{address}/login", data={"name": "bo", "password": PASSWORD}).status_code == 303
 
 
-def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings):
+def test_second_factor_is_set_up_used_and_removed_on_the_page(filled_database, settings):
     clock = Clock()
     with (
         serving(filled_database, clock, settings) as address,
@@ -173,7 +173,7 @@ def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings)
         assert not [code for code in spare if code in rows or code.replace("-", "") in rows]
 
 
-def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(filled_database, secret, tmp_path):
+def test_recovery_code_works_and_a_lost_key_is_one_line_of_error(filled_database, secret, tmp_path):
     assert secret
     (tmp_path / KEY_FILE).unlink()
     other = FernetVault(tmp_path / KEY_FILE)

@@ -28,7 +28,7 @@ def test_errors_of_the_api_are_json(client):
         assert (list(answer.json()), "Traceback" in answer.text) == (["error"], False)
 
 
-def test_a_locked_account_stays_out_the_cookie_is_closed_and_a_login_leads_nowhere_else(client):
+def test_locked_account_is_refused_and_a_login_redirects_only_to_the_page(client):
     words = {"password": story.PASSWORD, "name": "bo"}
     assert client.post("/login", data=words | {"name": "dee"}).status_code == 401
     cookie = log_in(client).headers["set-cookie"].lower()
@@ -37,7 +37,7 @@ def test_a_locked_account_stays_out_the_cookie_is_closed_and_a_login_leads_nowhe
         assert client.post("/login", data=words | {"to": to}).headers["location"] == "/"
 
 
-def test_text_of_others_is_shown_as_text(client, database, filled):
+def test_text_from_outside_is_escaped(client, database, filled):
     evil = "<script>alert(1)</script>"
     with database.write() as c:
         c.execute(update(alert).where(alert.c.id == filled["stale_alert"]).values(reason=evil))
@@ -48,7 +48,7 @@ def test_text_of_others_is_shown_as_text(client, database, filled):
     assert evil not in json.dumps(client.get("/live/overview").json()["parts"])
 
 
-def test_doors_are_closed(client):
+def test_page_sends_security_headers_and_limits_requests(client):
     answer = client.get("/")
     policy = answer.headers["content-security-policy"]
     assert "unsafe" not in policy
@@ -62,7 +62,7 @@ def test_doors_are_closed(client):
         assert client.get(path).status_code == 404, path
 
 
-def test_a_body_without_length_is_cut(client):
+def test_body_without_length_is_limited(client):
     def drip():
         for _ in range(80):
             yield b"a" * 1024
@@ -79,7 +79,7 @@ def test_numbers_and_times_out_of_range_are_refused(client):
     assert client.get("/api/v1/sites/north-bench/ribbon", params=edge).status_code == 409
 
 
-def test_a_body_of_two_lengths_is_refused_and_what_follows_is_no_request(client):
+def test_body_with_two_lengths_is_refused_with_the_bytes_after_it(client):
     head = f"POST /login HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\n"
     smuggled = f"GET /health HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\n\r\n"
     with socket.create_connection((client.base_url.host, client.base_url.port), 10) as connection:

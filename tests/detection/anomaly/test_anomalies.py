@@ -432,7 +432,7 @@ def test_bad_requests_are_refused_with_a_reason(tmp_path):
 
 
 @pytest.mark.soak
-def test_an_altered_or_foreign_checkpoint_is_refused(tmp_path):
+def test_altered_or_foreign_checkpoint_is_refused(tmp_path):
     answer = jobs.train(training(tmp_path, samples=site(1500, 6)))
     path = Path(answer.checkpoint)
     with pytest.raises(InputError, match="belongs to rules"):

@@ -71,7 +71,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServiceConfig:
 
 
 @pytest.mark.parametrize("job", [run, anomaly])
-def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(database, config, site, monkeypatch, job):
+def test_result_for_a_series_that_was_not_requested_is_refused(database, config, site, monkeypatch, job):
     now = fill(database, site, 120)
     if job is anomaly:  # one that a worker scores
         site = replace(site, anomaly=replace(site.anomaly, detectors=("ewma",)))

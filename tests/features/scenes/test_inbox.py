@@ -258,9 +258,7 @@ def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
         {"judgements": (DateAssessment("f" * 64, {}, (), {}),)},
     ],
 )
-def test_an_answer_that_names_what_is_no_part_of_the_question_is_refused(
-    database, config, site, inbox, monkeypatch, more
-):
+def test_result_for_an_image_that_was_not_requested_is_refused(database, config, site, inbox, monkeypatch, more):
     """A worker that was taken over by a scene makes up no reading of an instrument."""
 
     def run(task, asked, *_args, **_kwargs):

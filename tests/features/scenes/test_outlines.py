@@ -67,7 +67,7 @@ def site(database):
 
 
 @ON_BOTH
-def test_an_outline_is_kept_corrected_and_withdrawn_but_never_overwritten(site):
+def test_outline_is_stored_corrected_and_withdrawn_but_never_overwritten(site):
     first = tell(site, add_outline, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW, note="fresh scar")
     with site.write() as c:
         larger = square(8.91, 46.21, 0.002)
@@ -108,7 +108,7 @@ TOOTHED = [[8.9 + 0.00001 * k, 46.2 + 0.0001 * (k % 2)] for k in range(outlines.
         ({"type": "Polygon", "coordinates": [[*TOOTHED, [8.91, 46.21]]]}, "2000 are the most"),
     ],
 )
-def test_what_is_no_plain_polygon_on_the_scene_is_refused_in_words(geometry, said):
+def test_invalid_polygon_is_refused_with_a_reason(geometry, said):
     with pytest.raises(RefusedError, match=said):
         read_ring(geometry, BOX)
 

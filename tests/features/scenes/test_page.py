@@ -75,7 +75,7 @@ REFUSED = [
 ]
 
 
-def test_a_file_that_is_none_is_refused_whole(page, database):  # noqa: F811
+def test_invalid_file_of_outlines_is_refused_as_a_whole(page, database):  # noqa: F811
     csrf = token(page, ADDRESS)
     for content, said in REFUSED:
         answer = page.post(ADDRESS, data={"csrf": csrf, "kind": "landslide"}, files={"geometry": ("a.json", content)})

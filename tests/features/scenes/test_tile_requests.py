@@ -58,7 +58,7 @@ def test_a_tile_comes_with_its_mark_and_nothing_lies_beside_the_scene(client, fo
     assert client.get(f"{SCENE}/map").json() == {"tiles": None, "probability": None}
 
 
-def test_readers_of_tiles_hold_no_more_threads_than_they_may(client, monkeypatch):
+def test_requests_of_tiles_use_a_limited_number_of_threads(client, monkeypatch):
     monkeypatch.setattr(scenes, "MAX_WAIT_S", 0.02)
     with ExitStack() as stack:
         for _ in range(scenes.MAX_READS):

@@ -257,7 +257,7 @@ def test_bounds_that_are_given_with_a_table_stand_in_the_site_file(page, ada, tm
     assert "Nothing judges pore pressure yet" in text
 
 
-def test_who_may_send_where(page, ada):
+def test_upload_follows_the_access_rules_of_accounts(page, ada):
     for name, site, status in (("cy", "bench", 403), ("dee", "bench", 403), ("bo", "bench", 201), ("bo", "", 409)):
         with enter(page, name) as browser:
             assert Person(browser).begin("a.csv", 10, site).status_code == status, (name, site)
@@ -268,7 +268,7 @@ def test_who_may_send_where(page, ada):
         assert Person(browser).part(upload, 0, b"x").status_code == 404
 
 
-def test_a_torn_huge_or_foreign_upload_is_one_line(page, ada, tmp_path):
+def test_truncated_huge_or_foreign_upload_is_one_line_of_error(page, ada, tmp_path):
     assert "larger than 1 MiB" in ada.begin("big.csv", (1 << 20) + 1).text
     assert ada.begin("none.csv", 0).status_code == 409
     upload = ada.begin("a.csv", 20).json()["id"]
@@ -298,7 +298,7 @@ HOSTILE = {
 
 
 @pytest.mark.soak
-def test_a_hostile_file_ends_in_one_line_and_leaves_nothing(page, ada, tmp_path, request):
+def test_hostile_file_is_one_line_of_error_and_leaves_nothing(page, ada, tmp_path, request):
     for name, content in HOSTILE.items():
         answer = ada.post(f"/files/{ada.send(name, content)}/answers")
         assert answer.headers["location"].startswith("/files?told="), "nothing was understood"

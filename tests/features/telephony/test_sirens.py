@@ -94,7 +94,7 @@ def orders(db):
 
 
 @pytest.mark.server
-def test_a_siren_is_ordered_confirms_and_is_ended_when_the_level_falls(database, mosquitto):
+def test_siren_sounds_confirms_and_stops_when_the_level_falls(database, mosquitto):
     siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
     with database.write() as c:
         add_site(c)
@@ -118,7 +118,7 @@ def test_a_siren_is_ordered_confirms_and_is_ended_when_the_level_falls(database,
 
 
 @pytest.mark.server
-def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
+def test_forged_or_repeated_siren_answer_confirms_nothing(database, mosquitto):
     siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
     order = tell(database, make_order, TOPIC, replace(NOTE, sounds_from=3), clock(), VALID)
     with device(mosquitto.url, siren) as client, service(database, mosquitto.url, 60.0) as sirens:
@@ -145,7 +145,7 @@ def order(db, number, level, *, site="north", exercise=False, sounds=False):
     return tell(db, make_order, TOPIC, replace(NOTE, id=number, level=level, site=site, **drill), clock(), VALID)
 
 
-def test_an_exercise_sounds_only_where_the_site_file_says_so_and_silences_nothing(database):
+def test_exercise_sounds_only_if_the_site_file_allows_it_and_silences_nothing(database):
     assert order(database, 1, 3, exercise=True).wanted == "test"
     assert order(database, 2, 3, exercise=True, sounds=True).wanted == "on"
     assert order(database, 3, 0, exercise=True, sounds=True).wanted == "off"

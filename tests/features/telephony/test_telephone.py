@@ -150,7 +150,7 @@ def page_of(db):
         yield page
 
 
-def test_a_text_is_sent_received_and_its_reply_acknowledges(database):
+def test_text_message_is_sent_and_its_reply_acknowledges(database):
     alert_id, number = queue(database, "sms:DUTY_PHONE")
     with provider() as twilio, page_of(database) as page:
         with dispatching(database, twilio.server_port):
@@ -215,7 +215,7 @@ def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(databas
     assert (row["state"], row["attempts"], "code 30003" in row["why"]) == ("failed", 8, True)
 
 
-def test_a_call_says_the_message_and_one_digit_acknowledges(database):
+def test_call_reads_the_message_and_one_digit_acknowledges(database):
     alert_id, number = queue(database, "voice:DUTY_PHONE")
     with provider() as twilio, page_of(database) as page:
         with dispatching(database, twilio.server_port):
@@ -270,7 +270,7 @@ def send(db, text, now, sender=NUMBER, name=None):
     return take_reply(db, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
 
 
-def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
+def test_code_is_valid_only_for_its_number_hours_and_level(asked):
     db, alert_id, number, code, now = asked
     wrong = f"{(int(code) + 1) % 10_000:04d}"
     assert send(db, f"ACK {code}", now, sender=OTHER).outcome == WRONG
@@ -329,7 +329,7 @@ def test_telephone_numbers_are_deleted_after_a_month(asked):
         assert [*c.execute(select(reply_code.c.notification_id)).scalars()] == [number + 1]
 
 
-def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
+def test_account_without_the_role_cannot_act_by_telephone(asked):
     from monitor.people.queries.users import add_user
 
     db, alert_id, _, code, now = asked
@@ -444,7 +444,7 @@ def test_reply_that_cannot_be_processed_does_not_delay_others(asked, watch, tmp_
     assert len([*(tmp_path / "outbox").iterdir()]) == 2  # who never had a message gets no answer
 
 
-def test_a_used_code_does_not_acknowledge_what_was_raised_after_it(asked):
+def test_used_code_does_not_acknowledge_a_later_rise(asked):
     db, alert_id, _, code, now = asked
     assert send(db, f"ACK {code}", now).outcome == ACKNOWLEDGED
     later = now + timedelta(hours=1)

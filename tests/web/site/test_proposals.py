@@ -50,7 +50,7 @@ def in_force(bench):
     return ask(bench.database, find_version, "bench")
 
 
-def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(bench, tmp_path):
+def test_loosening_change_is_read_and_approved_by_a_second_account(bench, tmp_path):
     number, place = suggest(bench, LOOSE)
     with page(bench, tmp_path) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
         assert "changes of the site file: 1 waiting" in bo.get("/sites/bench").text
@@ -93,7 +93,7 @@ def test_proposal_is_withdrawn_by_its_author_and_rejected_by_others(bench, tmp_p
     assert found == [("rejected", "ada"), ("rejected", "bo")]
 
 
-def test_who_may_not_decides_nothing(bench, tmp_path):
+def test_account_without_the_role_cannot_decide_on_proposals(bench, tmp_path):
     _, place = suggest(bench, TIGHT)
     _, bare = suggest(bench, LOOSE, {"skipped": "not asked for"})
     with page(bench, tmp_path) as address:
@@ -138,7 +138,7 @@ def find_base(text):
     return re.search(r'name="base" value="([0-9a-f]{64})"', text)[1]
 
 
-def test_a_change_is_proposed_with_its_past_and_put_in_force_by_another(moved, tmp_path):
+def test_change_is_proposed_with_its_backtest_and_approved_by_another_person(moved, tmp_path):
     with page_thresholds(moved, tmp_path) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
         text = flatten_html(ada.get("/sites/bench/thresholds").text)
         keys = re.findall(r'name="key" value="([^"]+)"', text)

@@ -35,7 +35,7 @@ def stored(bench):
         return [(format_iso(r.observed_at)[:16], r.value) for r in load_readings(c, row.id, None, end, end)]
 
 
-def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
+def test_reading_is_stored_and_an_unlikely_one_must_be_confirmed(bench):
     clock = Clock(bench.now + HOUR)
     ask = {"series": "G1.crack_opening", "at": "2026-03-01T07:30", "turn": ""}
     with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:

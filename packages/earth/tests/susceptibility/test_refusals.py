@@ -220,7 +220,7 @@ def test_vectors_are_read_as_others_read_them(tmp_path):
         (b'{"type": "Point", "coordinates": [8, 46], "crs": {"properties": {"name": "EPSG:0"}}}', "which nobody knows"),
     ],
 )
-def test_damaged_vectors_are_one_line(tmp_path, content, line):
+def test_damaged_vectors_are_one_line_of_error(tmp_path, content, line):
     path = tmp_path / "x.shp"
     path.write_bytes(content)
     with raises_text(ImageryError, line):

@@ -146,7 +146,7 @@ def test_auc_counts_weights_and_ties():
     assert (found["skill"], found["brier"]) == (0, 0.25)
 
 
-def test_a_model_file_that_somebody_changed_is_refused_in_one_line(plain, tmp_path):
+def test_altered_model_file_is_refused_in_one_line(plain, tmp_path):
     landscape, _ = plain
     told = json.loads(landscape.study.with_name("model.json").read_text())
     bad = tmp_path / "bad.json"

@@ -60,7 +60,7 @@ def refuse(folder, outlines, out, **more):
 
 
 @pytest.mark.soak
-def test_what_cannot_teach_is_refused_in_one_line(tmp_path):
+def test_unusable_training_data_are_refused_in_one_line(tmp_path):
     folder, out = tmp_path / "scenes", tmp_path / "out"
     outlines = write_pictures(folder, 6)
     assert "6 labelled tiles; 16 are needed" in refuse(folder, outlines, out)

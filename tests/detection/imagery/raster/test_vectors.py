@@ -137,7 +137,7 @@ def test_a_layer_without_a_system_is_refused(tmp_path):
         read_vectors(path)
 
 
-def test_a_view_of_a_geopackage_is_not_run(tmp_path):
+def test_view_of_a_geopackage_is_not_executed(tmp_path):
     path = write_layer(tmp_path / "a.gpkg")
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE VIEW aaa AS SELECT * FROM a")

@@ -48,7 +48,7 @@ def test_what_is_written_is_read_again(tmp_path, count):
     assert found.bounds == pytest.approx((8.0, 46.0, 9.0, 47.0))
 
 
-def test_what_is_no_file_of_tiles_is_one_line(tmp_path):
+def test_file_without_tiles_is_one_line_of_error(tmp_path):
     header = b"PMTiles\3" + bytes(88) + b"\1\2\x09\1" + bytes(27)  # tiles in a compression that nobody knows
     assert len(header) == HEAD_BYTES
     cases = {
@@ -197,7 +197,7 @@ def test_what_is_no_file_of_tiles_is_none_or_one_error(tmp_path):
             open_archive(tmp_path / "odd.pmtiles")
 
 
-def test_any_byte_may_lie(archive, tmp_path):
+def test_any_altered_byte_of_tiles_is_an_error_or_harmless(archive, tmp_path):
     """Header and root are changed byte by byte: a tile, nothing or one error, and never more than a tile in memory."""
     path, _, _ = archive
     whole, draw = path.read_bytes(), random.Random(3)

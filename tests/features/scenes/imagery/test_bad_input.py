@@ -292,7 +292,7 @@ def test_more_than_the_limits(folder, tmp_path, capsys):
     refused(stack, tmp_path / "bands", capsys, 1, "3 bands, the limit is 2", "--max-bands", "2")
 
 
-def test_a_header_that_claims_what_nobody_can_hold(folder, tmp_path, capsys):
+def test_image_with_too_large_blocks_is_refused(folder, tmp_path, capsys):
     """A file of a few hundred bytes that says it is one block of 10,000 x 10,000 pixels."""
     sides = dict.fromkeys(("width", "height", "blockxsize", "blockysize"), 10_000)
     profile = {"driver": "GTiff", "count": 1, "dtype": "float64", "crs": "EPSG:32654", "transform": PLACE.transform}
