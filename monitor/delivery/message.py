@@ -19,7 +19,7 @@ from monitor.text.rendering import translate as translate_text
 _LOG = logging.getLogger(__name__)
 LINK: Final = N_("View and acknowledge: {address}")
 # Ends a message without a link. The number is that of the alert.
-ACKNOWLEDGE: Final = N_("Acknowledge it on the page, or run: slopeward ack {n} --reason TEXT")
+ACKNOWLEDGE: Final = N_("Acknowledge it on the page, or run: slopeward ack {n} --by NAME --reason TEXT")
 # Largest number of characters of the subject of a replaced message, which the body lists.
 COVERED_LENGTH: Final = 160
 

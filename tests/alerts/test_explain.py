@@ -203,7 +203,7 @@ def test_open_alert_names_its_key_and_the_command_that_acknowledges_it():
     )
     lines = describe_alert(alarm, [], [], {}, NAMES)
     assert lines[0].endswith(", unacknowledged [health:check:disk]")
-    assert lines[-1] == "Acknowledged: nobody yet; to acknowledge: slopeward alerts ack 7"
+    assert lines[-1] == "Acknowledged: nobody yet; to acknowledge: slopeward ack 7 --by NAME --reason TEXT"
 
 
 @given(

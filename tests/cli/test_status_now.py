@@ -123,7 +123,7 @@ def test_open_alerts_are_listed_with_the_number_that_other_commands_take(run_sta
     _, output = run_status_command()
     line = f"  alert {alert.id}: status health urgent, unacknowledged: the disk is full [health:check:disk]"
     assert line in output
-    assert "to acknowledge it: slopeward alerts ack NUMBER" in output
+    assert "to acknowledge it: slopeward ack NUMBER --by NAME --reason TEXT" in output
     _, output = run_status_command("--json")
     assert [row["id"] for row in json.loads(output)["alerts"]] == [alert.id]
     assert run_command(["alerts", "explain", str(alert.id)]) == 0

@@ -285,7 +285,7 @@ def test_message_without_link_states_how_to_acknowledge(language):
         deliver = sent.append
 
     deliver_in(language, Keeping, make())
-    assert "slopeward ack 7 --reason TEXT" in sent[0].body.splitlines()[-1]
+    assert "slopeward ack 7 --by NAME --reason TEXT" in sent[0].body.splitlines()[-1]
 
 
 def test_message_of_an_ended_alert_or_without_an_alert_states_no_acknowledgement():

@@ -205,8 +205,9 @@ def _describe_delivery(message: SentMessage) -> str:
 
 def _describe_acknowledgement(alert: Alert, events: Sequence[AlertEvent]) -> str:
     if alert.acknowledged_at is None:
-        is_open = alert.closed_at is None
-        return f"nobody yet; to acknowledge: slopeward alerts ack {alert.id}" if is_open else "nobody"
+        if alert.closed_at is not None:
+            return "nobody"
+        return f"nobody yet; to acknowledge: slopeward ack {alert.id} --by NAME --reason TEXT"
     reasons = [event.reason for event in events if event.at == alert.acknowledged_at and event.actor_kind == "person"]
     reason = f": {translate(reasons[-1])}" if reasons else ""
     return f"{alert.acknowledged_by} at {format_instant(alert.acknowledged_at)}{reason}"

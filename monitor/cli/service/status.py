@@ -233,7 +233,10 @@ def _list_lines(stored: StoredStatus, now: datetime, zones: Callable[[str], str]
     for alert in stored.alerts:
         yield f"  alert {alert.id}: {describe_alert(alert, stored.level_names, zones(alert.site))}"
     if stored.alerts:
-        yield "  more about an alert: slopeward alerts explain NUMBER; to acknowledge it: slopeward alerts ack NUMBER"
+        yield (
+            "  more about an alert: slopeward alerts explain NUMBER; "
+            "to acknowledge it: slopeward ack NUMBER --by NAME --reason TEXT"
+        )
     for card in stored.cards:
         zone = zones(card.id)
         if card.status["shadow"]:
