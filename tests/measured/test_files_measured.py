@@ -113,7 +113,7 @@ EXPECTED_FACTS = {
         "BaromPres_Max": "air pressure in mmHg",
     },
     "usgs-mukilteo-rain-piezo/waMLP_rain.txt": {"time": "YYYY MM DD hh mm"},
-    "usgs-mukilteo-rain-piezo/waMLP_14d.txt": {"layout": "cells parted by tab"},
+    "usgs-mukilteo-rain-piezo/waMLP_14d.txt": {"layout": "cells separated by tab"},
     "tailings-pond-rain/envcanada_rainfall.csv": {"total_rain_mm": "rain in mm", "left out": "cumul_rain"},
     "dynaslope-markers/surficialdata.csv": {"stations": "13 of them, named by column 'marker_name'"},
     "insar-tdot/insar_timeseries.csv": {"disp_mm": "displacement in mm"},

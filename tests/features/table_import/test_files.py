@@ -108,7 +108,7 @@ def ada(page):
 def test_a_strangers_table_becomes_a_site_with_stored_readings(bench, page, ada, tmp_path):
     upload, text = ada.look("../../Hang Süd.csv", german_table())
     for words in (
-        "cells parted by semicolon",
+        "cells separated by semicolon",
         "station Riss-1: crack opening in mm",
         "decimal mark comma",
         "Datum + Zeit",

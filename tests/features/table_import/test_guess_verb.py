@@ -212,12 +212,12 @@ def test_bounds_go_with_stations_that_a_site_lacks(here, capsys):
 @pytest.mark.parametrize(
     ("bound", "why"),
     [
-        ("tilt_x=5,5", "parted by blanks"),
+        ("tilt_x=5,5", "separated by blanks"),
         ("tilt_x=5 mm", "'mm' is no unit"),
         ("tilt_x=9 5", "not nearer than"),
         ("tilt_x=under 5 9", "not nearer than"),
         ("tilt_x=1 2 3 4", "4 numbers for 3 levels"),
-        ("tilt_x=nan", "parted by"),
+        ("tilt_x=nan", "separated by"),
         ("tilt_x=1e999", "is no unit"),
         ("tilt_x=under 5; over 1", "any value would reach"),
         ("tilt_x=over 1; over 2", "one part for each side"),

@@ -22,7 +22,7 @@ _WITHOUT_CELLS_OF_TEXT: Final = (".parquet", ".pq", ".xlsx", ".xlsm")
 
 _ROWS: Final = Template("guess.rows", "{n} rows of {columns} columns")
 _ROWS_MORE: Final = Template("guess.rows.more", "{n} rows of {columns} columns, and there are more")
-_PARTED: Final = Template("guess.layout.parted", "cells parted by {sign}, {encoding}")
+_PARTED: Final = Template("guess.layout.parted", "cells separated by {sign}, {encoding}")
 _FIXED: Final = Template("guess.layout.fixed", "columns of fixed width, {encoding}")
 _EARLY: Final = Template(
     "guess.early", "{n} rows of data are above the headings of the columns: they go to the quarantine"

@@ -59,7 +59,8 @@ SIDES: Final = ("over", "under")
 # The quantity whose units bounds on speeds have.
 _SPEED: Final = "velocity"
 _NUMBERS_WANTED: Final = Template(
-    "bound.numbers", "bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {unit}', got '{answer}'"
+    "bound.numbers",
+    "bound of {quantity}: expected numbers separated by blanks, such as '5 10 20 {unit}', got '{answer}'",
 )
 _OTHER_UNIT: Final = Template("bound.unit", "bound of {quantity}: '{unit}' is no unit of it; {units}")
 _NOT_FARTHER: Final = Template(
