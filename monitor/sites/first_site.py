@@ -149,7 +149,7 @@ yellow = {over = 60.0, window = "24h"} # mm
 min_coverage = 0.8
 
 [[criterion]]
-kind = "inverse_velocity"              # when would it fail if the acceleration went on: advice, whatever it says
+kind = "inverse_velocity"              # when it fails if the acceleration continues: advice, changes no level
 stations = ["*"]
 yellow = {within = "7d"}
 orange = {within = "2d"}
