@@ -126,6 +126,9 @@ _HELD_BY_GAPS: Final = Template(
 )
 _NO_CRITERION: Final = Template("health.no_criterion", "The site file has no criterion any more for {keys}")
 _INSPECT: Final = Template("question.check_slope", "Check whether the slope moves, and check the instrument")
+_MOVEMENT_SETS: Final = Template(
+    "question.movement_sets", 'If the slope moves, answer "{word}": {level} is then set at once'
+)
 _INSPECT_POWER: Final = Template("health.inspect_power", "Check its power supply and its radio")
 _INSPECT_SLOPE_FIRST: Final = Template(
     "health.inspect_slope_first",
@@ -200,6 +203,7 @@ def _describe_lone_top(situation: Situation) -> Condition:
         _LONE_TOP(stations=NameList(tuple(stations)), level=Term(site.levels[-1].name)),
         _LONE_TOP_STAYS_LOWER(level=Term(site.levels[-1].name), n=site.fusion.top_needs),
         _INSPECT(),
+        _MOVEMENT_SETS(word=Term(MOVEMENT), level=Term(site.levels[-1].name)),
     ]
     return Condition("health", 2, situation.context.now_s, VERIFY_NOW(text=join(parts, _SENTENCES)))
 

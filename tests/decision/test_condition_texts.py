@@ -128,7 +128,8 @@ def test_only_witness_of_the_highest_level_is_named_and_what_is_missing():
     assert decision.evidence["sentence"].startswith("orange stays: G1: rate of crack opening: ")
     assert decision.memory.conditions[LONE_TOP].reason == (
         "verify now: red is requested only by G1. red needs 2 independent witnesses, so the present level stays below "
-        "red. Check whether the slope moves, and check the instrument"
+        'red. Check whether the slope moves, and check the instrument. If the slope moves, answer "movement": red is '
+        "then set at once"
     )
 
 
