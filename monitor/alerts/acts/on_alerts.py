@@ -41,7 +41,7 @@ LARGEST_ID: Final = 2**63 - 1
 _STATE: Final = Template("act.alert_state", "alert {number} is {state}")
 _NOTED: Final = Template("act.alert_noted", "noted at alert {number}")
 _OUTCOME: Final = Template("act.alert_outcome", "alert {number} was: {outcome}")
-_ANSWERED: Final = Template("act.answered_level", "{answer}: {site} is at {level}")
+_ANSWERED: Final = Template("act.answered_level", 'the answer "{answer}" is stored; {site} is at {level}')
 _ANSWERED_ALONE: Final = Template(
     "act.answered_alone", "{text}; signed by {name} alone: it counts once a second person signs it as well"
 )

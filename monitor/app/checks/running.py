@@ -376,7 +376,8 @@ CHECKS: Final = (
         "sight.part",
         SiteStatuses,
         WARN,
-        "{site}: some series that can raise a level have missing or doubtful readings; `slopeward status` names them",
+        "{site}: some series that can raise a level have missing or doubtful readings; "
+        'the line "sees degraded" of `slopeward status` names them',
         _check_each_site(lambda site, _: site.observability == "degraded"),
         degrades=True,
     ),
