@@ -226,10 +226,11 @@ def _find_account(accounts: list[User], by: str | None, os_user: str) -> User:
         return account
     if by is not None:
         raise RefusedError(f"there is no account {by!r}; see `slopeward people users list`")
-    raise RefusedError(
-        f"no account is bound to the OS user {os_user}: name your account with --by NAME; an admin can bind the two: "
-        "slopeward people users bind NAME --os-user U"
-    )
+    refusal = f"no account is bound to the OS user {os_user}: name your account with --by NAME"
+    # `people users bind` refuses root.
+    if os_user != "root":
+        refusal += f"; an admin can bind the two: slopeward people users bind NAME --os-user {os_user}"
+    raise RefusedError(refusal)
 
 
 def _require_site(db: Database, holder: str, sites: frozenset[str] | None, site: SiteOfAct) -> None:
