@@ -30,7 +30,7 @@ _WITHIN_ERROR: Final = Template(
     "reading.inaccurate",
     "it differs by {size} from the expected value, which is within its large stated error of {error}",
 )
-_JUMP: Final = Template("reading.unverified_jump", "a jump of {size} that nobody has verified")
+_JUMP: Final = Template("reading.unverified_jump", "a jump of {size}")
 ERRATIC: Final = Template("spike.unconfirmed", "erratic: the next value did not confirm the jump")()
 # Reason of each epoch between a jump and the return to the earlier level.
 SPIKE_REASON: Final = Template("spike.value_returned", "a spike: the value returned to its earlier level")()
