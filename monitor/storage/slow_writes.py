@@ -42,7 +42,7 @@ TASKS: Final[Mapping[str, Template]] = {
     "monitor.cli": Template("write.command", "a command"),
     "monitor.delivery": Template("write.delivery", "recording a delivery"),
     "monitor.ingest": Template("write.readings", "storing readings"),
-    "monitor.storage.copies": Template("write.backup", "recording a backup"),
+    "monitor.storage.scheduled_backups": Template("write.backup", "recording a backup"),
     "monitor.storage.prune": _PRUNE,
     "monitor.storage.retention": _PRUNE,
     "monitor.web": Template("write.web", "a request of the page"),

@@ -127,8 +127,8 @@ def test_import_recognises_a_measured_file(row, measured):
     result = guess(read_raw_table(measured(name)), {})
     facts = dict(result.facts)
     assert facts["file"].startswith(f"{int(rows):,} rows of ")
-    assert f"{first} " in facts["time"]
-    assert f" to {last} " in facts["time"]
+    assert f"first reading {first} " in facts["time"]
+    assert f"last reading {last} " in facts["time"]
     assert step in facts["sampling"]
     assert {q.key for q in result.questions} == {*questions.split(", ")}
     assert {key: text for key, text in EXPECTED_FACTS.get(name, {}).items() if text not in facts[key]} == {}
