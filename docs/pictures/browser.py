@@ -71,7 +71,9 @@ def save_image(path: Path, content: bytes) -> None:
     image = Image.open(io.BytesIO(content)).convert("RGB")
     for colours in PALETTE_SIZES:
         encoded = io.BytesIO()
-        image.quantize(colours, dither=Image.Dither.NONE).save(encoded, "PNG", optimize=True)
+        image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            encoded, "PNG", optimize=True
+        )
         if encoded.tell() <= MAX_IMAGE_BYTES:
             path.write_bytes(encoded.getvalue())
             print(f"{path.name}: {image.width} x {image.height}, {colours} colours, {encoded.tell()} bytes")

@@ -112,7 +112,8 @@ def draw_outline(page: Page) -> None:
     for right, down in corners:
         page.mouse.click(centre_x + right, centre_y + down)
     page.get_by_role("button", name="Close the outline").click()
-    page.get_by_label("Note").fill("fresh scar, above the road")
+    drawing = page.get_by_role("region", name="Picture", exact=True)
+    drawing.get_by_label("Note").fill("fresh scar, above the road")
 
 
 SCREENSHOTS = (
