@@ -59,8 +59,8 @@ def check_setting(name: str, value: object) -> float:
     return value  # type: ignore[return-value]
 
 
-# A larger file is no file of settings.
-FILE_BYTES_MOST: Final = 1 << 16
+# A file of settings has a few lines. A larger file is refused without reading it completely.
+MAX_FILE_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ def read_settings_file(path: Path) -> SettingsFile:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MOST + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ForecastingError(f"{path}: cannot be read ({error.strerror})") from None
-    if len(content) > FILE_BYTES_MOST:
-        raise ForecastingError(f"{path}: no file of settings: it is larger than {FILE_BYTES_MOST >> 10} KiB")
+    if len(content) > MAX_FILE_BYTES:
+        raise ForecastingError(f"{path}: no file of settings: it is larger than {MAX_FILE_BYTES >> 10} KiB")
     try:
         values = tomllib.loads(content.decode("utf-8"))
     except ValueError as error:

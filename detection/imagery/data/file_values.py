@@ -17,10 +17,10 @@ from detection.imagery.weights_file import RadiometrySpec
 
 # Scale of pictures of eight bits. Their patches stay uint8, in which 255 means 1.
 PICTURE_SCALE: Final = 1 / 255
-PICTURE_MOST: Final = 255
+PICTURE_MAX: Final = 255
 # Ground reflects more than this in the brightest 1 % of its pixels. Reflectance or pictures that are multiplied by the
 # scale of counts a second time are darker.
-BRIGHTEST_LEAST: Final = 0.004
+MIN_BRIGHTEST: Final = 0.004
 # At most this many patches, evenly spread over the set, are checked.
 CHECKED_PATCHES: Final = 10
 
@@ -68,7 +68,7 @@ def convert_to_values(patches: Patches, radiometry: RadiometrySpec, scale: float
 def _divide_by_brightest(image: NDArray[Any], is_spectral: NDArray[np.bool_]) -> NDArray[Any]:
     """Return shares of the brightest value of any spectral band in the patch; 0 if no value is above 0."""
     brightest = float(image[is_spectral].max(initial=0))
-    if image.dtype == np.uint8 and brightest == PICTURE_MOST and is_spectral.all():
+    if image.dtype == np.uint8 and brightest == PICTURE_MAX and is_spectral.all():
         return image
     values = image.astype(np.float32)
     values[is_spectral] = np.clip(values[is_spectral] / np.float32(brightest or 1), 0, 1)
@@ -85,7 +85,7 @@ def _check_brightness(patches: Patches, is_spectral: NDArray[np.bool_], scale: f
     if not values.size:
         return
     brightest = float(np.quantile(values, 0.99))
-    if brightest < BRIGHTEST_LEAST:
+    if brightest < MIN_BRIGHTEST:
         raise DataError(
             f"{patches.names[0]} and other patches: 99 % of the numbers in the files, times the scale {scale}, are "
             f"below {brightest:.2g}, which is darker than ground. If the files contain reflectance already, set "

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detection.imagery.data import folder
 from detection.imagery.data.catalogue import open_data
-from detection.imagery.data.file_values import BRIGHTEST_LEAST, convert_to_values
+from detection.imagery.data.file_values import MIN_BRIGHTEST, convert_to_values
 from detection.imagery.data.patches import as_values, make_patches
 from detection.imagery.errors import DataError, TrainingRecipeError
 from detection.imagery.raster.grid import grid_around
@@ -69,7 +69,7 @@ def test_patch_has_the_values_of_a_scene_with_the_same_numbers(tmp_path_factory,
     radiometry = {"stretch": "reflectance", "scale": scale}
     expected, valid = read_scene_values(image, radiometry)
     data = {"source": "folder", "test_part": "train"}
-    if np.quantile(expected[:, valid], 0.99) < BRIGHTEST_LEAST:
+    if np.quantile(expected[:, valid], 0.99) < MIN_BRIGHTEST:
         with pytest.raises(DataError, match=r"set `scale = 1` in \[data\]"):
             open_data(data, BANDS, 0, root, radiometry)
         return
